@@ -1,0 +1,361 @@
+//! `/etc/fruit/agent.yaml`, which is also the `agent:` section of a recipe. An [`AgentConfig`] that exists is a valid
+//! one: every bound is checked while it is deserialized, so that whoever reads it out of a larger document gets the
+//! same errors at the same places.
+
+mod quantity;
+mod text;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use quantity::{Percent, Span};
+pub use text::{AbsolutePath, Chip, UnitName, WatchdogDevice};
+
+/// Where the agent looks when nothing else is named.
+pub const CONFIG_PATH: &str = "/etc/fruit/agent.yaml";
+
+/// GPIO lines that one uAPI v2 request can number within a chip of the Pi: BCM2711 has 58, BCM2837 54.
+const LINES_OF_CHIP: u8 = 64;
+
+/// A configuration that cannot be used, with the place of the mistake.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path}: cannot be read: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path}:{line}:{column}: {message}")]
+    Invalid { path: String, line: u64, column: u64, message: String },
+}
+
+/// The whole configuration. Every key has a default; an empty file is a valid one.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentConfig {
+    /// Whether the lines may be driven.
+    pub board: Board,
+    pub lines: Lines,
+    pub heartbeat: Heartbeat,
+    pub signal: Signal,
+    pub health: Health,
+    pub watchdog: Watchdog,
+    pub metrics: Metrics,
+    /// Folder of the account that is kept across boots.
+    pub state: StateFolder,
+}
+
+/// Whether the agent drives the lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Board {
+    /// If the device tree names the board.
+    #[default]
+    Auto,
+    /// In any case.
+    Force,
+    /// Never.
+    None,
+}
+
+/// The GPIO chip and the two lines on it (BCM numbers on a Pi).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedLines")]
+pub struct Lines {
+    pub chip: Chip,
+    /// Node to board. Field wiring: GPIO 5.
+    pub heartbeat: u8,
+    /// Both ways, idle high. Field wiring: GPIO 6.
+    pub signal: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename = "lines")]
+struct UncheckedLines {
+    chip: Chip,
+    heartbeat: u8,
+    signal: u8,
+}
+
+impl Default for UncheckedLines {
+    fn default() -> UncheckedLines {
+        let Lines { chip, heartbeat, signal } = Lines::default();
+        UncheckedLines { chip, heartbeat, signal }
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines { chip: Chip::Auto, heartbeat: 5, signal: 6 }
+    }
+}
+
+impl TryFrom<UncheckedLines> for Lines {
+    type Error = String;
+
+    fn try_from(lines: UncheckedLines) -> Result<Lines, String> {
+        let UncheckedLines { chip, heartbeat, signal } = lines;
+        for (name, line) in [("heartbeat", heartbeat), ("signal", signal)] {
+            if line >= LINES_OF_CHIP {
+                return Err(format!("lines.{name} is {line}, but a chip has the lines 0 to {}", LINES_OF_CHIP - 1));
+            }
+        }
+        if heartbeat == signal {
+            return Err(format!(
+                "lines.heartbeat and lines.signal are both {signal}; they are two wires (5 and 6 on the board in the field)"
+            ));
+        }
+        Ok(Lines { chip, heartbeat, signal })
+    }
+}
+
+/// Timing of the beat.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedHeartbeat")]
+pub struct Heartbeat {
+    /// How long the line is high in each beat.
+    pub high: Span<5, 10_000>,
+    /// From one rising edge to the next.
+    pub interval: Span<20, 250_000>,
+    /// `SCHED_FIFO` priority of the thread that beats, 1 to 99.
+    pub priority: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename = "heartbeat")]
+struct UncheckedHeartbeat {
+    high: Span<5, 10_000>,
+    interval: Span<20, 250_000>,
+    priority: u8,
+}
+
+impl Default for UncheckedHeartbeat {
+    fn default() -> UncheckedHeartbeat {
+        let Heartbeat { high, interval, priority } = Heartbeat::default();
+        UncheckedHeartbeat { high, interval, priority }
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Heartbeat {
+        Heartbeat { high: Span::from_millis(200), interval: Span::from_millis(5_000), priority: 50 }
+    }
+}
+
+impl TryFrom<UncheckedHeartbeat> for Heartbeat {
+    type Error = String;
+
+    fn try_from(heartbeat: UncheckedHeartbeat) -> Result<Heartbeat, String> {
+        let UncheckedHeartbeat { high, interval, priority } = heartbeat;
+        if high.millis() >= interval.millis() {
+            return Err(format!(
+                "heartbeat.high is {high} and must be shorter than heartbeat.interval, which is {interval}"
+            ));
+        }
+        if !(1..=99).contains(&priority) {
+            return Err(format!("heartbeat.priority is {priority}; a real-time priority is 1 to 99"));
+        }
+        Ok(Heartbeat { high, interval, priority })
+    }
+}
+
+/// The signal line.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Signal {
+    /// A low pulse shorter than this is noise.
+    pub glitch: Span<0, 1_000>,
+    /// How long the node pulls the line low when it goes down by itself.
+    pub width: Span<1, 10_000>,
+}
+
+impl Default for Signal {
+    fn default() -> Signal {
+        Signal { glitch: Span::from_millis(10), width: Span::from_millis(200) }
+    }
+}
+
+/// The conditions under which a beat is given. That the process itself is alive always is one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// Time between two looks at the conditions.
+    pub check: Span<500, 60_000>,
+    /// How long a condition must fail without a break before beats are withheld for it.
+    pub patience: Span<0, 600_000>,
+    /// How long after its start the agent lets conditions fail that a booting node cannot meet yet (systemd, units).
+    pub grace: Span<0, 3_600_000>,
+    /// How long the beat goes on once the node is shutting down; then the shutdown counts as hung.
+    pub shutdown: Span<1_000, 3_600_000>,
+    pub systemd: SystemdCondition,
+    /// Units that must be active.
+    pub units: Vec<UnitName>,
+    /// Memory pressure that withholds the beat; not looked at when absent.
+    pub memory: Option<MemoryCondition>,
+    /// Fill of the writable root that withholds the beat; not looked at when absent.
+    pub overlay: Option<OverlayCondition>,
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        Health {
+            check: Span::from_millis(5_000),
+            patience: Span::from_millis(20_000),
+            grace: Span::from_millis(120_000),
+            shutdown: Span::from_millis(300_000),
+            systemd: SystemdCondition::Answering,
+            units: Vec::new(),
+            memory: None,
+            overlay: None,
+        }
+    }
+}
+
+/// What is asked of systemd.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SystemdCondition {
+    /// Nothing.
+    Ignore,
+    /// It answers and is not in its rescue or emergency mode.
+    #[default]
+    Answering,
+    /// As `answering`, and no unit has failed (`systemctl is-system-running` does not say `degraded`).
+    NotDegraded,
+}
+
+/// Pressure stall information of the kernel, `/proc/pressure/memory`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryCondition {
+    #[serde(default)]
+    pub stall: Stall,
+    #[serde(default)]
+    pub window: Window,
+    /// Share of time; at this or above the condition fails.
+    pub limit: Percent,
+}
+
+/// Which of the kernel's two figures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stall {
+    /// Some task waited for memory.
+    Some,
+    /// All tasks waited for memory: nothing got done.
+    #[default]
+    Full,
+}
+
+/// The kernel's averages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Window {
+    #[serde(rename = "10s")]
+    Avg10,
+    #[default]
+    #[serde(rename = "60s")]
+    Avg60,
+    #[serde(rename = "300s")]
+    Avg300,
+}
+
+/// Fill of the file system that takes the writes of the root.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverlayCondition {
+    /// `statvfs` of an overlay answers for its upper layer, so the root itself is the right place to ask.
+    #[serde(default = "AbsolutePath::root")]
+    pub path: AbsolutePath,
+    /// Share of blocks or of inodes in use; at this or above the condition fails.
+    pub limit: Percent,
+}
+
+/// The hardware watchdog.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watchdog {
+    /// Off by default: systemd may hold the device (`RuntimeWatchdogSec=`), and an emulated Pi resets on opening it.
+    pub device: WatchdogDevice,
+    /// Time without a feed after which the hardware resets the node. The Pi's hardware counts to 15 s.
+    pub timeout: Span<2_000, 600_000>,
+}
+
+impl Default for Watchdog {
+    fn default() -> Watchdog {
+        Watchdog { device: WatchdogDevice::None, timeout: Span::from_millis(15_000) }
+    }
+}
+
+/// Where metrics and status are offered.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Local socket, also that of `fruit-agent status`.
+    pub socket: AbsolutePath,
+    /// Address and port for collectors on the network; none when absent.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Local socket of the agent.
+pub const SOCKET_PATH: &str = "/run/fruit-agent/agent.sock";
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics { socket: AbsolutePath::known(SOCKET_PATH), listen: None }
+    }
+}
+
+/// Folder of the account.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StateFolder(pub AbsolutePath);
+
+impl Default for StateFolder {
+    fn default() -> StateFolder {
+        StateFolder(AbsolutePath::known("/var/lib/fruit/agent"))
+    }
+}
+
+impl AgentConfig {
+    /// Reads the configuration at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or [`ConfigError::Invalid`] with the place of the first mistake.
+    pub fn read(path: &Path) -> Result<AgentConfig, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        AgentConfig::from_yaml(&text, &shown)
+    }
+
+    /// Reads a configuration out of `text`; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with the place of the first mistake.
+    pub fn from_yaml(text: &str, path: &str) -> Result<AgentConfig, ConfigError> {
+        // A file with nothing but comments is a null document, which is no mapping to serde.
+        let parsed = serde_saphyr::from_str::<Option<AgentConfig>>(text);
+        parsed.map(Option::unwrap_or_default).map_err(|error| {
+            let error = error.without_snippet();
+            let at = error.location();
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                line: at.map_or(1, |at| at.line()),
+                column: at.map_or(1, |at| at.column()),
+                message: message_alone(&error.to_string()),
+            }
+        })
+    }
+
+    /// This configuration as the text of a file that [`AgentConfig::from_yaml`] reads back to an equal value.
+    pub fn to_yaml(&self) -> String {
+        // Strings, numbers and lists only: nothing here that YAML cannot say.
+        serde_saphyr::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The parser's message ends with its own idea of the place, which the error says at its front already.
+fn message_alone(message: &str) -> String {
+    match message.rfind(" at line ") {
+        Some(at) => message[..at].trim_end_matches(':').to_owned(),
+        None => message.to_owned(),
+    }
+}

@@ -1,0 +1,9 @@
+//! `fruit-agent`: what a node on a Pi Stack board does for its board and its operator. It beats the heartbeat line
+//! while the node is healthy, shuts the node down when the board asks, tells the board when the node goes down by
+//! itself, feeds the hardware watchdog, keeps an account across boots, and offers metrics.
+//!
+//! Without the feature `daemon` the library is the configuration and the list of files that an image needs: all that
+//! the image builder wants.
+
+pub mod config;
+pub mod files;
