@@ -1,1 +1,42 @@
+//! Recipe and board files: reading, merging by `extends`, checking, and showing where a mistake is.
+//!
+//! [`load`] is the way in. A [`Recipe`] that exists is a valid one. Values that a later step may find fault with are wrapped in
+//! [`At`], and [`Diagnostic::at`] shows the line that such a value was written on.
 
+mod board;
+mod decode;
+mod diagnostic;
+mod load;
+mod login;
+mod merge;
+mod node;
+mod recipe;
+mod rules;
+mod schema;
+mod section;
+mod size;
+mod source;
+mod words;
+
+pub use board::{
+    Address, Alignment, Architecture, Board, BoardKernel, BoardModules, BootCommand, Bootloader, Compatible, Console,
+    DeviceTrees, FileOfPackage, FirmwareFiles, FirmwarePartition, KernelForm, Machine, PartitionTable, Qemu, QemuDisk,
+    Tryboot, UBoot, UBootDisk, UBootMachine, Variable, Watchdog,
+};
+pub use decode::{Named, Whole};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};
+pub use load::{OverlayFolder, Recipe, Search, load, load_board};
+pub use login::{HostName, PLACEHOLDERS, Password, SshKey};
+pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
+pub use recipe::{
+    Distribution, InitSystem, Kernel, Outputs, Partitions, Prune, RecipeFile, Repository, RepositoryName, Root,
+    RootFormat, Services, User,
+};
+pub use schema::{board_schema, recipe_schema};
+pub use section::{Section, read_str};
+pub use size::{OverlayCap, PartitionSize, Size};
+pub use source::{At, Place, Source};
+pub use words::{
+    BoardName, Component, DevicePath, FatPath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language, Locale,
+    ModuleName, OverlayName, PackageName, PackagePath, StatePath, Suite, TimeZone, UnitName, Url, UserName,
+};

@@ -1,0 +1,522 @@
+//! What a board file may say.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+
+use crate::decode::{Decode, Flaw, Named, Whole, keyword, mapping, scalar, text, wrong_type};
+use crate::diagnostic::{Diagnostic, Diagnostics, similar};
+use crate::node::{Kind, Node, shorten};
+use crate::size::{OverlayCap, Size};
+use crate::source::At;
+use crate::words::{FatPath, KernelWord, ModuleName, PackageName, PackagePath};
+
+mapping! {
+    /// A board: what hardware (or emulated machine) needs to boot, and how it chooses between slot A and slot B.
+    "a board"
+    pub struct Board {
+        /// One line about the board.
+        description: String,
+        /// Debian architecture of its programs.
+        architecture: At<Architecture>,
+        /// `compatible` texts of its device tree, most exact first. An update for another board is refused by these.
+        compatible: Vec<At<Compatible>>,
+        /// Packages that every image for this board needs in its root.
+        packages: Vec<At<PackageName>>,
+        /// Kernel package and form of the image.
+        kernel: BoardKernel,
+        /// Device trees from the kernel package, put into each slot's boot partition.
+        device_trees: DeviceTrees,
+        /// Modules the board needs.
+        modules: BoardModules,
+        /// Files for the boot ROM or the SoC's firmware, from packages.
+        firmware: Vec<FirmwareFiles>,
+        /// Loader, and with it how a slot is chosen.
+        bootloader: At<Bootloader>,
+        /// Text of `config.txt` for the Raspberry Pi's firmware.
+        config_txt: Option<At<String>>,
+        /// Linux consoles, `DEVICE,SPEED`; the last one is `/dev/console`.
+        console: Vec<At<Console>>,
+        /// Words of the kernel's command line.
+        command_line: Vec<At<KernelWord>>,
+        /// Form of the partition table.
+        partition_table: At<PartitionTable> = At::default_value(PartitionTable::Gpt),
+        /// Partitions begin at multiples of this; a power of two.
+        alignment: At<Alignment> = At::default_value(Alignment(Size::mib(1))),
+        /// Most that the RAM overlay may hold where the recipe does not say.
+        overlay: At<OverlayCap> = At::default_value(OverlayCap::Percent(50)),
+        /// Hardware watchdog.
+        watchdog: Option<Watchdog>,
+        /// Emulated machines to try an image on, by QEMU's name of the machine; the first one is used if none is asked for.
+        qemu: Named<Machine, Qemu>,
+    }
+}
+
+keyword! {
+    /// A Debian architecture.
+    "an architecture"
+    pub enum Architecture {
+        /// 64-bit ARM.
+        Arm64 = "arm64",
+        /// 32-bit ARM with hardware floating point, ARMv7.
+        Armhf = "armhf",
+        /// 64-bit x86.
+        Amd64 = "amd64",
+    }
+}
+
+impl Architecture {
+    /// Rust target of programs that run on the device: static, with musl.
+    pub const fn rust_target(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-linux-musl",
+            Self::Armhf => "armv7-unknown-linux-musleabihf",
+            Self::Amd64 => "x86_64-unknown-linux-musl",
+        }
+    }
+
+    /// Debian's name of the multi-arch folder in `/usr/lib`.
+    pub const fn multiarch(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-linux-gnu",
+            Self::Armhf => "arm-linux-gnueabihf",
+            Self::Amd64 => "x86_64-linux-gnu",
+        }
+    }
+
+    /// Suffix of the name of QEMU's system emulator: `qemu-system-…`.
+    pub const fn qemu(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64",
+            Self::Armhf => "arm",
+            Self::Amd64 => "x86_64",
+        }
+    }
+}
+
+text! {
+    /// A `compatible` text of a device tree: `vendor,model`.
+    "a compatible text such as `raspberrypi,3-model-b`"
+    pub struct Compatible = |text| {
+        if !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || ",.+-_".contains(c)) {
+            Ok(())
+        } else {
+            Err(Flaw::new(format!("`{}` is not a compatible text", shorten(text))))
+        }
+    };
+}
+
+text! {
+    /// A console as the kernel's `console=` takes it: `ttyS1,115200`.
+    "a console such as `ttyS1,115200`"
+    pub struct Console = |text| {
+        let (device, speed) = text.split_once(',').unwrap_or((text, "9600"));
+        let device_good = device.starts_with("tty") && device.len() <= 16 && device.chars().all(|c| c.is_ascii_alphanumeric());
+        if device_good && speed.starts_with(|c: char| c.is_ascii_digit()) && speed.chars().all(|c| c.is_ascii_alphanumeric()) {
+            Ok(())
+        } else {
+            Err(Flaw::new(format!("`{}` is not a console", shorten(text))).help("write the device and its speed: `ttyS1,115200`"))
+        }
+    };
+}
+
+text! {
+    /// A machine of QEMU: `raspi3b`, `virt`, `q35`.
+    "the name of a QEMU machine"
+    pub struct Machine = |text| {
+        if !text.is_empty() && text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+            Ok(())
+        } else {
+            Err(Flaw::new(format!("`{}` is not the name of a QEMU machine", shorten(text))))
+        }
+    };
+}
+
+mapping! {
+    /// Kernel package and form of the image.
+    "the kernel of the board"
+    pub struct BoardKernel {
+        /// Package, or a metapackage such as `linux-image-arm64` that depends on it.
+        package: At<PackageName>,
+        /// How the image lies in the boot partition.
+        form: At<KernelForm> = At::default_value(KernelForm::Plain),
+    }
+}
+
+keyword! {
+    /// How the kernel image lies in the boot partition.
+    "a form of the kernel image"
+    pub enum KernelForm {
+        /// As it is in the package, or unpacked if it is compressed there: the smallest deltas.
+        Plain = "plain",
+        /// Compressed with gzip: fewer bytes to read where the loader reads slowly and can unpack.
+        Gzip = "gzip",
+    }
+}
+
+mapping! {
+    /// Device trees from the kernel package.
+    "the device trees of the board"
+    pub struct DeviceTrees {
+        /// Files below `usr/lib/linux-image-VERSION/`, with `*` and `?`.
+        files: Vec<At<PackagePath>>,
+        /// Whether overlays (`overlays/*.dtbo` of the firmware package) are copied too; for the Raspberry Pi's own loader.
+        overlays: bool = false,
+    }
+}
+
+mapping! {
+    /// Modules the board needs. What they depend on comes with them.
+    "the modules of the board"
+    pub struct BoardModules {
+        /// Modules in the initramfs, loaded in this order: storage, file systems, watchdog.
+        initramfs: Vec<At<ModuleName>>,
+        /// Modules in the root, loaded when the hardware is seen: network, sound, buses.
+        root: Vec<At<ModuleName>>,
+    }
+}
+
+mapping! {
+    /// Files of a package that the boot ROM or firmware reads.
+    "the firmware files of the board"
+    pub struct FirmwareFiles {
+        /// Package; it is read, not installed in the root.
+        package: At<PackageName>,
+        /// Files in it, with `*` and `?`. Only their names are kept, not their folders.
+        files: Vec<At<PackagePath>>,
+        /// Partition they are put on.
+        partition: At<FirmwarePartition> = At::default_value(FirmwarePartition::Firmware),
+    }
+}
+
+keyword! {
+    /// Partition that holds a firmware file.
+    "a partition"
+    pub enum FirmwarePartition {
+        /// The firmware partition, shared by both slots and never touched by an update.
+        Firmware = "firmware",
+        /// Each slot's boot partition, replaced with the slot.
+        Boot = "boot",
+    }
+}
+
+/// The loader, and with it how a slot is chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bootloader {
+    /// U-Boot with a script that reads the boot-control block, counts the tries of a slot down and falls back.
+    UBoot(UBoot),
+    /// The Raspberry Pi's own loader: `autoboot.txt` names the boot partition, `tryboot` tries the other one once.
+    Tryboot(Tryboot),
+}
+
+impl Bootloader {
+    const KINDS: &[&str] = &["u_boot", "tryboot"];
+}
+
+impl Decode for Bootloader {
+    fn what() -> String {
+        "a mapping with one key, `u_boot` or `tryboot`".into()
+    }
+    fn decode(node: &Node, found: &mut Diagnostics) -> Option<Self> {
+        let (key, value) = match &node.kind {
+            Kind::Map(entries) if entries.len() == 1 => (&entries[0].0, &entries[0].1),
+            Kind::Scalar { text, .. } if Self::KINDS.contains(&text.as_str()) => {
+                found.push(
+                    Diagnostic::error(format!("`{text}` needs its settings"))
+                        .place(node.place.clone())
+                        .did_you_mean(format!("{{{text}: {{}}}}")),
+                );
+                return None;
+            }
+            _ => {
+                wrong_type::<Self>(node, found);
+                return None;
+            }
+        };
+        match key.as_str() {
+            "u_boot" => UBoot::decode(value, found).map(Self::UBoot),
+            "tryboot" => Tryboot::decode(value, found).map(Self::Tryboot),
+            other => {
+                let made =
+                    Diagnostic::error(format!("`{}` is not a loader", shorten(other))).maybe_place(key.place.clone());
+                let made = made.note("known: `u_boot`, `tryboot`");
+                found.push(match similar(other, Self::KINDS) {
+                    Some(best) => made.did_you_mean(best),
+                    None => made,
+                });
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for Bootloader {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Bootloader".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (u_boot, tryboot) = (generator.subschema_for::<UBoot>(), generator.subschema_for::<Tryboot>());
+        let only = |name: &str, schema: Schema| {
+            serde_json::json!({
+                "type": "object", "properties": {name: schema}, "required": [name], "additionalProperties": false,
+            })
+        };
+        json_schema!({"oneOf": [only("u_boot", u_boot), only("tryboot", tryboot)]})
+    }
+}
+
+mapping! {
+    /// U-Boot from a package.
+    "the settings of U-Boot"
+    pub struct UBoot {
+        /// Package.
+        package: At<PackageName>,
+        /// The loader's file in it.
+        file: At<PackagePath>,
+        /// Name on the firmware partition. Not given: it is not on the card (QEMU gets it as `bios`).
+        install_as: Option<At<FatPath>>,
+        /// Command that starts the kernel.
+        command: At<BootCommand>,
+        /// Machines that this loader may find itself on, by its variable `board`; the first one is assumed for an unknown one.
+        machines: Named<Machine, UBootMachine>,
+        /// Size of the file `uboot.env` on the firmware partition that this build of U-Boot reads its variables from. Not
+        /// given: it reads none from there.
+        environment_size: Option<At<Size>>,
+        /// Variables of U-Boot, written to `uboot.env`.
+        environment: Named<Variable, String>,
+    }
+}
+
+text! {
+    /// The name of a variable of U-Boot.
+    "the name of a variable"
+    pub struct Variable = |text| {
+        if !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            Ok(())
+        } else {
+            Err(Flaw::new(format!("`{}` is not the name of a variable", shorten(text))))
+        }
+    };
+}
+
+keyword! {
+    /// Command of U-Boot that starts a kernel.
+    "a boot command"
+    pub enum BootCommand {
+        /// `Image` of arm64, plain or gzip.
+        Booti = "booti",
+        /// `zImage` of 32-bit ARM.
+        Bootz = "bootz",
+        /// `bzImage` of x86.
+        Zboot = "zboot",
+    }
+}
+
+mapping! {
+    /// Where U-Boot finds its disk and puts what it loads on one machine.
+    "the settings of a machine"
+    pub struct UBootMachine {
+        /// Disk in U-Boot's terms, kind and number.
+        disk: At<UBootDisk>,
+        /// Memory address of the kernel.
+        kernel: Address,
+        /// Memory address of the initramfs.
+        initramfs: Address,
+        /// Memory address of the device tree. Not given: the one that U-Boot was started with is used.
+        device_tree: Option<Address>,
+        /// Device tree to load from the boot partition. Not given: the one U-Boot names in `fdtfile`, if `device_tree` is given.
+        device_tree_file: Option<At<FatPath>>,
+        /// Memory address for unpacking a compressed kernel.
+        unpack: Option<Address>,
+        /// Memory address for small reads: the boot-control block, the slot's settings.
+        scratch: Address,
+        /// Console on this machine, where it differs from the board's.
+        console: Option<At<Console>>,
+    }
+}
+
+text! {
+    /// A disk in U-Boot's terms: `mmc 0`, `virtio 0`.
+    "a disk such as `mmc 0`"
+    pub struct UBootDisk = |text| match text.split_once(' ') {
+        Some(("mmc" | "virtio" | "usb" | "nvme" | "scsi" | "ide" | "sata", number)) if number.parse::<u8>().is_ok() => Ok(()),
+        _ => Err(Flaw::new(format!("`{}` is not a disk of U-Boot", shorten(text)))
+            .help("write its kind (`mmc`, `virtio`, `usb`, `nvme`, `scsi`, `ide`, `sata`) and its number")),
+    };
+}
+
+/// A physical memory address, written in hexadecimal: `0x00200000`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address(u64);
+
+impl Address {
+    /// The address.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "0x{:08x}", self.0)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Decode for Address {
+    fn what() -> String {
+        "an address such as `0x00200000`".into()
+    }
+    fn decode(node: &Node, found: &mut Diagnostics) -> Option<Self> {
+        scalar(node, found, |text| {
+            let digits = text.strip_prefix("0x").filter(|d| !d.starts_with('+'));
+            match digits.map(|d| u64::from_str_radix(d, 16)) {
+                Some(Ok(address)) => Ok(Self(address)),
+                Some(Err(_)) => Err(Flaw::new(format!("`{}` is not an address", shorten(text)))),
+                None => Err(Flaw::new(format!("`{}` is not an address", shorten(text))).help("begin with `0x`")),
+            }
+        })
+    }
+}
+
+impl JsonSchema for Address {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Address".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"description": "A memory address in hexadecimal.", "type": ["string", "integer"], "pattern": "^0x[0-9a-fA-F]+$"})
+    }
+}
+
+mapping! {
+    /// The Raspberry Pi's own loader in its EEPROM (Pi 4 and newer), which reads `autoboot.txt`.
+    "the settings of tryboot"
+    pub struct Tryboot {
+        /// Name of the kernel in the boot partition.
+        kernel_as: At<FatPath> = At::default_value(FatPath::new("kernel8.img").unwrap_or_else(|_| unreachable!("a default by its own rule"))),
+        /// Name of the initramfs in the boot partition.
+        initramfs_as: At<FatPath> = At::default_value(FatPath::new("initramfs").unwrap_or_else(|_| unreachable!("a default by its own rule"))),
+    }
+}
+
+keyword! {
+    /// Form of the partition table.
+    "a kind of partition table"
+    pub enum PartitionTable {
+        /// GPT with a protective MBR.
+        Gpt = "gpt",
+        /// GPT with the firmware partition in the MBR too, for boot ROMs that read only an MBR (Pi 3 and older).
+        HybridMbr = "hybrid-mbr",
+    }
+}
+
+/// A power of two from 4 KiB to 64 MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Alignment(Size);
+
+impl Alignment {
+    /// Bytes.
+    pub fn bytes(self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+impl Decode for Alignment {
+    fn what() -> String {
+        "a power of two from 4KiB to 64MiB".into()
+    }
+    fn decode(node: &Node, found: &mut Diagnostics) -> Option<Self> {
+        let size = Size::decode(node, found)?;
+        if size.bytes().is_power_of_two() && (4096..=64 << 20).contains(&size.bytes()) {
+            return Some(Self(size));
+        }
+        let made = Diagnostic::error(format!("{size} is not {}", Self::what())).place(node.place.clone());
+        found.push(made.did_you_mean("1MiB"));
+        None
+    }
+}
+
+impl JsonSchema for Alignment {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Alignment".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Size>()
+    }
+}
+
+mapping! {
+    /// The hardware watchdog.
+    "the settings of the watchdog"
+    pub struct Watchdog {
+        /// Its kernel module.
+        module: At<ModuleName>,
+        /// Seconds without a sign of life until it resets the board. The Pi's counter ends at 15.
+        timeout: At<Whole<1, 3600>> = At::default_value(Whole::clamped(15)),
+    }
+}
+
+mapping! {
+    /// An emulated machine to try an image on.
+    "the settings of an emulated machine"
+    pub struct Qemu {
+        /// Options of the machine, joined to its name with commas: `acpi=off`.
+        options: Vec<String>,
+        /// CPU model; not given: the machine's own.
+        cpu: Option<String>,
+        /// Number of cores.
+        smp: At<Whole<1, 64>> = At::default_value(Whole::clamped(1)),
+        /// Memory.
+        memory: At<Size> = At::default_value(Size::mib(1024)),
+        /// Firmware to start with: a file of a package.
+        bios: Option<FileOfPackage>,
+        /// What QEMU loads as its kernel, if not `bios`: a file of a package, for example U-Boot on a Raspberry Pi.
+        kernel: Option<FileOfPackage>,
+        /// Device tree handed over, one of `device_trees`.
+        device_tree: Option<At<FatPath>>,
+        /// How the image is attached. The size of an `sd` card must be a power of two: the image is grown in a copy-on-write layer.
+        disk: At<QemuDisk>,
+        /// Network device: `virtio-net-device`, `usb-net`.
+        network: Option<String>,
+        /// Watchdog device: `i6300esb`.
+        watchdog: Option<String>,
+        /// Number of the serial port that is the console, from 0.
+        console_port: At<Whole<0, 3>> = At::default_value(Whole::clamped(0)),
+        /// Whether all cores are emulated by one thread. Faster where idle cores spin.
+        single_thread: bool = false,
+        /// Further arguments.
+        arguments: Vec<String>,
+    }
+}
+
+mapping! {
+    /// A file of a package.
+    "a package and a file in it"
+    pub struct FileOfPackage {
+        /// Package; it is read, not installed in the root.
+        package: At<PackageName>,
+        /// File in it.
+        file: At<PackagePath>,
+    }
+}
+
+keyword! {
+    /// How the image is attached to the emulated machine.
+    "a way to attach the disk"
+    pub enum QemuDisk {
+        /// SD card of the emulated SoC.
+        Sd = "sd",
+        /// virtio over memory-mapped I/O (`virtio-blk-device`).
+        VirtioMmio = "virtio-mmio",
+        /// virtio over PCI (`virtio-blk-pci`).
+        VirtioPci = "virtio-pci",
+    }
+}

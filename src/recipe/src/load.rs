@@ -1,0 +1,344 @@
+//! From a file name to a valid recipe.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::board::Board;
+use crate::decode::Decode;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::merge::merge;
+use crate::node::{self, Kind, Node};
+use crate::recipe::RecipeFile;
+use crate::source::{At, Place, Source};
+use crate::words::OverlayName;
+
+/// Longest chain of `extends`.
+const MAX_CHAIN: usize = 16;
+/// Most files that one recipe may be made of.
+const MAX_FILES: usize = 64;
+
+/// Folders in which boards and overlays are looked for, the first hit counts.
+///
+/// `../boards` and `../overlays` beside the recipe's folder are looked at before these, so a recipe can bring its own.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// Folders of board files.
+    pub boards: Vec<PathBuf>,
+    /// Folders of overlays.
+    pub overlays: Vec<PathBuf>,
+}
+
+impl Search {
+    fn with_neighbours(&self, recipe: &Path) -> Self {
+        let folder = recipe.parent().unwrap_or(Path::new(""));
+        let beside = |name: &str, more: &[PathBuf]| {
+            let mut all = vec![if folder.as_os_str().is_empty() {
+                Path::new("..").join(name)
+            } else {
+                folder.join("..").join(name)
+            }];
+            all.extend(more.iter().cloned());
+            all
+        };
+        Self { boards: beside("boards", &self.boards), overlays: beside("overlays", &self.overlays) }
+    }
+}
+
+/// A valid recipe: every file it names exists, every value obeys its rule.
+///
+/// The keys of the merged files are fields of `file` and reached directly: `recipe.packages`.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// Path of the recipe that was asked for.
+    pub path: PathBuf,
+    /// The board that it is for.
+    pub board: Board,
+    /// Name of the board.
+    pub board_name: String,
+    /// Folders of its overlays, in the order in which they are laid on.
+    pub overlays: Vec<OverlayFolder>,
+    /// What the merged recipe files say.
+    pub file: RecipeFile,
+    /// All files it was read from, the recipe itself first, the board last.
+    pub sources: Vec<Arc<Source>>,
+}
+
+/// An overlay and where it was found.
+#[derive(Debug, Clone)]
+pub struct OverlayFolder {
+    /// Name, and the place of the line that asks for it.
+    pub name: At<OverlayName>,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+impl Deref for Recipe {
+    type Target = RecipeFile;
+    fn deref(&self) -> &RecipeFile {
+        &self.file
+    }
+}
+
+impl Recipe {
+    /// Bytes that are equal exactly if two recipes say the same: the merged recipe and its board with all defaults, without comments,
+    /// spelling and paths. The content of key files and overlays is not in it; hash those besides.
+    pub fn fingerprint(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Fingerprint<'a> {
+            format: u32,
+            recipe: &'a RecipeFile,
+            board_name: &'a str,
+            board: &'a Board,
+        }
+        // Struct fields keep their order and serde_json's maps are sorted, so the bytes are canonical.
+        let all = Fingerprint { format: 1, recipe: &self.file, board_name: &self.board_name, board: &self.board };
+        serde_json::to_vec(&all).unwrap_or_else(|_| unreachable!("keys of all maps are texts"))
+    }
+
+    /// The most that the RAM overlay may hold: the recipe's, or else the board's.
+    pub fn overlay_cap(&self) -> crate::size::OverlayCap {
+        self.file.root.overlay.as_ref().map_or(self.board.overlay.value, |cap| cap.value)
+    }
+}
+
+/// Reads the recipe at `path` with all it extends, its board and the names of its overlays.
+///
+/// All mistakes of all files are reported together where one does not hide another.
+pub fn load(path: &Path, search: &Search) -> Result<Recipe, Diagnostics> {
+    let search = search.with_neighbours(path);
+    let mut reading = Reading { found: Diagnostics::new(), sources: Vec::new(), chain: Vec::new() };
+    let merged = reading.recipe(path, None);
+    let Some(merged) = merged else {
+        reading.found.sort();
+        return Err(reading.found);
+    };
+    let file = RecipeFile::decode(&merged, &mut reading.found);
+
+    // The board and the named files are looked at even if another key is wrong.
+    let board = match merged.get("board") {
+        Some(Node { kind: Kind::Scalar { text, .. }, place }) => {
+            let name = At::new(text.clone(), place.clone());
+            let board = reading.board(&name, &search.boards);
+            board.map(|board| (name.value, board))
+        }
+        _ => None,
+    };
+    let mut overlays = Vec::new();
+    if let Some(file) = &file {
+        for name in &file.overlays {
+            overlays.extend(reading.overlay(name, &search.overlays));
+        }
+        let keys = file.repositories.iter().map(|(_, repository)| &repository.key);
+        for key in keys.chain(file.distribution.keyring.as_ref()) {
+            reading.key_file(key);
+        }
+        crate::rules::check(file, board.as_ref().map(|(_, b)| b), &mut reading.found);
+    }
+    if reading.found.has_errors() {
+        reading.found.sort();
+        return Err(reading.found);
+    }
+    match (file, board) {
+        (Some(file), Some((board_name, board))) => {
+            Ok(Recipe { path: path.to_owned(), board, board_name, overlays, file, sources: reading.sources })
+        }
+        _ => Err(Diagnostic::error(format!("{} could not be read", path.display())).into()),
+    }
+}
+
+/// Reads one board file by itself.
+pub fn load_board(path: &Path) -> Result<Board, Diagnostics> {
+    let mut reading = Reading { found: Diagnostics::new(), sources: Vec::new(), chain: Vec::new() };
+    let board = reading.file(path, None).and_then(|node| Board::decode(&node, &mut reading.found));
+    if let Some(board) = &board {
+        crate::rules::check_board(board, &mut reading.found);
+    }
+    match board {
+        Some(board) if !reading.found.has_errors() => Ok(board),
+        _ => Err(reading.found),
+    }
+}
+
+/// What has been read so far.
+struct Reading {
+    found: Diagnostics,
+    sources: Vec<Arc<Source>>,
+    /// Files whose `extends` is being followed.
+    chain: Vec<PathBuf>,
+}
+
+impl Reading {
+    /// The tree of one file; `asked` is the line that names it.
+    fn file(&mut self, path: &Path, asked: Option<&At<String>>) -> Option<Node> {
+        let bytes = match read_bounded(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let made = match asked {
+                    Some(name) => {
+                        Diagnostic::at(name, format!("cannot read {}: {error}", path.display()), neighbours(path, name))
+                    }
+                    None => Diagnostic::error(format!("cannot read {}: {error}", path.display())),
+                };
+                self.found.push(made);
+                return None;
+            }
+        };
+        let text = match std::str::from_utf8(&bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let at = error.valid_up_to();
+                let source = Source::new(path, &String::from_utf8_lossy(&bytes));
+                self.found.push(
+                    Diagnostic::error(format!("{} is not UTF-8 text", path.display()))
+                        .place(Place::new(&source, at..at.saturating_add(1)))
+                        .label("not UTF-8"),
+                );
+                return None;
+            }
+        };
+        let source = Source::new(path, text);
+        self.sources.push(Arc::clone(&source));
+        match node::parse(&source) {
+            Ok(node) => Some(node),
+            Err(found) => {
+                self.found.extend(found);
+                None
+            }
+        }
+    }
+
+    /// A recipe file laid over those that it extends.
+    fn recipe(&mut self, path: &Path, asked: Option<&At<String>>) -> Option<Node> {
+        let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if self.chain.contains(&identity) {
+            self.found.push(
+                Diagnostic::error(format!("{} extends itself", path.display()))
+                    .maybe_place(asked.and_then(|a| a.place.clone()))
+                    .label("closes the circle"),
+            );
+            return None;
+        }
+        if self.chain.len() >= MAX_CHAIN || self.sources.len() >= MAX_FILES {
+            self.found.push(
+                Diagnostic::error(format!("more than {MAX_CHAIN} recipes on top of each other, or {MAX_FILES} in all"))
+                    .maybe_place(asked.and_then(|a| a.place.clone())),
+            );
+            return None;
+        }
+        let mut node = self.file(path, asked)?;
+        self.chain.push(identity);
+        let bases = node.remove("extends").map_or(Some(Vec::new()), |extends| self.extends(&extends));
+        let read: Option<Vec<Node>> = bases.and_then(|bases| {
+            let each: Vec<_> = bases.iter().map(|base| self.recipe(&base.resolve(&base.value), Some(base))).collect();
+            each.into_iter().collect()
+        });
+        self.chain.pop();
+        let mut below: Option<Node> = None;
+        for base in read? {
+            below = Some(match below {
+                None => base,
+                Some(below) => merge(below, base, &mut self.found),
+            });
+        }
+        match below {
+            None => Some(node),
+            Some(base) if matches!(node.kind, Kind::Map(_)) => Some(merge(base, node, &mut self.found)),
+            // Not a mapping at all: let the reader of types say so.
+            Some(_) => Some(node),
+        }
+    }
+
+    /// The names in `extends`: one, or a list.
+    fn extends(&mut self, node: &Node) -> Option<Vec<At<String>>> {
+        match &node.kind {
+            Kind::Scalar { text, .. } => Some(vec![At::new(text.clone(), node.place.clone())]),
+            _ => Vec::<At<String>>::decode(node, &mut self.found),
+        }
+    }
+
+    fn board(&mut self, name: &At<String>, folders: &[PathBuf]) -> Option<Board> {
+        // A name that is no plain name has been refused already, and must not reach the file system.
+        crate::words::BoardName::new(name).ok()?;
+        let Some(path) = folders.iter().map(|f| f.join(format!("{}.yaml", name.value))).find(|p| p.is_file()) else {
+            let known: Vec<String> = folders.iter().flat_map(|f| stems(f)).collect();
+            let mut made =
+                Diagnostic::at(name, format!("there is no board `{}`", name.value), &known).label("unknown board");
+            if !known.is_empty() {
+                made = made.note(format!("known boards: {}", known.join(", ")));
+            }
+            self.found.push(made.note(format!("looked in {}", shown(folders))));
+            return None;
+        };
+        let node = self.file(&path, None)?;
+        let board = Board::decode(&node, &mut self.found)?;
+        crate::rules::check_board(&board, &mut self.found);
+        Some(board)
+    }
+
+    fn overlay(&mut self, name: &At<OverlayName>, folders: &[PathBuf]) -> Option<OverlayFolder> {
+        if let Some(path) = folders.iter().map(|f| f.join(name.as_str())).find(|p| p.is_dir()) {
+            return Some(OverlayFolder { name: name.clone(), path });
+        }
+        let mut known: Vec<String> = folders.iter().flat_map(|f| names(f, Path::is_dir)).collect();
+        known.sort();
+        let made =
+            Diagnostic::at(name, format!("there is no overlay `{}`", name.value), &known).label("unknown overlay");
+        self.found.push(made.note(format!("looked in {}", shown(folders))));
+        None
+    }
+
+    fn key_file(&mut self, key: &At<String>) {
+        let path = key.resolve(&key.value);
+        if let Err(error) = std::fs::File::open(&path)
+            .and_then(|f| f.metadata())
+            .and_then(|m| if m.is_file() { Ok(()) } else { Err(std::io::Error::other("not a file")) })
+        {
+            self.found.push(
+                Diagnostic::at(
+                    key,
+                    format!("cannot read the key file {}: {error}", path.display()),
+                    neighbours(&path, key),
+                )
+                .label("no key here")
+                .note("the path is relative to the file that this line stands in"),
+            );
+        }
+    }
+}
+
+/// Reads a file, but never more than one byte over the limit: the parser then refuses it.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(node::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Names in `folder` that `wanted` holds for, sorted; none if it cannot be read.
+fn names(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut all: Vec<String> =
+        entries.flatten().filter(|e| wanted(&e.path())).filter_map(|e| e.file_name().into_string().ok()).collect();
+    all.sort();
+    all
+}
+
+/// Names of the YAML files in `folder`, without `.yaml`.
+fn stems(folder: &Path) -> Vec<String> {
+    names(folder, Path::is_file).into_iter().filter_map(|n| n.strip_suffix(".yaml").map(str::to_owned)).collect()
+}
+
+/// What could have been meant by a path that does not exist: the files beside it, written the way the path is.
+fn neighbours(path: &Path, written: &str) -> Vec<String> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let prefix = written.rfind('/').map_or("", |at| &written[..=at]);
+    names(folder, Path::is_file).into_iter().map(|name| format!("{prefix}{name}")).collect()
+}
+
+fn shown(folders: &[PathBuf]) -> String {
+    folders.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,295 @@
+//! What a recipe file may say.
+
+use crate::decode::{Named, Whole, keyword, mapping};
+use crate::login::{HostName, Password, SshKey};
+use crate::section::Section;
+use crate::size::{OverlayCap, PartitionSize};
+use crate::source::At;
+use crate::words::{
+    BoardName, Component, DevicePath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language, Locale,
+    ModuleName, OverlayName, PackageName, StatePath, Suite, TimeZone, UnitName, Url, UserName,
+};
+
+mapping! {
+    /// A recipe: which Debian packages and files become an image, and how it behaves on the device.
+    "a recipe"
+    pub struct RecipeFile {
+        /// Name of the image. Files in `out/` and the disk's identity are made from it; keep it across versions, for a card
+        /// that is updated in place must keep its identity.
+        name: At<ImageName>,
+        /// Version of the image, shown in `/etc/os-release` and in file names.
+        version: At<ImageVersion> = At::default_value(ImageVersion::initial()),
+        /// One line about the image.
+        description: Option<String>,
+        /// Board the image is for: a file of `boards/` without `.yaml`.
+        board: At<BoardName>,
+        /// Recipe files to build on, relative to this file; a later one wins over an earlier one, this file over all.
+        ///
+        /// Mappings merge key by key. Lists are joined, inherited entries first; write a list as a mapping of `add`, `remove` and
+        /// `only` to change the inherited one. Anything else replaces what was inherited. `null` takes away an inherited
+        /// entry of `users` or `repositories`.
+        extends: Vec<At<String>>,
+        /// The Debian distribution that packages come from.
+        distribution: Distribution,
+        /// Further repositories, by a name of your choice.
+        repositories: Named<RepositoryName, Repository>,
+        /// Packages to install, with what they depend on.
+        packages: Vec<At<PackageName>>,
+        /// Packages that must not come in, not even as a dependency: whatever needs one of them is an error.
+        exclude: Vec<At<PackageName>>,
+        /// Whether packages that are only recommended come in too.
+        recommends: bool = false,
+        /// Packages whose maintainer scripts you have looked at: no warning that they are not run.
+        acknowledge: Vec<At<PackageName>>,
+        /// The first process of the running system.
+        init: At<InitSystem> = At::default_value(InitSystem::Systemd),
+        /// Folders of `overlays/` whose files are laid over the root, in this order.
+        overlays: Vec<At<OverlayName>>,
+        /// systemd units to turn on or off.
+        services: Services,
+        /// Users to add, by name. `root` is there already and may be given keys or a password.
+        users: Named<UserName, User>,
+        /// Host name.
+        hostname: At<HostName> = At::default_value(HostName::image_name()),
+        /// Time zone.
+        timezone: At<TimeZone> = At::default_value(TimeZone::utc()),
+        /// Language and character set of programs.
+        locale: At<Locale> = At::default_value(Locale::c()),
+        /// Kernel: modules and command line.
+        kernel: Kernel,
+        /// What is left out of the packages' files.
+        prune: Prune,
+        /// Files and folders that live on the data partition and so outlast reboots and updates. On the first boot they are
+        /// filled with what the image holds at that path.
+        state: Vec<At<StatePath>>,
+        /// The read-only root and the RAM overlay on it.
+        root: Root,
+        /// Sizes of the partitions.
+        partitions: Partitions,
+        /// Settings for what `fruit.yaml` on the card leaves open, in the same form.
+        first_boot: Section,
+        /// Settings of the updater, `fruit-update`.
+        update: Section,
+        /// Settings of the power agent, `fruit-agent`.
+        agent: Section,
+        /// Files that a build writes.
+        outputs: Outputs,
+    }
+}
+
+crate::decode::text! {
+    /// A name for a repository in the recipe: lower-case letters, digits and `-`.
+    "a name for a repository"
+    pub struct RepositoryName = |text| ImageName::new(text).map(|_| ()).map_err(crate::decode::Flaw::new);
+}
+
+mapping! {
+    /// The Debian distribution that packages come from. The mirror's address is no part of a recipe unless given here: it comes
+    /// from the command line, the environment, your configuration or this machine's apt.
+    "the settings of the distribution"
+    pub struct Distribution {
+        /// Release.
+        suite: At<Suite> = At::default_value(Suite::trixie()),
+        /// Parts of the archive.
+        components: Vec<At<Component>> = vec![At::default_value(Component::main())],
+        /// Whether security updates are taken.
+        security: bool = true,
+        /// Whether point release updates (`SUITE-updates`) are taken.
+        updates: bool = true,
+        /// Mirror to use instead of the configured one, for example one that keeps old versions.
+        mirror: Option<At<Url>>,
+        /// Mirror of the security updates, where `mirror` does not carry them.
+        security_mirror: Option<At<Url>>,
+        /// File of OpenPGP keys that may sign, relative to this file. Default: Debian's own archive keys.
+        keyring: Option<At<String>>,
+    }
+}
+
+mapping! {
+    /// A repository besides Debian's.
+    "the settings of a repository"
+    pub struct Repository {
+        /// Address of its top.
+        url: At<Url>,
+        /// Suite, as in `deb URL SUITE COMPONENT`.
+        suite: At<Suite>,
+        /// Components.
+        components: Vec<At<Component>> = vec![At::default_value(Component::main())],
+        /// File of OpenPGP keys that must have signed it, relative to this file.
+        key: At<String>,
+        /// Debian architectures it is used for; empty: all.
+        architectures: Vec<At<crate::board::Architecture>>,
+    }
+}
+
+keyword! {
+    /// The first process of the running system.
+    "an init system"
+    pub enum InitSystem {
+        /// systemd.
+        Systemd = "systemd",
+        /// busybox init, from the `inittab` of an overlay.
+        Busybox = "busybox",
+    }
+}
+
+mapping! {
+    /// systemd units. Nothing is enabled by presets: what is not listed here or by the base is off.
+    "lists of services"
+    pub struct Services {
+        /// Units that start at boot.
+        enable: Vec<At<UnitName>>,
+        /// Units that do not start at boot; wins over `enable` of a base.
+        disable: Vec<At<UnitName>>,
+        /// Units that cannot be started at all.
+        mask: Vec<At<UnitName>>,
+    }
+}
+
+mapping! {
+    /// A user account.
+    "the settings of a user"
+    pub struct User {
+        /// Number of the user and of its own group. Default: the first free one from 1000 on, in the order of this file.
+        uid: Option<At<Whole<1000, 59999>>>,
+        /// Further groups. One that does not exist is an error.
+        groups: Vec<At<GroupName>>,
+        /// Home folder. Default: `/home/NAME`.
+        home: Option<At<DevicePath>>,
+        /// Login shell. Default: `/bin/bash` if it is in the image, else `/bin/sh`.
+        shell: Option<At<DevicePath>>,
+        /// Full name.
+        full_name: Option<At<String>>,
+        /// Public keys that may log in by ssh.
+        ssh_keys: Vec<At<SshKey>>,
+        /// `locked`, or a hash as in `/etc/shadow`. Never a password.
+        password: At<Password> = At::default_value(Password::locked()),
+    }
+}
+
+mapping! {
+    /// Kernel: modules and command line.
+    "the settings of the kernel"
+    pub struct Kernel {
+        /// Kernel package to use instead of the board's.
+        package: Option<At<PackageName>>,
+        /// Modules that stay in the image besides the board's, with what they depend on.
+        modules: Vec<At<ModuleName>>,
+        /// Those of them that are loaded at boot.
+        load: Vec<At<ModuleName>>,
+        /// Words to add to the kernel's command line.
+        command_line: Vec<At<KernelWord>>,
+    }
+}
+
+mapping! {
+    /// What is left out of the packages' files. Each rule's saving is in the build's report.
+    "the rules of pruning"
+    pub struct Prune {
+        /// `/usr/share/doc` (copyright files stay), lintian and bug reports.
+        docs: bool = true,
+        /// `/usr/share/man` and `/usr/share/info`.
+        man: bool = true,
+        /// Translations, except `languages`.
+        translations: bool = true,
+        /// Languages whose translations stay.
+        languages: Vec<At<Language>>,
+        /// Shell completions.
+        completions: bool = true,
+        /// Character set converters of the C library, except UTF-8, UTF-16, UTF-32 and Latin-1.
+        gconv: bool = true,
+        /// perl, which Debian's base brings for maintainer scripts. Kept when a package of the recipe is `perl` or needs more than `perl-base`.
+        perl: bool = true,
+        /// Databases of hardware names of udev.
+        hardware_names: bool = true,
+        /// systemd's message catalogue.
+        catalog: bool = true,
+        /// sysvinit and runit scripts, cron folders.
+        init_scripts: bool = true,
+        /// apt, dpkg, debconf and their state (package records for scanners stay).
+        package_manager: bool = true,
+        /// Kernel modules that neither the board nor the recipe names.
+        modules: bool = true,
+        /// Firmware that no module of the image asks for.
+        firmware: bool = true,
+        /// Further files to leave out.
+        remove: Vec<At<Glob>>,
+        /// Files that stay whatever the rules say.
+        keep: Vec<At<Glob>>,
+    }
+}
+
+mapping! {
+    /// The read-only root and the RAM overlay on it.
+    "the settings of the root"
+    pub struct Root {
+        /// File system of the root.
+        format: At<RootFormat> = At::default_value(RootFormat::Erofs),
+        /// Most that the RAM overlay may hold, in percent of the memory or as a size. Default: the board's.
+        overlay: Option<At<OverlayCap>>,
+    }
+}
+
+keyword! {
+    /// File system of the read-only root.
+    "a root file system"
+    pub enum RootFormat {
+        /// EROFS, uncompressed: small deltas, mapped pages. Kernels since 5.4.
+        Erofs = "erofs",
+        /// ext4, for kernels without EROFS.
+        Ext4 = "ext4",
+    }
+}
+
+mapping! {
+    /// Sizes of the partitions. A slot's partitions exist twice. Sizes cannot be changed by an update, so leave room.
+    "the sizes of partitions"
+    pub struct Partitions {
+        /// Firmware, loader and `fruit.yaml` (FAT32, which needs 34 MiB at least).
+        firmware: At<PartitionSize<34, 4096>>,
+        /// Kernel, initramfs and device trees of one slot (FAT).
+        boot: At<PartitionSize<16, 4096>>,
+        /// Root of one slot.
+        root: At<PartitionSize<16, 65536>>,
+        /// Data in the image; it grows to the end of the card at first boot.
+        data: At<PartitionSize<16, 1_048_576>>,
+    }
+}
+
+mapping! {
+    /// Files that a build writes to `out/`.
+    "the outputs of a build"
+    pub struct Outputs {
+        /// The card image.
+        img: bool = true,
+        /// The card image, compressed with zstd.
+        zst: bool = true,
+        /// The block map, by which only blocks in use are written to a card.
+        bmap: bool = true,
+        /// The list of all packages in SPDX 2.3.
+        sbom: bool = true,
+        /// The list of all inputs and sizes.
+        manifest: bool = true,
+        /// Level of zstd, from fast to small.
+        zstd_level: At<Whole<1, 22>> = At::default_value(Whole::clamped(9)),
+    }
+}
+
+/// Defaults, each one a text that obeys its own rule.
+macro_rules! defaults {
+    ($($type:ident :: $name:ident = $text:literal),* $(,)?) => { $(
+        impl $type {
+            fn $name() -> Self {
+                Self::new($text).unwrap_or_else(|_| unreachable!("a default by its own rule"))
+            }
+        }
+    )* };
+}
+defaults! {
+    ImageVersion::initial = "0.1.0",
+    Suite::trixie = "trixie",
+    Component::main = "main",
+    HostName::image_name = "{name}",
+    TimeZone::utc = "UTC",
+    Locale::c = "C.UTF-8",
+}

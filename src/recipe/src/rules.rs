@@ -1,0 +1,155 @@
+//! Rules that bind several keys together.
+
+use std::collections::HashMap;
+
+use crate::board::{Board, Bootloader, PartitionTable};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::recipe::{InitSystem, RecipeFile};
+use crate::source::At;
+
+/// Checks a merged recipe.
+pub(crate) fn check(recipe: &RecipeFile, board: Option<&Board>, found: &mut Diagnostics) {
+    packages(recipe, found);
+    services(recipe, found);
+    users(recipe, found);
+    state(recipe, found);
+    if let Some(board) = board
+        && let Some(cap) = &recipe.root.overlay
+        && let crate::size::OverlayCap::Size(size) = cap.value
+        && board.qemu.iter().any(|(_, q)| q.memory.bytes() <= size.bytes())
+    {
+        found.push(
+            Diagnostic::error("the RAM overlay may take all of the board's memory")
+                .maybe_place(cap.place.clone())
+                .help("leave the larger part to programs: `50%`"),
+        );
+    }
+}
+
+/// Reports that `second` contradicts `first`.
+fn contradiction<A: AsRef<str>, B: AsRef<str>>(
+    second: &At<A>,
+    first: &At<B>,
+    message: String,
+    label: &str,
+) -> Diagnostic {
+    let made = Diagnostic::error(message).maybe_place(second.place.clone());
+    match &first.place {
+        Some(place) => made.related(place.clone(), label),
+        None => made,
+    }
+}
+
+fn packages(recipe: &RecipeFile, found: &mut Diagnostics) {
+    for unwanted in &recipe.exclude {
+        if let Some(wanted) = recipe.packages.iter().find(|p| p.value == unwanted.value) {
+            let message = format!("`{unwanted}` is both in `packages` and in `exclude`");
+            found.push(
+                contradiction(unwanted, wanted, message, "asked for here")
+                    .help("to drop an inherited package, write `packages: {remove: [NAME]}`"),
+            );
+        }
+    }
+}
+
+fn services(recipe: &RecipeFile, found: &mut Diagnostics) {
+    let services = &recipe.services;
+    for masked in &services.mask {
+        if let Some(enabled) = services.enable.iter().find(|u| u.value == masked.value) {
+            let message = format!("`{masked}` is both enabled and masked");
+            found.push(contradiction(masked, enabled, message, "enabled here"));
+        }
+    }
+    let all = services.enable.iter().chain(&services.disable).chain(&services.mask);
+    if recipe.init.value == InitSystem::Busybox
+        && let Some(unit) = all.into_iter().next()
+    {
+        let made = Diagnostic::error("busybox init has no units").maybe_place(unit.place.clone());
+        let made = made.help("start programs from the `inittab` of an overlay, or use `init: systemd`");
+        found.push(match &recipe.init.place {
+            Some(place) => made.related(place.clone(), "chosen here"),
+            None => made,
+        });
+    }
+}
+
+fn users(recipe: &RecipeFile, found: &mut Diagnostics) {
+    let mut uids: HashMap<u64, &At<crate::words::UserName>> = HashMap::new();
+    for (name, user) in recipe.users.iter() {
+        if let Some(uid) = &user.uid {
+            if name.as_str() == "root" {
+                found.push(Diagnostic::error("the number of `root` is always 0").maybe_place(uid.place.clone()));
+            } else if let Some(first) = uids.insert(uid.get(), name) {
+                let made = Diagnostic::error(format!("`{name}` and `{first}` have the same number {}", uid.get()));
+                found.push(made.maybe_place(uid.place.clone()));
+            }
+        }
+        if let Some(full_name) = &user.full_name
+            && full_name.chars().any(|c| c == ':' || c == ',' || c.is_control())
+        {
+            found.push(
+                Diagnostic::error("a full name cannot hold `:`, `,` or a line break")
+                    .maybe_place(full_name.place.clone()),
+            );
+        }
+    }
+}
+
+fn state(recipe: &RecipeFile, found: &mut Diagnostics) {
+    for (at, path) in recipe.state.iter().enumerate() {
+        for other in recipe.state[..at].iter().chain(&recipe.state[at + 1..]) {
+            if path.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('/')) {
+                let message = format!("`{path}` lies in `{other}`, which is kept already");
+                found.push(contradiction(path, other, message, "kept here").help("remove the inner one"));
+            }
+        }
+    }
+}
+
+/// Checks a board.
+pub(crate) fn check_board(board: &Board, found: &mut Diagnostics) {
+    if board.console.is_empty() {
+        found.push(
+            Diagnostic::error("the board has no console")
+                .maybe_place(board.bootloader.place.clone())
+                .help("add `console: [ttyS0,115200]`"),
+        );
+    }
+    match &board.bootloader.value {
+        Bootloader::UBoot(u_boot) => {
+            if u_boot.machines.is_empty() {
+                found.push(
+                    Diagnostic::error("U-Boot needs at least one of `machines`")
+                        .maybe_place(board.bootloader.place.clone()),
+                );
+            }
+            if u_boot.environment_size.is_none() && !u_boot.environment.is_empty() {
+                found.push(
+                    Diagnostic::error("`environment` is written nowhere without `environment_size`")
+                        .maybe_place(u_boot.environment.iter().next().and_then(|(name, _)| name.place.clone())),
+                );
+            }
+        }
+        Bootloader::Tryboot(_) => {
+            if board.partition_table.value == PartitionTable::HybridMbr {
+                found.push(
+                    Diagnostic::error(
+                        "tryboot counts partitions by the GPT; a hybrid MBR would hide all but the first",
+                    )
+                    .maybe_place(board.partition_table.place.clone())
+                    .did_you_mean("gpt"),
+                );
+            }
+        }
+    }
+    for (_, machine) in board.qemu.iter() {
+        if machine.bios.is_some()
+            && let Some(kernel) = &machine.kernel
+        {
+            found.push(
+                Diagnostic::error("a machine is started by `bios` or by `kernel`, not by both")
+                    .maybe_place(kernel.file.place.clone()),
+            );
+        }
+    }
+}
