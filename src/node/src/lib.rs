@@ -1,1 +1,28 @@
+//! What a node and its image agree on: the boot-control block, the GUIDs of the disk, the kernel command line, the
+//! configuration of fruit-init, and the user's `fruit.yaml`. Used on the workstation and on the device.
 
+pub mod access;
+pub mod bootctl;
+pub mod cmdline;
+pub mod config;
+pub mod guid;
+pub mod hostname;
+pub mod init;
+pub mod locale;
+pub mod network;
+pub mod read;
+pub mod report;
+pub mod template;
+mod text;
+pub mod wifi;
+mod yaml;
+
+pub use bootctl::{BootControl, Slot};
+pub use cmdline::{CommandLine, Verity};
+pub use config::NodeConfig;
+pub use guid::Guid;
+pub use hostname::{HostFacts, HostName, HostNameTemplate};
+pub use init::InitConfig;
+pub use read::{Problem, read};
+pub use report::BootReport;
+pub use template::fruit_yaml_template;

@@ -1,0 +1,234 @@
+//! Who may log in to a node, and whom it obeys.
+
+use crate::cmdline::{hex, parse_hex};
+use crate::text::{checked_text, is_made_of, shown};
+
+checked_text! {
+    /// One line of `authorized_keys`: type, key, comment; no options, since those can run commands.
+    AuthorizedKey, check_authorized_key
+}
+
+checked_text! {
+    /// A hash as in crypt(5), never a password: `$y$…`, `$6$…`, `$5$…`, `$2b$…`, `$gy$…`, `$7$…`.
+    PasswordHash, check_password_hash, "^\\$(y|gy|7|6|5|2b)\\$[./0-9A-Za-z$=,]+$"
+}
+
+checked_text! {
+    /// An ed25519 public key; read as 64 hexadecimal digits or as OpenSSH writes it (`ssh-ed25519 AAAA…`), kept as hex.
+    OperatorKey, check_operator_key
+}
+
+/// Types that sshd of Debian 13 accepts.
+const KEY_TYPES: [&str; 7] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+/// An RSA key of 16384 bits, the most that OpenSSH takes, is 2800 characters.
+const MAX_KEY: usize = 4096;
+const MAX_COMMENT: usize = 256;
+
+/// Type, decoded blob and comment.
+fn split_key(text: &str) -> Result<(&str, Vec<u8>, &str), String> {
+    let mut words = text.trim().splitn(3, ' ').map(str::trim);
+    let kind = words.next().unwrap_or_default();
+    if !KEY_TYPES.contains(&kind) {
+        if text.contains("PRIVATE KEY") {
+            return Err("this is a private key: put the public one here (the .pub file), and make a new pair".into());
+        }
+        let kinds = KEY_TYPES.join(", ");
+        return Err(format!("'{}' is not an ssh public key: expected it to start with one of {kinds}", shown(text)));
+    }
+    let encoded = words.next().unwrap_or_default();
+    if encoded.len() > MAX_KEY {
+        return Err(format!("an ssh public key of {} characters, at most {MAX_KEY} are possible", encoded.len()));
+    }
+    let blob = decode_base64(encoded).ok_or_else(|| format!("the {kind} key is not base64: was it cut off?"))?;
+    Ok((kind, blob, words.next().unwrap_or_default()))
+}
+
+fn check_authorized_key(text: &str) -> Result<String, String> {
+    let (kind, blob, comment) = split_key(text)?;
+    // RFC 4253 section 6.6: the blob starts with its own type, as a string with a 32-bit length.
+    let mut rest = blob.as_slice();
+    let inner = take_string(&mut rest);
+    if inner != Some(kind.as_bytes()) {
+        return Err(format!("the {kind} key holds a key of another type: was it cut off?"));
+    }
+    let mut fields = 0;
+    while !rest.is_empty() {
+        take_string(&mut rest).ok_or_else(|| format!("the {kind} key is cut off"))?;
+        fields += 1;
+    }
+    if fields == 0 {
+        return Err(format!("the {kind} key is cut off"));
+    }
+    if comment.len() > MAX_COMMENT || comment.chars().any(char::is_control) {
+        return Err(format!("the comment of an ssh key is at most {MAX_COMMENT} bytes on one line"));
+    }
+    let encoded = text.trim().split(' ').nth(1).unwrap_or_default();
+    Ok(format!("{kind} {encoded} {comment}").trim_end().to_owned())
+}
+
+fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, behind) = rest.split_first_chunk::<4>()?;
+    let (string, behind) = behind.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *rest = behind;
+    Some(string)
+}
+
+/// RFC 4648 section 4, with its padding.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    if digits.is_empty() || !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut held) = (0u32, 0);
+    for c in digits.bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+fn check_password_hash(text: &str) -> Result<String, String> {
+    let advice = "make one with: openssl passwd -6";
+    let method = text.strip_prefix('$').and_then(|t| t.split_once('$'));
+    let Some((method, rest)) = method else {
+        // Not shown: it may be a password.
+        return Err(format!("this is not a password hash (a plain password is never taken); {advice}"));
+    };
+    if !matches!(method, "y" | "gy" | "7" | "6" | "5" | "2b") {
+        return Err(format!("password hash method '{}' is unknown or too weak; {advice}", shown(method)));
+    }
+    // crypt(5): none of these methods has a hash shorter than 31 characters.
+    let hash = rest.rsplit('$').next().unwrap_or_default();
+    if !is_made_of(rest, "./$=,") || hash.len() < 31 || text.len() > 256 {
+        return Err(format!("the password hash is cut off or has characters that no hash has; {advice}"));
+    }
+    Ok(text.into())
+}
+
+fn check_operator_key(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let key = if text.starts_with("ssh-") {
+        let (kind, blob, _) = split_key(text)?;
+        let mut rest = blob.as_slice();
+        let inner = take_string(&mut rest);
+        take_string(&mut rest)
+            .filter(|_| kind == "ssh-ed25519" && inner == Some(b"ssh-ed25519") && rest.is_empty())
+            .map(<[u8]>::to_vec)
+    } else {
+        parse_hex(text)
+    };
+    match key {
+        Some(key) if key.len() == 32 && key.iter().any(|&b| b != 0) => Ok(hex(&key)),
+        _ => {
+            Err("not an ed25519 public key: expected 64 hexadecimal digits, or a line that starts with ssh-ed25519"
+                .into())
+        }
+    }
+}
+
+impl OperatorKey {
+    /// The 32 bytes of the key (RFC 8032); whether they are a point on the curve is for the verifier to see.
+    pub fn bytes(&self) -> [u8; 32] {
+        parse_hex(self.as_str()).and_then(|b| b.try_into().ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
+    #[test]
+    fn ssh_keys_are_kept_as_they_are() {
+        for key in [KEY.to_owned(), format!("{KEY} ann@desk two words")] {
+            assert_eq!(key.parse::<AuthorizedKey>().unwrap().as_str(), key);
+        }
+        assert_eq!(format!(" {KEY}\n").parse::<AuthorizedKey>().unwrap().as_str(), KEY);
+    }
+
+    #[test]
+    fn ssh_keys_that_would_inject_or_not_work_are_refused() {
+        let cut = &KEY[..KEY.len() - 4];
+        let injected = format!("{KEY} x\nssh-ed25519 AAAA");
+        let command = format!("command=\"reboot\" {KEY}");
+        let other = KEY.replace("ssh-ed25519 ", "ssh-rsa ");
+        for bad in [
+            "",
+            "ssh-ed25519",
+            "ssh-dss AAAA",
+            cut,
+            &injected,
+            &command,
+            &other,
+            "ssh-ed25519 !!!!",
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+        ] {
+            assert!(bad.parse::<AuthorizedKey>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn base64_is_decoded() {
+        assert_eq!(decode_base64("Zm9vYmFy").unwrap(), b"foobar");
+        assert_eq!(decode_base64("Zm9vYg==").unwrap(), b"foob");
+        assert_eq!(decode_base64("Zm9vYmE=").unwrap(), b"fooba");
+        for bad in ["", "=", "====", "Zg", "Zg=", "Z===", "Zm9*"] {
+            assert_eq!(decode_base64(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_plain_password_is_refused_and_never_repeated_in_the_message() {
+        let error = "hunter2".parse::<PasswordHash>().unwrap_err();
+        assert!(!error.contains("hunter2") && error.contains("openssl passwd"));
+    }
+
+    #[test]
+    fn hashes_of_strong_methods_are_accepted() {
+        let sha512 = format!("$6$saltsalt${}", "x".repeat(86));
+        let yescrypt = format!("$y$j9T$F5Jx5fExrKuPp53xLKQ..1${}", "y".repeat(43));
+        for good in [&sha512, &yescrypt, &format!("$2b$12${}", "z".repeat(53))] {
+            assert!(good.parse::<PasswordHash>().is_ok(), "{good}");
+        }
+        let md5 = format!("$1$salt${}", "x".repeat(31));
+        let with_newline = format!("{sha512}\n");
+        let with_field = format!("{sha512}:0:0");
+        for bad in [&md5, &with_newline, &with_field, "$6$salt$short", "*", "!"] {
+            assert!(bad.parse::<PasswordHash>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_operator_key_is_read_in_both_forms() {
+        let digits: String = (0..32).map(|b| format!("{b:02x}")).collect();
+        for text in [KEY.to_owned(), format!("{KEY} me"), digits.clone(), digits.to_uppercase()] {
+            assert_eq!(text.parse::<OperatorKey>().unwrap().as_str(), digits);
+        }
+        assert_eq!(digits.parse::<OperatorKey>().unwrap().bytes()[31], 31);
+        for bad in ["", "00", &"0".repeat(64), &"g".repeat(64), "ssh-rsa AAAA"] {
+            assert!(bad.parse::<OperatorKey>().is_err(), "{bad}");
+        }
+    }
+}

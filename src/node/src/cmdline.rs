@@ -1,0 +1,212 @@
+//! What the boot loader says to fruit-init on the kernel's command line.
+
+use crate::bootctl::Slot;
+use crate::guid::Guid;
+
+/// Longest command line of an arm64 kernel (`COMMAND_LINE_SIZE`, arch/arm64/include/uapi/asm/setup.h); x86 has the same.
+const MAX_LENGTH: usize = 2048;
+
+/// dm-verity parameters of a root: 4096-byte blocks, SHA-256, hash type 1.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verity {
+    pub data_blocks: u64,
+    /// First block of the hash tree, counted from the start of the same partition.
+    pub hash_start_block: u64,
+    pub root_hash: [u8; 32],
+    /// At most 256 bytes, may be empty.
+    pub salt: Vec<u8>,
+}
+
+/// Block size of the data and of the hash tree, in bytes.
+pub const VERITY_BLOCK: u64 = 4096;
+/// Most that veritysetup writes (`salt_size` of its superblock is for 256 bytes).
+const MAX_SALT: usize = 256;
+
+impl Verity {
+    /// `<data_blocks>:<hash_start_block>:<root_hash_hex>:<salt_hex>`, `-` for no salt.
+    ///
+    /// # Errors
+    /// A sentence without the key.
+    pub fn parse(value: &str) -> Result<Verity, String> {
+        let expected = "expected <data blocks>:<first hash block>:<root hash, 64 hex digits>:<salt in hex or ->";
+        let fields: Vec<&str> = value.split(':').collect();
+        let [data, hash_start, root, salt] = fields[..] else {
+            return Err(format!("{} fields, {expected}", fields.len()));
+        };
+        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("'{text}' is not a number; {expected}"));
+        let data_blocks = number(data)?;
+        let hash_start_block = number(hash_start)?;
+        if data_blocks == 0 || hash_start_block < data_blocks || hash_start_block > u64::MAX / VERITY_BLOCK {
+            return Err(format!("{data_blocks} data blocks and a tree at block {hash_start_block} do not fit"));
+        }
+        let root_hash = parse_hex(root).and_then(|b| b.try_into().ok());
+        let root_hash = root_hash.ok_or_else(|| format!("root hash '{root}', {expected}"))?;
+        let salt = if salt == "-" { Some(Vec::new()) } else { parse_hex(salt).filter(|s| s.len() <= MAX_SALT) };
+        let salt = salt.ok_or_else(|| format!("salt is not hex of at most {MAX_SALT} bytes; {expected}"))?;
+        Ok(Verity { data_blocks, hash_start_block, root_hash, salt })
+    }
+}
+
+impl std::fmt::Display for Verity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let salt = if self.salt.is_empty() { "-".into() } else { hex(&self.salt) };
+        write!(f, "{}:{}:{}:{salt}", self.data_blocks, self.hash_start_block, hex(&self.root_hash))
+    }
+}
+
+/// The `fruit.*` keys of a command line; other keys belong to the kernel and systemd.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CommandLine {
+    pub disk: Option<Guid>,
+    pub slot: Option<Slot>,
+    pub trial: bool,
+    pub verity: Option<Verity>,
+    /// Longer messages.
+    pub debug: bool,
+    /// Sentences about keys that were not understood; the boot goes on with the rest.
+    pub problems: Vec<String>,
+}
+
+impl CommandLine {
+    /// Reads `/proc/cmdline`. Of a repeated key the last one counts, as for the kernel; what follows ` -- ` is for init.
+    pub fn parse(text: &str) -> CommandLine {
+        let mut line = CommandLine::default();
+        if text.len() > MAX_LENGTH {
+            line.problems.push(format!("command line of {} bytes, at most {MAX_LENGTH} are possible", text.len()));
+        }
+        for word in words(text) {
+            if word == "--" {
+                break;
+            }
+            let Some(rest) = word.strip_prefix("fruit.") else { continue };
+            let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+            let result = match key {
+                "disk" => value.parse().map(|g| line.disk = Some(g)).map_err(|e| e.to_string()),
+                "slot" => match Slot::from_letter(value) {
+                    Some(slot) => {
+                        line.slot = Some(slot);
+                        Ok(())
+                    }
+                    None => Err(format!("'{value}', expected a or b")),
+                },
+                "trial" => flag(value).map(|on| line.trial = on),
+                "debug" => flag(value).map(|on| line.debug = on),
+                "verity" => Verity::parse(value).map(|v| line.verity = Some(v)),
+                // Keys of programs that start later.
+                _ => Ok(()),
+            };
+            if let Err(reason) = result {
+                line.problems.push(format!("fruit.{key}: {reason}"));
+            }
+        }
+        line
+    }
+}
+
+fn flag(value: &str) -> Result<bool, String> {
+    match value {
+        "" | "1" | "y" | "yes" | "on" | "true" => Ok(true),
+        "0" | "n" | "no" | "off" | "false" => Ok(false),
+        other => Err(format!("'{other}', expected 1 or 0")),
+    }
+}
+
+/// Splits at white space outside double quotes and drops the quotes, as `next_arg` of the kernel (lib/cmdline.c).
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    let mut chars = text.chars().peekable();
+    std::iter::from_fn(move || {
+        while chars.next_if(|c| c.is_ascii_whitespace() || *c == '\0').is_some() {}
+        chars.peek()?;
+        let mut word = String::new();
+        let mut quoted = false;
+        while let Some(c) = chars.next_if(|c| quoted || !(c.is_ascii_whitespace() || *c == '\0')) {
+            if c == '"' {
+                quoted = !quoted;
+            } else {
+                word.push(c);
+            }
+        }
+        Some(word)
+    })
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
+        // Writing to a String can't fail.
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+/// Bytes of an even number of hexadecimal digits.
+pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn the_keys_of_the_contract_are_understood() {
+        let text = format!(
+            "console=ttyS1,115200 quiet fruit.disk=11111111-2222-8333-8444-555555555500 fruit.slot=b fruit.trial=1 \
+             fruit.verity=25600:25601:{ROOT}:00112233 fruit.debug panic=10\n"
+        );
+        let line = CommandLine::parse(&text);
+        assert_eq!(line.problems, [""; 0]);
+        assert_eq!(line.disk.unwrap().to_string(), "11111111-2222-8333-8444-555555555500");
+        assert_eq!(line.slot, Some(Slot::B));
+        assert!(line.trial && line.debug);
+        let verity = line.verity.unwrap();
+        assert_eq!((verity.data_blocks, verity.hash_start_block), (25600, 25601));
+        assert_eq!(verity.salt, [0, 0x11, 0x22, 0x33]);
+        assert_eq!(Verity::parse(&verity.to_string()), Ok(verity));
+    }
+
+    #[test]
+    fn no_salt_is_a_dash() {
+        let verity = Verity::parse(&format!("1:1:{ROOT}:-")).unwrap();
+        assert!(verity.salt.is_empty());
+        assert_eq!(verity.to_string(), format!("1:1:{ROOT}:-"));
+    }
+
+    #[test]
+    fn each_wrong_value_is_named_and_the_rest_applies() {
+        let line = CommandLine::parse("fruit.slot=c fruit.disk=x fruit.verity=1:2:3 fruit.trial=maybe fruit.debug=1");
+        assert_eq!(line.problems.len(), 4, "{:?}", line.problems);
+        assert!(line.problems[0].starts_with("fruit.slot: 'c'"));
+        assert!(line.debug);
+        assert_eq!((line.slot, line.trial), (None, false));
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_key_counts_and_quotes_hold_words_together() {
+        let line = CommandLine::parse("dyndbg=\"a fruit.slot=a b\" fruit.slot=a \"fruit.slot=b\" -- fruit.slot=a");
+        assert_eq!(line.slot, Some(Slot::B));
+    }
+
+    #[test]
+    fn verity_sizes_that_overflow_are_refused() {
+        assert!(Verity::parse(&format!("1:18446744073709551615:{ROOT}:-")).is_err());
+        assert!(Verity::parse(&format!("0:1:{ROOT}:-")).is_err());
+        assert!(Verity::parse(&format!("9:8:{ROOT}:-")).is_err());
+        assert!(Verity::parse(&format!("1:1:{ROOT}:{}", "00".repeat(257))).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_command_line_makes_it_panic(text in "(fruit\\.(slot|disk|verity|trial|x)=?|[a-z0-9:=\"\\- ]|\\PC){0,40}") {
+            CommandLine::parse(&text);
+        }
+    }
+}
