@@ -1,4 +1,12 @@
 //! The formats a card is made of, each a pure function from a [`tree::Tree`] or plain values to bytes,
 //! each with a reader beside its writer.
 
+pub mod card;
+pub mod disk;
+pub mod draft;
+pub mod ext4;
+pub mod fat;
+pub mod gpt;
+pub mod sparse;
+pub mod storage;
 pub mod tree;

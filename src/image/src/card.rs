@@ -1,0 +1,102 @@
+//! The card image: a partition table and what fills the partitions, written sparsely to a temporary name.
+
+use crate::disk::at_path;
+use crate::draft::Draft;
+use crate::gpt::{self, GptError, Layout};
+use crate::sparse::{Blocks, Part};
+use crate::storage::WriteAt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+#[derive(thiserror::Error, Debug)]
+pub enum CardError {
+    #[error(transparent)]
+    Gpt(#[from] GptError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A card image being written. Parts may be written from several threads at once.
+#[derive(Debug)]
+pub struct Card {
+    draft: Draft,
+    layout: Layout,
+    mapped: Mutex<Blocks>,
+}
+
+/// A whole card image under its final name.
+#[derive(Debug)]
+pub struct Image {
+    pub path: PathBuf,
+    /// Bytes, holes included.
+    pub size: u64,
+    /// The blocks that hold something: what must be written to a card.
+    pub mapped: Blocks,
+}
+
+impl Card {
+    /// Begins the image that will be `target`, with the partition table already in it.
+    ///
+    /// # Errors
+    /// A layout that cannot be encoded; file system errors with the path.
+    pub fn create(target: &Path, layout: Layout) -> Result<Card, CardError> {
+        let table = gpt::encode(&layout)?;
+        let draft = Draft::create(target)?;
+        draft.file().set_len(layout.disk_size).map_err(|e| at_path(draft.temporary(), &e))?;
+        let card = Card { draft, layout, mapped: Mutex::default() };
+        let size = card.layout.disk_size;
+        card.fill(0, size, |part| {
+            part.write_all_at(&table.head, 0)?;
+            part.write_all_at(&table.tail, size - table.tail.len() as u64)
+        })?;
+        Ok(card)
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where the bytes are until [`Card::finish`], to look at what was written.
+    pub fn temporary(&self) -> &Path {
+        self.draft.temporary()
+    }
+
+    /// Lets `write` fill partition `number`; each partition is to be filled once.
+    ///
+    /// # Errors
+    /// Those of `write`, and a number that is not in the layout.
+    pub fn partition<T, E: From<io::Error>>(
+        &self,
+        number: u32,
+        write: impl FnOnce(&mut Part<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let found = self.layout.partitions.iter().find(|p| p.number == number);
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("the card has no partition {number}"));
+        let p = found.ok_or_else(missing)?;
+        self.fill(p.start(), p.size(), write)
+    }
+
+    fn fill<T, E: From<io::Error>>(
+        &self,
+        start: u64,
+        len: u64,
+        write: impl FnOnce(&mut Part<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut part = Part::new(self.draft.file(), self.draft.temporary(), start, len);
+        let result = write(&mut part)?;
+        self.mapped.lock().unwrap_or_else(PoisonError::into_inner).merge(&part.into_mapped());
+        Ok(result)
+    }
+
+    /// Makes the image durable and gives it its final name.
+    ///
+    /// # Errors
+    /// Those of [`Draft::commit`].
+    pub fn finish(self) -> io::Result<Image> {
+        let path = self.draft.target().to_owned();
+        self.draft.commit()?;
+        let mapped = self.mapped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Image { path, size: self.layout.disk_size, mapped })
+    }
+}

@@ -1,0 +1,127 @@
+//! A file that appears under its final name only when it is whole.
+
+use crate::disk::at_path;
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// An output file under its temporary name (`.NAME.part` beside the final one). Dropped without [`Draft::commit`], it is
+/// removed; killed, it is reused by the next draft of the same file, so that no litter piles up.
+#[derive(Debug)]
+pub struct Draft {
+    target: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    committed: bool,
+}
+
+impl Draft {
+    /// # Errors
+    /// Those of `open(2)`; `WouldBlock` when another process is writing the same file.
+    pub fn create(target: &Path) -> io::Result<Draft> {
+        let name = target.file_name().ok_or_else(|| at_path(target, &io::ErrorKind::InvalidFilename.into()))?;
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".part");
+        let temporary = target.with_file_name(hidden);
+        loop {
+            let options = File::options().read(true).write(true).create(true).truncate(false).open(&temporary);
+            let file = options.map_err(|e| at_path(&temporary, &e))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let why = "is being written by another process; wait for it or choose another output folder";
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{}: {why}", target.display())));
+                }
+                Err(TryLockError::Error(e)) => return Err(at_path(&temporary, &e)),
+            }
+            // Between open and lock the previous writer may have renamed this very file to its final name.
+            let still_ours = fs::metadata(&temporary)
+                .is_ok_and(|now| file.metadata().is_ok_and(|mine| (now.dev(), now.ino()) == (mine.dev(), mine.ino())));
+            if still_ours {
+                file.set_len(0).map_err(|e| at_path(&temporary, &e))?;
+                return Ok(Draft { target: target.to_owned(), temporary, file, committed: false });
+            }
+        }
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the bytes are until [`Draft::commit`].
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Makes the bytes durable, then gives the file its final name, replacing what was there.
+    ///
+    /// # Errors
+    /// Those of `fsync(2)` and `rename(2)`; the file under the final name is then still the old one.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.sync_all().map_err(|e| at_path(&self.temporary, &e))?;
+        fs::rename(&self.temporary, &self.target).map_err(|e| at_path(&self.target, &e))?;
+        self.committed = true;
+        let folder = self.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|d| d.sync_all()).map_err(|e| at_path(folder, &e))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Nothing better can be done about a failure here: the next draft of this file reuses the leftover.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_final_name_appears_only_on_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.img");
+        fs::write(&target, "old").unwrap();
+        let draft = Draft::create(&target).unwrap();
+        draft.file().write_all(b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        draft.commit().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_dropped_draft_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Draft::create(&dir.path().join("a.img")).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn two_writers_of_one_file_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.img");
+        let first = Draft::create(&target).unwrap();
+        assert_eq!(Draft::create(&target).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        first.commit().unwrap();
+        Draft::create(&target).unwrap();
+    }
+
+    #[test]
+    fn the_leftover_of_a_killed_writer_is_reused_from_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".a.img.part"), "half").unwrap();
+        Draft::create(&dir.path().join("a.img")).unwrap().commit().unwrap();
+        assert_eq!(fs::read(dir.path().join("a.img")).unwrap(), b"");
+    }
+}
