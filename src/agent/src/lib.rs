@@ -7,3 +7,18 @@
 
 pub mod config;
 pub mod files;
+
+#[cfg(feature = "daemon")]
+pub mod beat;
+#[cfg(feature = "daemon")]
+pub mod clock;
+#[cfg(feature = "daemon")]
+pub mod condition;
+#[cfg(feature = "daemon")]
+pub mod health;
+#[cfg(feature = "daemon")]
+pub mod line;
+#[cfg(feature = "daemon")]
+pub mod signal;
+#[cfg(feature = "daemon")]
+pub mod systemd;
