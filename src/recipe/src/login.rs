@@ -33,17 +33,43 @@ text! {
                 None => flaw.help("write the line of the `.pub` file, without options in front"),
             });
         }
-        let blob = words.next().and_then(base64).unwrap_or_default();
-        // RFC 4253 section 6.6: the blob begins with its own kind, a string with a 32-bit length in front.
-        let inner = blob.first_chunk::<4>().and_then(|n| blob.get(4..)?.get(..u32::from_be_bytes(*n) as usize));
-        match inner {
-            Some(inner) if inner == kind.as_bytes() && blob.len() > 4 + inner.len() + 4 => Ok(()),
-            Some(inner) if KEY_TYPES.iter().any(|k| k.as_bytes() == inner) && inner != kind.as_bytes() => {
-                Err(Flaw::new(format!("the key says `{kind}`, its content `{}`", String::from_utf8_lossy(inner))))
-            }
-            _ => Err(Flaw::new(format!("the `{kind}` key is damaged or cut short")).help("copy the whole line of the `.pub` file")),
+        let fields = words.next().and_then(base64).and_then(|blob| strings(&blob)).unwrap_or_default();
+        let inside = fields.first().map(|f| String::from_utf8_lossy(f).into_owned()).unwrap_or_default();
+        if KEY_TYPES.contains(&inside.as_str()) && inside != kind {
+            return Err(Flaw::new(format!("the key says `{kind}`, its content `{inside}`")));
+        }
+        // Kind and then: the point (ed25519, RFC 8709); exponent and modulus (RSA, RFC 4253); curve and point (ECDSA, RFC 5656);
+        // security keys add the application (OpenSSH's PROTOCOL.u2f).
+        let whole = inside == kind
+            && match kind {
+                "ssh-ed25519" => fields.len() == 2 && fields[1].len() == 32,
+                "sk-ssh-ed25519@openssh.com" => fields.len() == 3 && fields[1].len() == 32,
+                "ssh-rsa" if fields.len() == 3 && fields[2].len() < 256 => {
+                    return Err(Flaw::new(format!("an RSA key of {} bits is too weak for sshd", fields[2].len() * 8 / 128 * 128))
+                        .help("make a new one: `ssh-keygen -t ed25519`"));
+                }
+                "sk-ecdsa-sha2-nistp256@openssh.com" => fields.len() == 4,
+                _ => fields.len() == 3,
+            };
+        if whole {
+            Ok(())
+        } else {
+            Err(Flaw::new(format!("the `{kind}` key is damaged or cut short")).help("copy the whole line of the `.pub` file"))
         }
     };
+}
+
+/// The strings that a key's blob is made of, each with a 32-bit length in front (RFC 4251 section 5); `None` if they do not
+/// fill it exactly.
+fn strings(mut blob: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    while !blob.is_empty() {
+        let (length, rest) = blob.split_first_chunk::<4>()?;
+        let (field, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        all.push(field.to_vec());
+        blob = rest;
+    }
+    Some(all)
 }
 
 /// Base64 of RFC 4648 with padding; `None` for anything else.
