@@ -1,7 +1,7 @@
 //! The boot-control block: which slot boots, which one is on trial, how many tries it has left.
 //!
 //! Two copies, each exactly one 512-byte sector, at byte 0 and 4096 of the `state` partition. The boot loader reads
-//! and writes them too, with a script: the format is what `crc32`, `itest` and `setexpr` of U-Boot can do. A write goes
+//! and writes them too, with a script: the format is what `crc32`, `itest`, `mw` and `cp` of U-Boot can do. A write goes
 //! to the copy that is *not* the newest valid one, so a torn write costs the new state only, never the old.
 //!
 //! ```text
@@ -23,8 +23,8 @@ pub const COPY_SIZE: usize = 512;
 pub const COPY_OFFSETS: [u64; 2] = [0, 4096];
 /// Bytes of the state partition that are read to know the state.
 pub const BLOCK_SIZE: usize = COPY_OFFSETS[1] as usize + COPY_SIZE;
-/// Most tries that a trial may have; more is taken for damage.
-pub const MAX_TRIES: u32 = 100;
+/// Most tries that a trial may have: the loader's script counts them by cases.
+pub const MAX_TRIES: u32 = 7;
 
 const MAGIC: [u8; 4] = *b"FBC1";
 const FORMAT: u32 = 1;
@@ -112,7 +112,8 @@ pub struct Trial {
 /// What one valid copy says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct BootControl {
-    /// Grows by one with each write and wraps; the newer copy is the valid state.
+    /// Goes 1, 2, 3, 1, … with each write: of two valid copies the newer is the one that follows the other. A loader's
+    /// script without arithmetic can tell and step it.
     pub sequence: u32,
     pub active: Slot,
     pub trial: Option<Trial>,
@@ -139,9 +140,11 @@ pub enum Invalid {
     Crc { found: u32, expected: u32 },
     #[error("format {0}, expected 1")]
     Format(u32),
+    #[error("sequence number {0}, expected 1, 2 or 3")]
+    Sequence(u32),
     #[error("slot number {0}, expected 0 or 1 (or 2 where none is allowed)")]
     SlotNumber(u32),
-    #[error("{0} tries left, at most 100 are possible")]
+    #[error("{0} tries left, at most 7 are possible")]
     Tries(u32),
     #[error("the active slot is on trial itself")]
     ActiveOnTrial,
@@ -152,7 +155,7 @@ pub enum Invalid {
 pub enum Refused {
     #[error("slot {0} is the active one: only the other slot can go on trial")]
     ArmActive(Slot),
-    #[error("a trial needs 1 to 100 tries, not {0}")]
+    #[error("a trial needs 1 to 7 tries, not {0}")]
     Tries(u32),
     #[error("slot {slot} can't be committed: slot {active} is active and {}", describe_trial(.trial))]
     NotOnTrial { slot: Slot, active: Slot, trial: Option<Trial> },
@@ -202,6 +205,9 @@ impl BootControl {
         }
         if word(4) != FORMAT {
             return Err(Invalid::Format(word(4)));
+        }
+        if !(1..=3).contains(&word(8)) {
+            return Err(Invalid::Sequence(word(8)));
         }
         let optional = |n: u32| match n {
             NONE => Ok(None),
@@ -275,9 +281,9 @@ impl BootControl {
         }
     }
 
-    /// Whether this state was written after `other`; a difference of more than half the range is a wrap.
+    /// Whether this state was written after `other`.
     fn is_newer_than(&self, other: &BootControl) -> bool {
-        (self.sequence.wrapping_sub(other.sequence) as i32) > 0
+        self.sequence == successor(other.sequence)
     }
 }
 
@@ -342,7 +348,7 @@ impl Stored {
     /// The write that puts `next` (whose sequence number is replaced) in force.
     pub fn plan(&self, next: &BootControl) -> Write {
         let (copy, sequence) = match self.newest {
-            Some((newest, state)) => (1 - newest, state.sequence.wrapping_add(1)),
+            Some((newest, state)) => (1 - newest, successor(state.sequence)),
             None => (0, 1),
         };
         Write { offset: COPY_OFFSETS[copy], sector: BootControl { sequence, ..*next }.encode() }
@@ -361,10 +367,19 @@ impl Stored {
     }
 }
 
+/// The sequence number after `sequence`.
+const fn successor(sequence: u32) -> u32 {
+    match sequence {
+        1 => 2,
+        2 => 3,
+        _ => 1,
+    }
+}
+
 /// Both copies of a fresh state, for an image: [`BLOCK_SIZE`] bytes.
 pub fn fresh_block() -> Vec<u8> {
     let mut block = vec![0u8; BLOCK_SIZE];
-    for (offset, sequence) in COPY_OFFSETS.into_iter().zip([1, 0]) {
+    for (offset, sequence) in COPY_OFFSETS.into_iter().zip([1, 3]) {
         let at = offset as usize;
         block[at..at + COPY_SIZE].copy_from_slice(&BootControl { sequence, ..BootControl::default() }.encode());
     }

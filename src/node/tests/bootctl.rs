@@ -11,7 +11,7 @@ fn slots() -> impl Strategy<Value = Slot> {
 }
 
 prop_compose! {
-    fn states()(sequence: u32, active in slots(), tries in proptest::option::of(0..=MAX_TRIES),
+    fn states()(sequence in 1..=3u32, active in slots(), tries in proptest::option::of(0..=MAX_TRIES),
                 failed in proptest::option::of(slots())) -> BootControl {
         let trial = tries.map(|tries_left| Trial { slot: active.other(), tries_left });
         BootControl { sequence, active, trial, failed }
@@ -21,7 +21,7 @@ prop_compose! {
 #[test]
 fn the_bytes_are_those_of_the_contract() {
     let state = BootControl {
-        sequence: 0x0102_0304,
+        sequence: 3,
         active: Slot::A,
         trial: Some(Trial { slot: Slot::B, tries_left: 3 }),
         failed: None,
@@ -29,7 +29,7 @@ fn the_bytes_are_those_of_the_contract() {
     let copy = state.encode();
     let mut expected = vec![0u8; 508];
     expected[..28].copy_from_slice(&[
-        b'F', b'B', b'C', b'1', 1, 0, 0, 0, 4, 3, 2, 1, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0,
+        b'F', b'B', b'C', b'1', 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0,
     ]);
     assert_eq!(copy[..508], expected);
     // zlib's crc32 of those 508 bytes, most significant byte first.
@@ -104,8 +104,8 @@ fn what_would_brick_the_node_is_refused() {
 }
 
 #[test]
-fn the_newer_copy_counts_across_the_wrap_of_the_sequence() {
-    for (older, newer) in [(0, 1), (u32::MAX, 0), (u32::MAX - 5, 3), (0x7fff_ffff, 0x8000_0000)] {
+fn the_newer_copy_is_the_one_that_follows_in_the_cycle() {
+    for (older, newer) in [(1, 2), (2, 3), (3, 1)] {
         let old = BootControl { sequence: older, ..BootControl::default() }.encode();
         let new = BootControl { sequence: newer, active: Slot::B, ..BootControl::default() }.encode();
         assert_eq!(Stored::from_copies(&old, &new).state().active, Slot::B, "{older} {newer}");
@@ -183,7 +183,7 @@ fn a_disk_keeps_what_is_written_to_the_partition() {
         let next = if round % 2 == 0 { stored.state().arm(Slot::B, 3).unwrap() } else { stored.state().fall_back() };
         stored = stored.write(&disk, start, &next).unwrap();
         assert_eq!(BootControl { sequence: 0, ..stored.state() }, BootControl { sequence: 0, ..next });
-        assert_eq!(stored.state().sequence, 2 + round);
+        assert_eq!(stored.state().sequence, [2, 3, 1][round % 3]);
     }
 }
 
@@ -238,9 +238,6 @@ proptest! {
         } else {
             Stored::from_copies(&x, &write.sector)
         };
-        let distance = a.sequence.wrapping_sub(b.sequence) as i32;
-        // Copies that we wrote are one apart; only with more than 2^31 writes between them is the order lost.
-        prop_assume!(distance.unsigned_abs() < 1 << 30);
         prop_assert_eq!(BootControl { sequence: 0, ..after.state() }, BootControl { sequence: 0, ..next });
     }
 }
