@@ -1,6 +1,7 @@
 //! The formats a card is made of, each a pure function from a [`tree::Tree`] or plain values to bytes,
 //! each with a reader beside its writer.
 
+pub mod bmap;
 pub mod card;
 pub mod disk;
 pub mod draft;
@@ -9,4 +10,7 @@ pub mod fat;
 pub mod gpt;
 pub mod sparse;
 pub mod storage;
+pub mod sums;
 pub mod tree;
+pub mod uboot;
+pub mod zst;

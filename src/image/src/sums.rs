@@ -1,0 +1,93 @@
+//! SHA-256 of files, and the `SHA256SUMS` that `sha256sum -c` reads.
+
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::io::{self, Write};
+
+/// A SHA-256; shown as 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sum(pub [u8; 32]);
+
+impl Sum {
+    pub fn of(bytes: &[u8]) -> Sum {
+        Sum(Sha256::digest(bytes).into())
+    }
+
+    /// Takes 64 hex digits of either case.
+    pub fn parse(hex: &str) -> Option<Sum> {
+        let digits = hex.as_bytes();
+        let mut sum = [0; 32];
+        if digits.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in sum.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok());
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Sum(sum))
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Passes bytes on to `inner`, and sums and counts them on the way.
+pub struct Summing<W> {
+    inner: W,
+    hash: Sha256,
+    len: u64,
+}
+
+impl<W: Write> Summing<W> {
+    pub fn new(inner: W) -> Summing<W> {
+        Summing { inner, hash: Sha256::new(), len: 0 }
+    }
+
+    /// The sum and the number of the bytes so far.
+    pub fn finish(self) -> (Sum, u64) {
+        (Sum(self.hash.finalize().into()), self.len)
+    }
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        self.len += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// The text of a `SHA256SUMS` for files given by name, in the order given. Names are plain: no line breaks, no
+/// backslashes, which `sha256sum` would escape.
+pub fn sha256sums<'a>(files: impl IntoIterator<Item = (&'a str, Sum)>) -> String {
+    files.into_iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_read_as_they_are_shown() {
+        let sum = Sum::of(b"abc");
+        assert_eq!(sum.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Sum::parse(&sum.to_string().to_uppercase()), Some(sum));
+        for bad in ["", "12", &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(Sum::parse(bad), None, "{bad}");
+        }
+    }
+}
