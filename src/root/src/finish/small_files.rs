@@ -1,0 +1,93 @@
+//! Small files that postinst scripts write from here-documents or templates, a line or two each.
+
+use super::accounts::Accounts;
+use crate::Error;
+use crate::edit::Root;
+
+pub(crate) fn apply(root: &mut Root, accounts: &Accounts) -> Result<(), Error> {
+    debianutils(root)?;
+    readline_common(root)?;
+    netbase(root)?;
+    libwrap(root)?;
+    libpam_modules(root)?;
+    openssl(root)?;
+    systemd(root, accounts)
+}
+
+/// debianutils' `/etc/shells`, with the shells that packages list in `shells.d` (update-shells(8)).
+fn debianutils(root: &mut Root) -> Result<(), Error> {
+    let Some(mut text) = root.text("usr/share/debianutils/shells")? else {
+        // Without debianutils: login programs refuse a shell that is not listed.
+        let mut text = String::new();
+        for shell in ["bin/sh", "usr/bin/sh", "bin/bash", "usr/bin/bash"] {
+            if root.exists(shell) {
+                text += &format!("/{shell}\n");
+            }
+        }
+        return root.write_new("etc/shells", text, 0o644);
+    };
+    for name in crate::edit::names(root.tree, "usr/share/debianutils/shells.d") {
+        let listed = root.text(&format!("usr/share/debianutils/shells.d/{name}"))?.unwrap_or_default();
+        for shell in listed.lines().map(|l| l.split('#').next().unwrap_or("").trim()).filter(|l| l.starts_with('/')) {
+            // update-shells adds both spellings of a path below the merged /usr.
+            let other = match shell.strip_prefix("/usr") {
+                Some(short) => short.to_owned(),
+                None => format!("/usr{shell}"),
+            };
+            for path in [shell, &other] {
+                if !text.lines().any(|l| l == path) {
+                    text += &format!("{path}\n");
+                }
+            }
+        }
+    }
+    root.write_new("etc/shells", text, 0o644)
+}
+
+fn readline_common(root: &mut Root) -> Result<(), Error> {
+    root.copy_new("usr/share/readline/inputrc", "etc/inputrc", 0o644)
+}
+
+fn netbase(root: &mut Root) -> Result<(), Error> {
+    if root.exists("etc/protocols") {
+        root.write_new("etc/networks", "default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n", 0o644)?;
+    }
+    Ok(())
+}
+
+/// libwrap0: empty lists mean no restriction; only comments are lost.
+fn libwrap(root: &mut Root) -> Result<(), Error> {
+    if super::library(root, "libwrap.so.0") {
+        root.write_new(
+            "etc/hosts.allow",
+            "# /etc/hosts.allow: hosts that may use services; see hosts_access(5).\n",
+            0o644,
+        )?;
+        root.write_new("etc/hosts.deny", "# /etc/hosts.deny: hosts that may not; see hosts_access(5).\n", 0o644)?;
+    }
+    Ok(())
+}
+
+fn libpam_modules(root: &mut Root) -> Result<(), Error> {
+    if root.exists("etc/security") {
+        root.write_new("etc/security/opasswd", "", 0o600)?;
+        root.write_new("etc/environment", "", 0o644)?;
+    }
+    Ok(())
+}
+
+fn openssl(root: &mut Root) -> Result<(), Error> {
+    if root.exists("usr/bin/openssl") && !root.exists("usr/lib/ssl") {
+        root.symlink("/etc/ssl", "usr/lib/ssl")?;
+    }
+    Ok(())
+}
+
+/// systemd's journal directory (persistent when the recipe binds it) and its group.
+fn systemd(root: &mut Root, accounts: &Accounts) -> Result<(), Error> {
+    if root.exists("usr/lib/systemd/systemd") {
+        root.dir("var/lib/systemd", 0o755, 0, 0)?;
+        root.dir("var/log/journal", 0o2755, 0, accounts.gid("systemd-journal").unwrap_or(0))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,355 @@
+//! systemd units: which are enabled, from their `[Install]` sections (systemd.unit(5)), as `systemctl enable` does in
+//! an offline root; and which are masked because there is nothing for them to do on an image.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fruit_image::tree::{Kind, Tree};
+
+use crate::edit::{Root, names};
+use crate::error::candidates;
+use crate::scripts::{Script, known};
+use crate::{Error, PackageScripts};
+
+/// Directories of system units, the strongest first.
+const DIRS: [&str; 3] = ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"];
+const ETC: &str = "etc/systemd/system";
+const SUFFIXES: [&str; 11] =
+    ["service", "socket", "timer", "target", "mount", "automount", "path", "slice", "scope", "swap", "device"];
+
+/// Units that do their work at a machine's first boot, or after each change of `/usr`, by writing what a finished image
+/// has already; and timers of the package manager. systemd would run them at each boot of a volatile root.
+pub const NOTHING_TO_DO: [&str; 15] = [
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "ldconfig.service",
+    "man-db.timer",
+    "systemd-firstboot.service",
+    "systemd-homed-firstboot.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-machine-id-commit.service",
+    "systemd-sysusers.service",
+    "systemd-update-done.service",
+];
+
+/// What a recipe and its overlays say about units. A name without suffix means a `.service`.
+#[derive(Clone, Debug)]
+pub struct Units {
+    /// Enable what the packages' own scripts enable, as an installation would.
+    pub as_packaged: bool,
+    pub enable: Vec<String>,
+    /// Not enabled even if a package or overlay says so; a unit that others start anyway is to be masked.
+    pub disable: Vec<String>,
+    pub mask: Vec<String>,
+    /// Units of [`NOTHING_TO_DO`] to leave alone.
+    pub unmask: Vec<String>,
+    /// Default `multi-user.target`.
+    pub default_target: String,
+}
+
+impl Default for Units {
+    fn default() -> Units {
+        Units {
+            as_packaged: true,
+            enable: Vec::new(),
+            disable: Vec::new(),
+            mask: Vec::new(),
+            unmask: Vec::new(),
+            default_target: "multi-user.target".to_owned(),
+        }
+    }
+}
+
+/// Enables, disables and masks; returns the units that are enabled, sorted. A root without systemd is left alone.
+///
+/// # Errors
+/// A named unit that does not exist, or that is a link leading nowhere; `enable` of a unit without `[Install]`.
+pub fn configure(
+    tree: &mut Tree,
+    packages: &[PackageScripts],
+    units: &Units,
+    epoch: i64,
+) -> Result<Vec<String>, Error> {
+    let root = Root::new(tree, epoch);
+    if !root.exists("usr/lib/systemd/systemd") {
+        return match units.enable.first().or(units.mask.first()) {
+            Some(unit) => Err(Error::Invalid {
+                path: "usr/lib/systemd/systemd".to_owned(),
+                what: format!("unit {unit:?} cannot be enabled or masked: systemd is not in this root"),
+            }),
+            None => Ok(Vec::new()),
+        };
+    }
+    let mut enabler = Enabler { root, enabled: BTreeMap::new() };
+    let disabled =
+        units.disable.iter().map(|u| enabler.find(u).map(|_| full_name(u))).collect::<Result<BTreeSet<_>, _>>()?;
+    if units.as_packaged {
+        for unit in packaged(packages) {
+            // A package may enable what another one provides, or what is not built on this architecture.
+            if !disabled.contains(&unit) && enabler.find(&unit).is_ok() {
+                enabler.enable(&unit, &disabled, false)?;
+            }
+        }
+    }
+    for unit in &units.enable {
+        enabler.find(unit)?;
+        enabler.enable(&full_name(unit), &disabled, true)?;
+    }
+    for unit in &disabled {
+        enabler.remove_links(unit);
+    }
+    let unmasked: BTreeSet<String> = units.unmask.iter().map(|u| full_name(u)).collect();
+    let wanted: BTreeSet<String> = units.enable.iter().map(|u| full_name(u)).collect();
+    for unit in NOTHING_TO_DO {
+        if !unmasked.contains(unit) && !wanted.contains(unit) && enabler.find(unit).is_ok() {
+            enabler.mask(unit)?;
+        }
+    }
+    // Host keys come from the data partition; openssh's own unit would make a second set at each boot.
+    if enabler.find("fruit-ssh-keys.service").is_ok() && enabler.find("sshd-keygen.service").is_ok() {
+        enabler.mask("sshd-keygen.service")?;
+    }
+    for unit in &units.mask {
+        enabler.find(unit)?;
+        enabler.mask(&full_name(unit))?;
+    }
+    let target = enabler.find(&units.default_target)?;
+    enabler.root.symlink(&format!("/{target}"), &format!("{ETC}/default.target"))?;
+    Ok(enabler.enabled.into_keys().collect())
+}
+
+/// Names of all units of the root, for messages and for checks of a recipe.
+pub fn list(tree: &Tree) -> BTreeSet<String> {
+    DIRS.iter().flat_map(|dir| names(tree, dir)).filter(|name| is_unit(name)).collect()
+}
+
+/// Units that the packages' scripts enable on a first installation, in order.
+fn packaged(packages: &[PackageScripts]) -> Vec<String> {
+    let mut units: Vec<String> = Vec::new();
+    for script in crate::scripts::read(packages).iter().filter(|s| s.name == "postinst") {
+        for unit in enabled_by(script) {
+            if !units.contains(&unit) {
+                units.push(unit);
+            }
+        }
+    }
+    units
+}
+
+/// `deb-systemd-helper enable` after `was-enabled` (dh_installsystemd: new installations are enabled, and a unit
+/// packaged with --no-enable asks `debian-installed` instead), and plain `systemctl enable`.
+fn enabled_by(script: &Script<'_>) -> Vec<String> {
+    let mut units = Vec::new();
+    let mut asked = BTreeSet::new();
+    for command in script.known_commands() {
+        let words: Vec<&str> = command.words.iter().map(String::as_str).filter(|w| !w.starts_with('-')).collect();
+        match words.as_slice() {
+            ["deb-systemd-helper", "was-enabled", unit] => {
+                asked.insert((*unit).to_owned());
+            }
+            ["deb-systemd-helper", "debian-installed", unit] => {
+                asked.remove(*unit);
+                units.retain(|u| u != unit);
+            }
+            ["deb-systemd-helper", "enable", unit] if asked.contains(*unit) => units.push((*unit).to_owned()),
+            ["systemctl", "enable", list @ ..] => {
+                units.extend(list.iter().filter(|u| known(u)).map(|u| (*u).to_owned()))
+            }
+            _ => {}
+        }
+    }
+    units
+}
+
+fn is_unit(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, suffix)| SUFFIXES.contains(&suffix))
+}
+
+fn full_name(unit: &str) -> String {
+    if is_unit(unit) { unit.to_owned() } else { format!("{unit}.service") }
+}
+
+/// `getty@tty1.service` → (`getty@.service`, `tty1`).
+fn template(unit: &str) -> Option<(String, &str)> {
+    let (prefix, rest) = unit.split_once('@')?;
+    let (instance, suffix) = rest.rsplit_once('.')?;
+    (!instance.is_empty()).then(|| (format!("{prefix}@.{suffix}"), instance))
+}
+
+struct Enabler<'a> {
+    root: Root<'a>,
+    /// Enabled units and the file each comes from.
+    enabled: BTreeMap<String, String>,
+}
+
+/// The `[Install]` section of a unit with its drop-ins.
+#[derive(Default)]
+struct Install {
+    values: Vec<(String, String)>,
+}
+
+impl Install {
+    fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.values.iter().filter(move |(k, _)| k == key).flat_map(|(_, v)| v.split_whitespace())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.values.iter().all(|(_, value)| value.trim().is_empty())
+    }
+
+    fn read(&mut self, text: &str) {
+        let mut inside = false;
+        let joined = text.replace("\\\n", " ");
+        for line in joined.lines().map(str::trim) {
+            if line.starts_with('[') {
+                inside = line == "[Install]";
+            } else if inside
+                && !line.starts_with(['#', ';'])
+                && let Some((key, value)) = line.split_once('=')
+            {
+                let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+                if value.is_empty() {
+                    self.values.retain(|(k, _)| *k != key); // an empty assignment resets the list
+                } else {
+                    self.values.push((key, value));
+                }
+            }
+        }
+    }
+}
+
+impl Enabler<'_> {
+    /// The path of the file that defines `unit` (its template for an instance).
+    fn find(&self, unit: &str) -> Result<String, Error> {
+        let unit = full_name(unit);
+        let template = template(&unit).map(|(name, _)| name);
+        for name in [Some(&unit), template.as_ref()].into_iter().flatten() {
+            for dir in DIRS {
+                let path = format!("{dir}/{name}");
+                match self.root.tree.get(&path).map(|inode| &inode.kind) {
+                    // A link within the unit directories is an alias; one to /dev/null a mask.
+                    Some(Kind::Symlink(target)) if target == "/dev/null" && dir == ETC => {}
+                    Some(_) if self.root.exists(&path) => return Ok(path),
+                    Some(_) => {
+                        let what = "is a link that leads nowhere".to_owned();
+                        return Err(Error::Invalid { path, what });
+                    }
+                    None => {}
+                }
+            }
+        }
+        let all = list(self.root.tree);
+        Err(Error::UnknownUnit { candidates: candidates(&unit, all.iter().map(String::as_str)), unit })
+    }
+
+    fn install(&self, unit: &str, path: &str) -> Result<Install, Error> {
+        let mut install = Install::default();
+        install.read(&self.root.text(path)?.unwrap_or_default());
+        let mut names_of_unit = vec![unit.to_owned()];
+        names_of_unit.extend(template(unit).map(|(name, _)| name));
+        for name in names_of_unit {
+            let mut drop_ins = BTreeMap::new();
+            for dir in DIRS.iter().rev() {
+                for file in names(self.root.tree, &format!("{dir}/{name}.d")) {
+                    if file.ends_with(".conf") {
+                        drop_ins.insert(file.clone(), format!("{dir}/{name}.d/{file}"));
+                    }
+                }
+            }
+            for path in drop_ins.values() {
+                install.read(&self.root.text(path)?.unwrap_or_default());
+            }
+        }
+        Ok(install)
+    }
+
+    fn enable(&mut self, unit: &str, disabled: &BTreeSet<String>, asked: bool) -> Result<(), Error> {
+        let mut todo = vec![(unit.to_owned(), asked)];
+        while let Some((unit, asked)) = todo.pop() {
+            if self.enabled.contains_key(&unit) || disabled.contains(&unit) {
+                continue;
+            }
+            let path = self.find(&unit)?;
+            let real = self.root.tree.resolve(&path)?;
+            let install = self.install(&unit, &path)?;
+            if install.is_empty() {
+                if asked {
+                    let what = format!(
+                        "unit {unit:?} has no [Install] section, so there is nothing to enable; something else starts it"
+                    );
+                    return Err(Error::Invalid { path, what });
+                }
+                continue;
+            }
+            let unit = match install.all("DefaultInstance").next() {
+                Some(instance) if unit.contains("@.") => unit.replacen("@.", &format!("@{instance}."), 1),
+                _ => unit,
+            };
+            self.link(&unit, &real, &install)?;
+            self.enabled.insert(unit, real);
+            for also in install.all("Also") {
+                if self.find(also).is_ok() {
+                    todo.push((also.to_owned(), false));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, unit: &str, real: &str, install: &Install) -> Result<(), Error> {
+        let target = format!("/{real}");
+        for (key, dir) in [("WantedBy", "wants"), ("RequiredBy", "requires"), ("UpheldBy", "upholds")] {
+            for by in install.all(key) {
+                let by = specifiers(by, unit);
+                self.root.symlink(&target, &format!("{ETC}/{by}.{dir}/{unit}"))?;
+            }
+        }
+        for alias in install.all("Alias") {
+            let alias = specifiers(alias, unit);
+            if !alias.contains('/') && alias != unit {
+                self.root.symlink(&target, &format!("{ETC}/{alias}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes links to `unit` from the `.wants` and similar directories of /etc, and its aliases.
+    fn remove_links(&mut self, unit: &str) {
+        let gone: Vec<String> = self
+            .root
+            .tree
+            .below(ETC)
+            .filter(|(path, _, inode)| match &inode.kind {
+                Kind::Symlink(target) => path.ends_with(&format!("/{unit}")) || target.ends_with(&format!("/{unit}")),
+                _ => false,
+            })
+            .map(|(path, ..)| path.to_owned())
+            .collect();
+        for path in gone {
+            self.root.tree.remove(&path);
+        }
+    }
+
+    fn mask(&mut self, unit: &str) -> Result<(), Error> {
+        self.remove_links(unit);
+        self.enabled.remove(unit);
+        self.root.symlink("/dev/null", &format!("{ETC}/{unit}"))
+    }
+}
+
+/// `%i`, `%I`, `%j`, `%p`, `%n`, `%N` in an `[Install]` value (systemd.unit(5), Specifiers).
+fn specifiers(value: &str, unit: &str) -> String {
+    if !value.contains('%') {
+        return value.to_owned();
+    }
+    let (stem, _) = unit.rsplit_once('.').unwrap_or((unit, ""));
+    let (prefix, instance) = stem.split_once('@').unwrap_or((stem, ""));
+    let last = prefix.rsplit('-').next().unwrap_or(prefix);
+    [("%i", instance), ("%I", instance), ("%p", prefix), ("%n", unit), ("%N", stem), ("%j", last), ("%%", "%")]
+        .iter()
+        .fold(value.to_owned(), |text, (name, with)| text.replace(name, with))
+}

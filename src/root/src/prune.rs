@@ -1,0 +1,373 @@
+//! Takes out what no device needs, by named rules, and says what each saved.
+
+use std::collections::BTreeMap;
+
+use fruit_image::tree::{Kind, Tree};
+
+use crate::Error;
+use crate::glob::Glob;
+
+/// A named set of patterns.
+pub struct Rule {
+    pub name: &'static str,
+    pub what: &'static str,
+    remove: &'static [&'static str],
+    /// Exceptions within the rule.
+    keep: &'static [&'static str],
+}
+
+/// The rules, in the order in which they apply.
+pub const RULES: [Rule; 15] = [
+    Rule {
+        name: "doc",
+        what: "documentation of packages; licences (copyright files) stay",
+        remove: &["usr/share/doc/**", "usr/share/doc-base", "usr/share/gtk-doc", "usr/share/common-licenses/*.html"],
+        keep: &["usr/share/doc/*/copyright"],
+    },
+    Rule {
+        name: "man",
+        what: "manual pages",
+        remove: &["usr/share/man", "usr/share/*/man/man*", "usr/local/man", "usr/local/share/man"],
+        keep: &[],
+    },
+    Rule { name: "info", what: "info pages", remove: &["usr/share/info"], keep: &[] },
+    Rule {
+        name: "lint",
+        what: "notes for package tools: lintian, bug reports, debconf templates, menus",
+        remove: &[
+            "usr/share/lintian",
+            "usr/share/bug",
+            "usr/share/debconf",
+            "usr/share/menu",
+            "usr/share/pixmaps",
+            "usr/share/gcc",
+            "usr/share/gdb",
+            "usr/share/apport",
+            "usr/share/adduser",
+            "usr/share/applications",
+            "usr/share/initramfs-tools",
+            "usr/share/icons",
+            "usr/share/metainfo",
+        ],
+        keep: &[],
+    },
+    Rule {
+        name: "completion",
+        what: "completion scripts of shells",
+        remove: &["usr/share/bash-completion", "usr/share/zsh", "usr/share/fish", "etc/bash_completion.d"],
+        keep: &[],
+    },
+    Rule {
+        name: "locale",
+        what: "translations and locale sources, except the locales kept",
+        remove: &["usr/share/locale/**", "usr/share/i18n", "usr/lib/locale/*"],
+        keep: &["usr/share/locale/locale.alias", "usr/lib/locale/C.utf8/**"],
+    },
+    Rule {
+        name: "gconv",
+        what: "character set converters of glibc (UTF-8 needs none)",
+        remove: &["usr/lib/*/gconv/*"],
+        keep: &["usr/lib/*/gconv/gconv-modules", "usr/lib/*/gconv/gconv-modules.cache"],
+    },
+    Rule {
+        name: "hwdb",
+        what: "source of the hardware database and of the journal's message catalogue",
+        remove: &["usr/lib/udev/hwdb.d", "usr/lib/systemd/catalog"],
+        keep: &[],
+    },
+    Rule {
+        name: "dpkg",
+        what: "package manager: its programs, databases and settings; records for scanners are written anew",
+        remove: &[
+            "var/lib/dpkg",
+            "var/lib/apt",
+            "var/lib/ucf",
+            "var/lib/pam",
+            "var/cache/debconf",
+            "var/cache/apt",
+            "etc/apt",
+            "etc/dpkg",
+            "usr/lib/dpkg",
+            "usr/share/dpkg",
+            "usr/share/keyrings/debian-*",
+            "usr/bin/dpkg*",
+            "usr/sbin/dpkg-*",
+            "usr/sbin/update-ca-certificates",
+            "usr/bin/update-alternatives",
+            "usr/lib/systemd/system/dpkg-*",
+            "usr/libexec/dpkg",
+            "etc/kernel",
+            "etc/alternatives/README",
+            "usr/bin/debconf*",
+            "usr/sbin/dpkg-*",
+            "usr/bin/ucf*",
+            "usr/share/ucf",
+            "var/backups/*",
+        ],
+        keep: &[],
+    },
+    Rule {
+        name: "perl",
+        what: "perl-base, which only package scripts need",
+        remove: &["usr/bin/perl*", "usr/share/perl5", "usr/share/perl", "usr/lib/*/perl*", "etc/perl"],
+        keep: &[],
+    },
+    Rule {
+        name: "sysv",
+        what: "init scripts, run levels and settings of init systems not used",
+        remove: &[
+            "etc/init.d",
+            "etc/rc?.d",
+            "etc/runit",
+            "etc/sv",
+            "usr/share/runit",
+            "usr/lib/runit-helper",
+            "etc/cron*",
+        ],
+        keep: &[],
+    },
+    Rule {
+        name: "certificates",
+        what: "single certificates; the bundle stays",
+        remove: &[
+            "usr/share/ca-certificates/**",
+            "etc/ssl/certs/*",
+            "etc/ca-certificates.conf",
+            "usr/local/share/ca-certificates",
+        ],
+        keep: &["etc/ssl/certs/ca-certificates.crt"],
+    },
+    Rule {
+        name: "templates",
+        what: "templates that finishing has used",
+        remove: &[
+            "usr/share/base-files",
+            "usr/share/base-passwd",
+            "usr/share/debianutils",
+            "usr/share/libc-bin",
+            "usr/share/pam",
+            "usr/share/pam-configs",
+            "usr/share/openssh",
+        ],
+        keep: &[],
+    },
+    Rule {
+        name: "development",
+        what: "headers, static libraries, byte code caches",
+        remove: &[
+            "usr/include",
+            "usr/lib/**/*.a",
+            "usr/lib/**/*.la",
+            "usr/lib/*/pkgconfig",
+            "usr/share/pkgconfig",
+            "usr/lib/**/*.o",
+            "usr/share/aclocal",
+            "**/__pycache__",
+            "usr/share/valgrind",
+        ],
+        keep: &["usr/lib/modules/**"],
+    },
+    Rule {
+        name: "kernel",
+        what: "the package's copies of kernel, symbols and device trees; the image's are in the boot partition",
+        remove: &["boot/*", "vmlinuz*", "initrd.img*", "usr/lib/linux-image-*"],
+        keep: &[],
+    },
+];
+
+/// Rules that apply only when asked for by name.
+pub const OPTIONAL: [Rule; 2] = [
+    Rule {
+        name: "zoneinfo",
+        what: "time zones except UTC and the one set",
+        remove: &["usr/share/zoneinfo/**"],
+        keep: &[
+            "usr/share/zoneinfo/UTC",
+            "usr/share/zoneinfo/Etc/UTC",
+            "usr/share/zoneinfo/tzdata.zi",
+            "usr/share/zoneinfo/zone1970.tab",
+        ],
+    },
+    Rule {
+        name: "firmware",
+        what: "firmware not kept by name",
+        remove: &["usr/lib/firmware/**", "usr/lib/raspi-firmware"],
+        keep: &[],
+    },
+];
+
+/// What a recipe says about pruning.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Rules of [`RULES`] not to apply.
+    pub skip: Vec<String>,
+    /// Rules of [`OPTIONAL`] to apply.
+    pub also: Vec<String>,
+    /// Locales whose translations stay: `de`, `de_DE`, `pt_BR`.
+    pub locales: Vec<String>,
+    /// Paths to remove besides; a directory means all that is in it.
+    pub remove: Vec<String>,
+    /// Paths that stay whatever rule names them.
+    pub keep: Vec<String>,
+}
+
+/// What one rule saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    pub rule: String,
+    /// Paths removed that are no directories.
+    pub files: u64,
+    /// Bytes of content that no other name kept alive.
+    pub bytes: u64,
+}
+
+/// Applies the rules, then the recipe's own patterns (as rule `recipe`). Directories left empty go with their content.
+///
+/// # Errors
+/// A pattern that cannot be read, or a rule that does not exist.
+pub fn prune(tree: &mut Tree, settings: &Settings) -> Result<Vec<Saved>, Error> {
+    check_names(settings)?;
+    let mut keep = globs("prune: keep", &settings.keep)?;
+    for locale in &settings.locales {
+        let language = locale.split(['_', '.', '@']).next().unwrap_or(locale);
+        let country = locale.split(['.', '@']).next().unwrap_or(locale);
+        let patterns = [
+            format!("usr/share/locale/{language}/**"),
+            format!("usr/share/locale/{country}/**"),
+            format!("usr/lib/locale/{country}*/**"),
+            "usr/lib/locale/locale-archive".to_owned(),
+        ];
+        keep.extend(globs("prune: locales", &patterns)?);
+    }
+    if let Some(Kind::Symlink(zone)) = tree.get("etc/localtime").map(|inode| &inode.kind) {
+        keep.extend(globs("etc/localtime", &[zone.trim_start_matches('/').to_owned()])?);
+    }
+    let mut saved = Vec::new();
+    let chosen = RULES.iter().filter(|r| !settings.skip.iter().any(|s| s == r.name));
+    for rule in chosen.chain(OPTIONAL.iter().filter(|r| settings.also.iter().any(|s| s == r.name))) {
+        let remove = globs(rule.name, rule.remove)?;
+        let mut exceptions = globs(rule.name, rule.keep)?;
+        exceptions.extend(keep.iter().cloned());
+        saved.push(apply(tree, rule.name, &remove, &exceptions));
+    }
+    let remove = globs("prune: remove", &settings.remove)?;
+    saved.push(apply(tree, "recipe", &remove, &keep));
+    saved.retain(|s| s.files > 0);
+    Ok(saved)
+}
+
+fn check_names(settings: &Settings) -> Result<(), Error> {
+    let lists =
+        [("prune: skip", &settings.skip, RULES.as_slice()), ("prune: also", &settings.also, OPTIONAL.as_slice())];
+    for (place, names, rules) in lists {
+        for name in names {
+            if !rules.iter().any(|rule| rule.name == name) {
+                let known: Vec<&str> = rules.iter().map(|rule| rule.name).collect();
+                let what = format!("there is no rule {name:?}; the rules are {}", known.join(", "));
+                return Err(Error::Invalid { path: place.to_owned(), what });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn globs(place: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<Glob>, Error> {
+    let read = |pattern: &str| {
+        Glob::new(pattern)
+            .map_err(|what| Error::Invalid { path: place.to_owned(), what: format!("{pattern:?}: {what}") })
+    };
+    patterns.iter().map(|pattern| read(pattern.as_ref())).collect()
+}
+
+fn apply(tree: &mut Tree, name: &str, remove: &[Glob], keep: &[Glob]) -> Saved {
+    // A directory is removed whole when nothing in it is to be kept; that is told from its content.
+    let mut stays: BTreeMap<String, bool> = BTreeMap::new();
+    let mut doomed = Vec::new();
+    for (path, _, inode) in tree.iter() {
+        if path.is_empty() {
+            continue;
+        }
+        let hit = remove.iter().any(|g| g.covers(path)) && !keep.iter().any(|g| g.covers(path));
+        if hit {
+            doomed.push((path.to_owned(), inode.is_dir()));
+        } else {
+            stays.insert(path.to_owned(), inode.is_dir());
+        }
+    }
+    let mut saved = Saved { rule: name.to_owned(), files: 0, bytes: 0 };
+    let holds_kept = |dir: &str| {
+        let prefix = format!("{dir}/");
+        stays.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
+    };
+    let mut removed_dir: Option<String> = None;
+    for (path, is_dir) in doomed {
+        let inside =
+            removed_dir.as_ref().is_some_and(|dir| path.strip_prefix(dir.as_str()).is_some_and(|r| r.starts_with('/')));
+        if !is_dir {
+            saved.files += 1;
+        }
+        if inside {
+            continue;
+        }
+        if is_dir {
+            if holds_kept(&path) {
+                continue;
+            }
+            removed_dir = Some(path.clone());
+        }
+        saved.bytes += tree.remove(&path);
+    }
+    saved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edit::Root;
+
+    fn tree(paths: &[&str]) -> Tree {
+        let mut tree = Tree::new(0);
+        let mut root = Root::new(&mut tree, 0);
+        for path in paths {
+            root.write(path, "0123456789", 0o644).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn licences_stay_when_documentation_goes() {
+        let mut tree = tree(&["usr/share/doc/a/copyright", "usr/share/doc/a/README", "usr/share/doc/b/README"]);
+        let saved = prune(&mut tree, &Settings::default()).unwrap();
+        assert!(tree.contains("usr/share/doc/a/copyright"));
+        assert!(!tree.contains("usr/share/doc/a/README"));
+        assert!(!tree.contains("usr/share/doc/b"));
+        assert_eq!(saved, [Saved { rule: "doc".into(), files: 2, bytes: 20 }]);
+    }
+
+    #[test]
+    fn what_the_recipe_keeps_wins_over_every_rule() {
+        let mut tree = tree(&[
+            "usr/share/man/man1/ls.1.gz",
+            "usr/bin/x",
+            "usr/bin/y",
+            "usr/share/locale/de/LC_MESSAGES/a.mo",
+            "usr/share/locale/fr/LC_MESSAGES/a.mo",
+        ]);
+        let settings = Settings {
+            keep: vec!["usr/share/man/man1/ls*".into(), "/usr/bin/y".into()],
+            remove: vec!["/usr/bin/*".into()],
+            locales: vec!["de_DE.UTF-8".into()],
+            ..Settings::default()
+        };
+        prune(&mut tree, &settings).unwrap();
+        assert!(tree.contains("usr/share/man/man1/ls.1.gz"));
+        assert!(tree.contains("usr/bin/y") && !tree.contains("usr/bin/x"));
+        assert!(tree.contains("usr/share/locale/de/LC_MESSAGES/a.mo") && !tree.contains("usr/share/locale/fr"));
+    }
+
+    #[test]
+    fn a_misspelt_rule_is_an_error_that_lists_the_rules() {
+        let error = prune(&mut tree(&[]), &Settings { skip: vec!["docs".into()], ..Settings::default() }).unwrap_err();
+        assert!(error.to_string().contains("the rules are doc, man"), "{error}");
+    }
+}

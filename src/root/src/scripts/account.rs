@@ -1,0 +1,257 @@
+//! Which commands of the scripts are neither reproduced nor known to be harmless.
+
+use std::sync::LazyLock;
+
+use super::interpret::known;
+use super::{Command, read};
+use crate::PackageScripts;
+use crate::finish::reproduces;
+
+/// A command of a maintainer script whose effect the image lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhandled {
+    pub package: String,
+    pub version: String,
+    /// `preinst`, `config`, `postinst`.
+    pub script: String,
+    /// Line in the script, from 1; 0 when inside a substitution that could not be read.
+    pub line: usize,
+    /// The command after expansion, or why the script could not be read.
+    pub command: String,
+}
+
+/// Commands that only read, compute or talk, whatever their arguments, as long as their output goes to no file.
+const READERS: &[&str] = &[
+    "",
+    ":",
+    ".",
+    "[",
+    "awk",
+    "basename",
+    "cat",
+    "cd",
+    "cmp",
+    "command",
+    "cut",
+    "date",
+    "deb-systemd-invoke",
+    "diff",
+    "dirname",
+    "dpkg-query",
+    "dpkg-vendor",
+    "echo",
+    "egrep",
+    "exit",
+    "export",
+    "expr",
+    "false",
+    "fgrep",
+    "getcap",
+    "getent",
+    "grep",
+    "head",
+    "hash",
+    "id",
+    "ischroot",
+    "let",
+    "local",
+    "ls",
+    "md5sum",
+    "mktemp",
+    "mountpoint",
+    "paste",
+    "perl-version",
+    "pgrep",
+    "pidof",
+    "printf",
+    "ps",
+    "pwd",
+    "read",
+    "readlink",
+    "readonly",
+    "realpath",
+    "restorecon",
+    "return",
+    "seq",
+    "set",
+    "sha256sum",
+    "shift",
+    "sleep",
+    "sort",
+    "stat",
+    "sync",
+    "systemd-detect-virt",
+    "tail",
+    "test",
+    "tr",
+    "trap",
+    "true",
+    "tty",
+    "type",
+    "umask",
+    "uname",
+    "uniq",
+    "unset",
+    "wait",
+    "wc",
+    "which",
+];
+
+/// Helpers of packaging whose effect on an image is known: reproduced by a step, done at boot, or moot because nothing
+/// runs and nothing is upgraded.
+const HELPERS: &[(&str, &str)] = &[
+    ("add-shell", "finish/small_files reads the shells"),
+    ("deb-systemd-helper", "finish/units enables what the packages enable"),
+    ("depmod", "kernel/depmod"),
+    ("dpkg-maintscript-helper", "moves conffiles of older versions"),
+    ("dpkg-trigger", "triggers run their own package's script, which is read too"),
+    ("invoke-rc.d", "nothing runs"),
+    ("journalctl", "the message catalogue is optional"),
+    ("kill", "nothing runs"),
+    ("killall", "nothing runs"),
+    ("ldconfig", "the multiarch directories are built into the loader"),
+    ("linux-run-hooks", "kernel hooks make initramfs and boot loader files; the image has its own"),
+    ("linux-update-symlinks", "/vmlinuz links; the image's kernel is in the boot partition"),
+    ("mount", "nothing is mounted"),
+    ("pam-auth-update", "finish/pam"),
+    ("py3clean", "removes caches of older versions"),
+    ("py3compile", "byte code is a cache"),
+    ("pycompile", "byte code is a cache"),
+    ("runit-helper", "no runit"),
+    ("service", "nothing runs"),
+    ("shadowconfig", "finish/accounts writes shadowed files"),
+    ("sysctl", "systemd-sysctl applies it at boot"),
+    ("systemctl", "nothing runs; `enable` is read by finish/units"),
+    ("systemd-hwdb", "the hardware database is optional; udev's rules carry what boards need"),
+    ("systemd-machine-id-setup", "fruit-init writes the node's id"),
+    ("systemd-notify", "nothing runs"),
+    ("systemd-sysusers", "finish/sysusers"),
+    ("systemd-tmpfiles", "runs at each boot"),
+    ("udevadm", "nothing runs"),
+    ("ucfr", "ucf's register"),
+    ("update-binfmts", "systemd-binfmt registers formats at boot"),
+    ("update-ca-certificates", "finish/certificates"),
+    ("update-initramfs", "the image's initramfs is fruit-init's"),
+    ("update-rc.d", "System V init scripts are not used"),
+    ("update-shells", "finish/small_files reads the shells"),
+];
+
+/// Options that make a reader or helper write.
+fn writes_after_all(command: &Command) -> bool {
+    let has = |option: &str| command.words.iter().any(|w| w == option);
+    match command.name() {
+        "sed" | "perl" => command.words.iter().skip(1).any(|w| w.starts_with("-i") || w.starts_with("-pi")),
+        "find" => has("-delete") || has("-exec") || has("-execdir"),
+        "getent" | "command" | "type" => false,
+        _ => false,
+    }
+}
+
+/// The entries of `reviewed.txt`.
+struct Reviewed {
+    package: &'static str,
+    script: &'static str,
+    commands: Vec<&'static str>,
+    /// Let changes below undecided conditions happen, in place of passing them over.
+    apply: bool,
+}
+
+/// What people have looked at: `package script command… : skip|apply reason`. `*` stands for any text in the package's
+/// name, and for all commands or scripts.
+static REVIEWED: LazyLock<Vec<Reviewed>> = LazyLock::new(|| {
+    include_str!("reviewed.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let (left, right) = line.split_once(" : ")?;
+            let mut words = left.split_whitespace();
+            let (package, script) = (words.next()?, words.next()?);
+            Some(Reviewed { package, script, commands: words.collect(), apply: right.starts_with("apply") })
+        })
+        .collect()
+});
+
+fn reviewed(package: &str, script: &str, command: &str) -> Option<&'static Reviewed> {
+    REVIEWED.iter().find(|entry| {
+        let named = match entry.package.split_once('*') {
+            Some((start, end)) => package.starts_with(start) && package[start.len()..].ends_with(end),
+            None => entry.package == package,
+        };
+        named
+            && (entry.script == "*" || entry.script == script)
+            && entry.commands.iter().any(|c| *c == "*" || *c == command)
+    })
+}
+
+/// Whether the table lets an uncertain change of this command happen.
+pub(crate) fn reviewed_apply(package: &str, script: &str, command: &str) -> bool {
+    reviewed(package, script, command).is_some_and(|entry| entry.apply)
+}
+
+/// The commands of all scripts that are not accounted for, in the packages' order.
+pub fn unhandled(packages: &[PackageScripts]) -> Vec<Unhandled> {
+    let mut found = Vec::new();
+    for script in read(packages) {
+        let mut report = |line: usize, command: String| {
+            found.push(Unhandled {
+                package: script.package.name.clone(),
+                version: script.package.version.clone(),
+                script: script.name.to_owned(),
+                line,
+                command,
+            });
+        };
+        match &script.commands {
+            Ok(commands) => {
+                for command in commands {
+                    if !accounted(&script.package.name, script.name, command) {
+                        let mut text = command.words.join(" ");
+                        for file in &command.writes {
+                            text += &format!(" > {file}");
+                        }
+                        report(command.line, text);
+                    }
+                }
+            }
+            Err(_) if reviewed(&script.package.name, script.name, "unreadable").is_some() => {}
+            Err(line) => report(*line, "the script could not be read as a shell script from this line on".to_owned()),
+        }
+    }
+    found
+}
+
+fn accounted(package: &str, script: &str, command: &Command) -> bool {
+    let name = command.name();
+    let entry = reviewed(package, script, if name.is_empty() { ">" } else { name });
+    if entry.is_some_and(|entry| !entry.apply) || reproduces(command, entry.is_some()) {
+        return true;
+    }
+    // Output into a file is an effect of its own, except for devices and temporary files of unknown name.
+    let quiet = command
+        .writes
+        .iter()
+        .all(|path| path.starts_with("/dev/") || path.starts_with("/run/") || path.starts_with("$("));
+    if !quiet {
+        return false;
+    }
+    let reader = READERS.contains(&name) || name.starts_with("db_") || matches!(name, "sed" | "perl" | "find");
+    if reader {
+        return !writes_after_all(command);
+    }
+    match name {
+        "dpkg" => command.words.get(1).is_none_or(|option| option != "-i" && option != "--install"),
+        // Only asks, or frees a name that an older version had taken.
+        "dpkg-divert" => command.words.iter().any(|w| matches!(w.as_str(), "--list" | "--truename" | "--remove")),
+        "dpkg-statoverride" => command.words.iter().any(|w| matches!(w.as_str(), "--list" | "--remove")),
+        // What an image does not have need not be removed; a file that is there is reported.
+        "rm" | "rmdir" => command.words.iter().skip(1).all(|w| w.starts_with('-') || !known(w) || leftover(w)),
+        _ => HELPERS.iter().any(|(helper, _)| *helper == name),
+    }
+}
+
+/// Backups, caches and traces of older versions, which a fresh root cannot hold.
+fn leftover(path: &str) -> bool {
+    [".dpkg-", ".ucf-", ".old", ".bak", ".orig", "/var/cache/", "/run/", "/tmp/", ".pam-old"]
+        .iter()
+        .any(|mark| path.contains(mark))
+}
