@@ -9,7 +9,11 @@ pub mod config;
 pub mod files;
 
 #[cfg(feature = "daemon")]
+pub mod account;
+#[cfg(feature = "daemon")]
 pub mod beat;
+#[cfg(feature = "daemon")]
+pub mod board;
 #[cfg(feature = "daemon")]
 pub mod clock;
 #[cfg(feature = "daemon")]
@@ -17,8 +21,24 @@ pub mod condition;
 #[cfg(feature = "daemon")]
 pub mod health;
 #[cfg(feature = "daemon")]
+pub mod journal;
+#[cfg(feature = "daemon")]
 pub mod line;
+#[cfg(feature = "daemon")]
+pub mod live;
+#[cfg(feature = "daemon")]
+pub mod metrics;
+#[cfg(feature = "daemon")]
+pub mod realtime;
 #[cfg(feature = "daemon")]
 pub mod signal;
 #[cfg(feature = "daemon")]
+pub mod status;
+#[cfg(feature = "daemon")]
 pub mod systemd;
+#[cfg(feature = "daemon")]
+pub mod termination;
+#[cfg(feature = "daemon")]
+pub mod vitals;
+#[cfg(feature = "daemon")]
+pub mod watchdog;
