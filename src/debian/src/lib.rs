@@ -1,1 +1,42 @@
+//! Debian packages from a mirror to a file tree: signed metadata, the resolver, the lock, the package store, and
+//! unpacking without root and without running anything of the packages'. Runs on the workstation.
+//!
+//! ```text
+//! Repository ─Universe::load─► Universe ─resolve─► Resolution ─Lock::new─► Lock
+//! Lock ─Store::ensure─► Store ─unpack_all─► Tree + what each package brought
+//! ```
 
+mod apt_sources;
+pub mod control;
+pub mod date;
+pub mod deb;
+pub mod digest;
+mod error;
+mod fetch;
+pub mod index;
+pub mod keyring;
+pub mod lock;
+pub mod mirror;
+pub mod package;
+pub mod progress;
+pub mod relation;
+pub mod release;
+pub mod resolve;
+pub mod status;
+pub mod store;
+pub mod tarball;
+pub mod universe;
+pub mod unpack;
+pub mod version;
+
+pub use digest::Sha256;
+pub use error::{Error, Result};
+pub use keyring::Keyring;
+pub use lock::{Lock, LockedPackage, LockedRepository};
+pub use mirror::{MirrorSources, Mirrors};
+pub use progress::{Progress, Silent, Step};
+pub use resolve::{Request, Resolution};
+pub use store::Store;
+pub use universe::{Repository, Universe};
+pub use unpack::{Diversions, PackageContents, unpack_all};
+pub use version::Version;

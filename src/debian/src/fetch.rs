@@ -1,0 +1,258 @@
+//! Brings files from a mirror, over HTTP or from a folder: with retries, resumed where the last attempt ended, bounded
+//! by the size that is expected.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::thread;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::http::{Response, StatusCode, header};
+
+use crate::digest::{Sha256, hash_all};
+use crate::error::{Error, Result};
+use crate::progress::{Progress, Step};
+use crate::release::Vouched;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Without a byte for so long, an attempt has failed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Attempts for one file, and the pause after the first; it doubles each time.
+const ATTEMPTS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(400);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Fetcher {
+    agent: Agent,
+}
+
+/// Tells a server which state we have, so that it need not send it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Validators {
+    pub(crate) url: String,
+    pub(crate) etag: Option<String>,
+    pub(crate) last_modified: Option<String>,
+}
+
+pub(crate) enum Fetched {
+    NotModified,
+    New { bytes: Vec<u8>, validators: Validators },
+}
+
+/// What an attempt ended with.
+enum Failure {
+    /// Another attempt may succeed.
+    Passing(String),
+    /// It will not.
+    Final(String),
+}
+
+impl Fetcher {
+    pub(crate) fn new() -> Fetcher {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(STALL_TIMEOUT))
+            .timeout_per_read(Some(STALL_TIMEOUT))
+            .user_agent(concat!("fruitbuild/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Fetcher { agent: config.new_agent() }
+    }
+
+    /// A file of at most `limit` bytes, unless it is the one that `known` describes.
+    pub(crate) fn small(
+        &self,
+        url: &str,
+        known: Option<&Validators>,
+        limit: u64,
+        progress: &dyn Progress,
+    ) -> Result<Fetched> {
+        if let Some(path) = file_path(url) {
+            let read = || {
+                let mut bytes = Vec::new();
+                File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+                Ok::<_, io::Error>(bytes)
+            };
+            let bytes = read().map_err(|e| Error::Fetch { url: url.to_owned(), why: e.to_string() })?;
+            within(bytes.len() as u64, limit).map_err(|why| Error::Fetch { url: url.to_owned(), why })?;
+            return Ok(Fetched::New { bytes, validators: Validators::default() });
+        }
+        retry(url, progress, || {
+            let mut request = self.agent.get(url);
+            if let Some(known) = known.filter(|known| known.url == url) {
+                if let Some(etag) = &known.etag {
+                    request = request.header(header::IF_NONE_MATCH, etag);
+                }
+                if let Some(time) = &known.last_modified {
+                    request = request.header(header::IF_MODIFIED_SINCE, time);
+                }
+            }
+            let mut response = request.call().map_err(|e| Failure::Passing(e.to_string()))?;
+            if response.status() == StatusCode::NOT_MODIFIED && known.is_some() {
+                return Ok(Fetched::NotModified);
+            }
+            check_status(response.status())?;
+            let text = |name: header::HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
+            let validators = Validators {
+                url: url.to_owned(),
+                etag: text(header::ETAG).map(str::to_owned),
+                last_modified: text(header::LAST_MODIFIED).map(str::to_owned),
+            };
+            let mut bytes = Vec::new();
+            let mut body = response.body_mut().with_config().limit(u64::MAX).reader().take(limit + 1);
+            body.read_to_end(&mut bytes).map_err(|e| Failure::Passing(e.to_string()))?;
+            within(bytes.len() as u64, limit).map_err(Failure::Final)?;
+            Ok(Fetched::New { bytes, validators })
+        })
+    }
+
+    /// Fills `part`, which may hold the beginning of the file already, until it is what `expected` says.
+    pub(crate) fn large(
+        &self,
+        url: &str,
+        expected: Vouched,
+        part: &mut File,
+        step: Step,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        if let Some(path) = file_path(url) {
+            let mut source = File::open(path).map_err(|e| Error::Fetch { url: url.to_owned(), why: e.to_string() })?;
+            let attempt = restart(part).and_then(|()| receive(&mut source, part, expected.size, step, progress));
+            attempt.and_then(|()| check(part, expected, url)).map_err(|failure| failure.into_error(url))?;
+            return Ok(());
+        }
+        let mut counted = 0;
+        retry(url, progress, || {
+            let have = part.seek(SeekFrom::End(0)).map_err(|e| Failure::Final(e.to_string()))?;
+            if have > expected.size {
+                restart(part)?;
+            }
+            let have = part.seek(SeekFrom::End(0)).map_err(|e| Failure::Final(e.to_string()))?;
+            if have > counted {
+                progress.advance(step, have - counted); // what an earlier attempt or program left
+            }
+            if have < expected.size {
+                let mut response = self.request_from(url, have)?;
+                if have > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
+                    restart(part)?;
+                }
+                let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
+                let received = receive(&mut body, part, expected.size, step, progress);
+                counted = part.stream_position().unwrap_or(0).max(counted);
+                received?;
+            }
+            check(part, expected, url)
+        })
+    }
+
+    fn request_from(&self, url: &str, have: u64) -> Result<Response<ureq::Body>, Failure> {
+        let mut request = self.agent.get(url);
+        if have > 0 {
+            request = request.header(header::RANGE, format!("bytes={have}-"));
+        }
+        let response = request.call().map_err(|e| Failure::Passing(e.to_string()))?;
+        check_status(response.status())?;
+        if response.status() == StatusCode::PARTIAL_CONTENT {
+            let range = response.headers().get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or("");
+            if !range.starts_with(&format!("bytes {have}-")) {
+                return Err(Failure::Final(format!("the server sent the range {range:?}, asked for was {have}-")));
+            }
+        }
+        Ok(response)
+    }
+}
+
+impl Failure {
+    fn into_error(self, url: &str) -> Error {
+        let (Failure::Passing(why) | Failure::Final(why)) = self;
+        Error::Fetch { url: url.to_owned(), why }
+    }
+}
+
+fn retry<T>(url: &str, progress: &dyn Progress, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T> {
+    let mut pause = FIRST_PAUSE;
+    for number in 1.. {
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err(Failure::Passing(why)) if number < ATTEMPTS => {
+                progress.note(&format!("{url}: {why}; trying again"));
+                thread::sleep(pause);
+                pause *= 2;
+            }
+            Err(failure) => return Err(failure.into_error(url)),
+        }
+    }
+    Err(Error::Fetch { url: url.to_owned(), why: "no attempt was made".to_owned() })
+}
+
+fn receive(
+    source: &mut dyn Read,
+    part: &mut File,
+    size: u64,
+    step: Step,
+    progress: &dyn Progress,
+) -> Result<(), Failure> {
+    let broken = |e: io::Error| Failure::Passing(e.to_string());
+    let disk = |e: io::Error| Failure::Final(format!("cannot be stored: {e}"));
+    let mut have = part.stream_position().map_err(disk)?;
+    let mut buf = vec![0; 64 << 10];
+    loop {
+        let n = source.read(&mut buf).map_err(broken)?;
+        if n == 0 {
+            break;
+        }
+        have += n as u64;
+        if have > size {
+            restart(part)?;
+            return Err(Failure::Final(format!("is longer than the {size} bytes that are expected")));
+        }
+        part.write_all(&buf[..n]).map_err(disk)?;
+        progress.advance(step, n as u64);
+    }
+    if have < size {
+        return Err(Failure::Passing(format!("ended after {have} of {size} bytes")));
+    }
+    Ok(())
+}
+
+/// A wrong file is not resumed from.
+fn check(part: &mut File, expected: Vouched, url: &str) -> Result<(), Failure> {
+    part.rewind().map_err(|e| Failure::Final(e.to_string()))?;
+    let (found, size): (Sha256, u64) = hash_all(&mut *part).map_err(|e| Failure::Final(e.to_string()))?;
+    if found == expected.sha256 && size == expected.size {
+        return Ok(());
+    }
+    restart(part)?;
+    let mismatch = Error::Mismatch {
+        file: url.to_owned(),
+        what: "SHA-256",
+        expected: expected.sha256.to_string(),
+        found: found.to_string(),
+    };
+    Err(Failure::Passing(mismatch.to_string()))
+}
+
+fn restart(part: &mut File) -> Result<(), Failure> {
+    part.set_len(0).and_then(|()| part.rewind()).map_err(|e| Failure::Final(e.to_string()))
+}
+
+fn within(size: u64, limit: u64) -> Result<(), String> {
+    if size > limit { Err(format!("is larger than {limit} bytes")) } else { Ok(()) }
+}
+
+fn check_status(status: StatusCode) -> Result<(), Failure> {
+    match status.as_u16() {
+        200 | 206 => Ok(()),
+        404 | 410 => Err(Failure::Final(
+            "the mirror has no such file (superseded by a newer version? then refresh the lock, or use a snapshot mirror)"
+                .to_owned(),
+        )),
+        408 | 425 | 429 | 500..=599 => Err(Failure::Passing(format!("the server answered {status}"))),
+        _ => Err(Failure::Final(format!("the server answered {status}"))),
+    }
+}
+
+fn file_path(url: &str) -> Option<&str> {
+    url.strip_prefix("file://")
+}

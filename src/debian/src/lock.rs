@@ -1,0 +1,255 @@
+//! `recipes/NAME.lock`: every package of an image, pinned by version, size and hash, with the repository states it
+//! came from. JSON, sorted, one field per line, so that a change of it reads well in a diff.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::date;
+use crate::digest::Sha256;
+use crate::error::{Error, Result};
+use crate::index::Priority;
+use crate::index::is_clean_path;
+use crate::relation::is_package_name;
+use crate::resolve::{Reason, Request, Resolution};
+use crate::universe::Universe;
+use crate::version::Version;
+
+/// Raised when an older program could not use a newer lock.
+const FORMAT: u32 = 1;
+
+/// Largest lock read, in bytes; one of 2000 packages has 1 MB.
+const MAX_LOCK: u64 = 64 << 20;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    format: u32,
+    pub architecture: String,
+    /// What was asked for. A recipe that asks for something else needs another lock.
+    pub request: Request,
+    pub repositories: Vec<LockedRepository>,
+    /// In order of the name.
+    pub packages: Vec<LockedPackage>,
+}
+
+/// The state of a repository when it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedRepository {
+    pub archive: String,
+    pub suite: String,
+    pub components: Vec<String>,
+    /// When the archive made this state: `Sat, 12 Sep 2026 07:55:41 UTC`.
+    pub date: String,
+    pub in_release: Sha256,
+    /// Path below the suite's folder to hash.
+    pub indices: BTreeMap<String, Sha256>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedPackage {
+    pub name: String,
+    pub version: Version,
+    pub architecture: String,
+    /// Name of the archive, by which its mirror is found.
+    pub archive: String,
+    /// Below the archive.
+    pub path: String,
+    /// Bytes of the .deb file.
+    pub size: u64,
+    pub sha256: Sha256,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub section: String,
+    pub priority: Priority,
+    pub reason: Reason,
+}
+
+impl LockedPackage {
+    /// `name_version_architecture.deb`, for messages.
+    pub fn label(&self) -> String {
+        format!("{}_{}_{}.deb", self.name, self.version, self.architecture)
+    }
+}
+
+impl Lock {
+    pub fn new(request: &Request, universe: &Universe, resolution: &Resolution<'_>) -> Lock {
+        let repositories = universe.repositories().to_vec();
+        let packages = resolution.packages.iter().map(|resolved| {
+            let offer = resolved.offer;
+            LockedPackage {
+                name: offer.name.to_string(),
+                version: offer.version.clone(),
+                architecture: offer.architecture.to_string(),
+                archive: repositories.get(offer.repository).map(|r| r.archive.clone()).unwrap_or_default(),
+                path: offer.path.to_string(),
+                size: offer.size,
+                sha256: offer.sha256,
+                section: offer.section.to_string(),
+                priority: offer.priority,
+                reason: resolved.reason.clone(),
+            }
+        });
+        Lock {
+            format: FORMAT,
+            architecture: universe.architecture().to_owned(),
+            request: request.clone(),
+            packages: packages.collect(),
+            repositories,
+        }
+    }
+
+    /// # Errors
+    /// A file that cannot be read, or is not a lock of this format; with line and column.
+    pub fn load(path: &Path) -> Result<Lock> {
+        let size = fs::metadata(path).map_err(Error::io(path))?.len();
+        if size > MAX_LOCK {
+            return Err(Error::Lock { path: path.to_owned(), why: format!("has {size} bytes, more than {MAX_LOCK}") });
+        }
+        let text = fs::read_to_string(path).map_err(Error::io(path))?;
+        Lock::parse(&text).map_err(|why| Error::Lock { path: path.to_owned(), why })
+    }
+
+    /// # Errors
+    /// In words: what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Lock, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let remedy = "write it anew with `fruitbuild lock`";
+        if text.contains("\n<<<<<<< ") {
+            return Err(format!("has conflict markers of a merge; {remedy}"));
+        }
+        let head: Head = serde_json::from_str(text).map_err(|e| format!("is not a lock: {e}; {remedy}"))?;
+        if head.format != FORMAT {
+            return Err(format!("is of format {}; this program knows {FORMAT}", head.format));
+        }
+        let lock: Lock = serde_json::from_str(text).map_err(|e| format!("is not a lock: {e}; {remedy}"))?;
+        let mut before: Option<&str> = None;
+        for package in &lock.packages {
+            let name = &package.name;
+            if !is_package_name(name) || !is_clean_path(&package.path) {
+                return Err(format!("package {name:?}: the name or the path {:?} is not one", package.path));
+            }
+            if before.is_some_and(|before| before >= name.as_str()) {
+                return Err(format!("package {name:?} is there twice or out of order; {remedy}"));
+            }
+            before = Some(name);
+        }
+        Ok(lock)
+    }
+
+    pub fn to_text(&self) -> String {
+        // Serialization of these types has nothing that can fail: string keys, no foreign code.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Writes the lock under its name only when whole.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let new = path.with_file_name(name);
+        let write = || {
+            let mut file = fs::File::create(&new)?;
+            file.write_all(self.to_text().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, path)
+        };
+        write().map_err(|source| {
+            let _ = fs::remove_file(&new);
+            Error::Io { path: path.to_owned(), source }
+        })
+    }
+
+    /// When the newest of the repositories' states was made, in seconds since 1970-01-01 UTC: the date of an image
+    /// built from this lock.
+    pub fn date(&self) -> i64 {
+        self.repositories.iter().filter_map(|r| date::parse(&r.date)).max().unwrap_or(0)
+    }
+
+    pub fn package(&self, name: &str) -> Option<&LockedPackage> {
+        let at = self.packages.binary_search_by(|p| p.name.as_str().cmp(name)).ok()?;
+        Some(&self.packages[at])
+    }
+
+    /// The versions, to be kept in another resolution.
+    pub fn pins(&self) -> BTreeMap<String, Version> {
+        self.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect()
+    }
+
+    /// The chain of reasons from something requested to `name`, each package with why it is there; empty when the
+    /// lock has no such package.
+    pub fn why(&self, name: &str) -> Vec<&LockedPackage> {
+        let mut chain = Vec::new();
+        let mut next = self.package(name);
+        while let Some(package) = next {
+            chain.push(package);
+            next = match &package.reason {
+                Reason::Needed { by, .. } if chain.len() <= self.packages.len() => self.package(by),
+                _ => None,
+            };
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// What changed from `before` to this lock, in order of the name.
+    pub fn changes_since(&self, before: &Lock) -> Vec<Change> {
+        let old: BTreeMap<&str, &LockedPackage> = before.packages.iter().map(|p| (p.name.as_str(), p)).collect();
+        let new: BTreeMap<&str, &LockedPackage> = self.packages.iter().map(|p| (p.name.as_str(), p)).collect();
+        let names: std::collections::BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+        let change = |name: &&str| {
+            let (old, new) = (old.get(name).copied(), new.get(name).copied());
+            let kind = match (old, new) {
+                (Some(old), Some(new)) if old.sha256 == new.sha256 => return None,
+                (Some(old), Some(new)) => match new.version.cmp(&old.version) {
+                    std::cmp::Ordering::Greater => ChangeKind::Upgraded,
+                    std::cmp::Ordering::Less => ChangeKind::Downgraded,
+                    std::cmp::Ordering::Equal => ChangeKind::Rebuilt,
+                },
+                (None, _) => ChangeKind::Added,
+                (_, None) => ChangeKind::Removed,
+            };
+            let side = |p: Option<&LockedPackage>| p.map(|p| Side { version: p.version.clone(), size: p.size });
+            Some(Change { name: (*name).to_owned(), kind, old: side(old), new: side(new) })
+        };
+        names.iter().filter_map(change).collect()
+    }
+}
+
+/// One row of the table that compares two locks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub name: String,
+    pub kind: ChangeKind,
+    pub old: Option<Side>,
+    pub new: Option<Side>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Side {
+    pub version: Version,
+    /// Bytes of the .deb file.
+    pub size: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    Added,
+    Removed,
+    Upgraded,
+    Downgraded,
+    /// The same version with other contents.
+    Rebuilt,
+}

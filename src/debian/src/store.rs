@@ -1,0 +1,329 @@
+//! The package store: files of repositories, kept by their SHA-256 in the user's cache folder and shared by all builds.
+//!
+//! ```text
+//! blobs/ab/abcd….deb     a package as it was fetched
+//! blobs/ab/abcd….tars    the same package's control.tar and data.tar, decompressed, one after the other
+//! blobs/ab/abcd….sum     lengths and hash of the .tars file
+//! blobs/ab/abcd….xz      an index
+//! blobs/ab/abcd….deb.part  a transfer that is under way or was interrupted; locked while in use
+//! lists/ARCHIVE_SUITE    the last good InRelease file, and what the server said of it
+//! tmp/                   files being written
+//! ```
+//!
+//! A file appears under its name only when whole, so builds at the same time and builds that were killed do no harm;
+//! and every file is checked against its hash when it is used, so neither does a bad disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Seek;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use crate::digest::hash_all;
+use crate::error::{Error, Result};
+use crate::fetch::{Fetched, Fetcher, Validators};
+use crate::lock::LockedPackage;
+use crate::mirror::Mirrors;
+use crate::progress::{Progress, Step};
+use crate::release::Vouched;
+
+/// Largest InRelease file accepted, in bytes; Debian's has 150 kB.
+const MAX_IN_RELEASE: u64 = 16 << 20;
+
+/// A file in `tmp/` that old was left by a build that was killed.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// Transfers at the same time.
+pub const DEFAULT_TRANSFERS: usize = 6;
+
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    offline: bool,
+    transfers: usize,
+    fetcher: Fetcher,
+}
+
+/// A file of a repository that the store should have.
+pub(crate) struct Wanted {
+    /// What messages call it.
+    pub(crate) shown: String,
+    pub(crate) archive: String,
+    /// Below the archive; the first that the mirror has is taken.
+    pub(crate) paths: Vec<String>,
+    pub(crate) vouched: Vouched,
+    pub(crate) extension: &'static str,
+}
+
+impl Store {
+    /// `$XDG_CACHE_HOME/fruitbuild`, or `~/.cache/fruitbuild`; `None` when neither variable is set.
+    pub fn default_root() -> Option<PathBuf> {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+        Some(cache.join("fruitbuild"))
+    }
+
+    /// Opens the store in the folder `root`, which is made if it is missing. `offline` forbids transfers.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn open(root: &Path, offline: bool) -> Result<Store> {
+        for folder in ["blobs", "lists", "tmp"] {
+            let folder = root.join(folder);
+            fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        }
+        let store = Store { root: root.to_owned(), offline, transfers: DEFAULT_TRANSFERS, fetcher: Fetcher::new() };
+        store.sweep();
+        Ok(store)
+    }
+
+    /// Changes how many transfers run at the same time (at least one).
+    pub fn with_transfers(mut self, transfers: usize) -> Store {
+        self.transfers = transfers.max(1);
+        self
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Fetches the packages that are missing. What is there is not read; it is checked when it is used.
+    ///
+    /// # Errors
+    /// A transfer that failed for good, or, offline, the list of what is missing.
+    pub fn ensure(&self, packages: &[LockedPackage], mirrors: &Mirrors, progress: &dyn Progress) -> Result<()> {
+        let wanted = packages.iter().map(|package| Wanted {
+            shown: package.label(),
+            archive: package.archive.clone(),
+            paths: vec![package.path.clone()],
+            vouched: Vouched { size: package.size, sha256: package.sha256 },
+            extension: "deb",
+        });
+        self.fetch_all(&wanted.collect::<Vec<_>>(), mirrors, Step::Download, progress)
+    }
+
+    /// Packages of the list that are not in the store, and would have to be fetched.
+    pub fn missing<'p>(&self, packages: &'p [LockedPackage]) -> Vec<&'p LockedPackage> {
+        let has = |p: &LockedPackage| self.has(Vouched { size: p.size, sha256: p.sha256 }, "deb");
+        packages.iter().filter(|p| !has(p)).collect()
+    }
+
+    pub(crate) fn fetch_all(
+        &self,
+        wanted: &[Wanted],
+        mirrors: &Mirrors,
+        step: Step,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut missing: Vec<&Wanted> = wanted.iter().filter(|w| !self.has(w.vouched, w.extension)).collect();
+        missing.sort_by_key(|w| (std::cmp::Reverse(w.vouched.size), w.vouched.sha256));
+        missing.dedup_by_key(|w| w.vouched.sha256);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if self.offline {
+            let mut names: Vec<String> = missing.iter().map(|w| w.shown.clone()).collect();
+            names.sort();
+            return Err(Error::Offline { store: self.root.clone(), missing: names });
+        }
+        progress.start(step, missing.len(), missing.iter().map(|w| w.vouched.size).sum());
+        let result = in_parallel(self.transfers, &missing, |wanted| {
+            self.fetch(wanted, mirrors, step, progress)?;
+            progress.item_done(step, &wanted.shown);
+            Ok(())
+        });
+        progress.finish(step);
+        result.map(|_| ())
+    }
+
+    fn fetch(&self, wanted: &Wanted, mirrors: &Mirrors, step: Step, progress: &dyn Progress) -> Result<()> {
+        let path = self.blob(wanted.vouched, wanted.extension);
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let part_path = path.with_extension(format!("{}.part", wanted.extension));
+        let Some(mut part) = lock_part(&part_path, &path)? else { return Ok(()) };
+        let mirror = mirrors.of(&wanted.archive)?;
+        let mut result = Ok(());
+        for below in &wanted.paths {
+            result = self.fetcher.large(&mirror.join(below), wanted.vouched, &mut part, step, progress);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result?;
+        fs::rename(&part_path, &path).map_err(Error::io(&path))
+    }
+
+    /// The InRelease file of a suite, from the mirror if it changed there, else (or offline) the one that was kept.
+    pub(crate) fn fetch_in_release(
+        &self,
+        archive: &str,
+        suite: &str,
+        mirrors: &Mirrors,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u8>> {
+        let kept_path = self.list(archive, suite, "InRelease");
+        let kept = fs::read(&kept_path).ok();
+        if self.offline {
+            let missing = || Error::Offline {
+                store: self.root.clone(),
+                missing: vec![format!("InRelease of {archive} {suite}")],
+            };
+            return kept.ok_or_else(missing);
+        }
+        let validators_path = self.list(archive, suite, "validators");
+        // They describe the kept file only if they were written after it (see below).
+        let validators: Option<Validators> = kept.as_ref().and_then(|kept| {
+            let text = fs::read(&validators_path).ok()?;
+            let (hash, validators): (String, Validators) = serde_json::from_slice(&text).ok()?;
+            (hash == crate::digest::Sha256::of(kept).to_string()).then_some(validators)
+        });
+        let url = mirrors.of(archive)?.join(&format!("dists/{}/InRelease", suite.trim_end_matches('/')));
+        match (self.fetcher.small(&url, validators.as_ref(), MAX_IN_RELEASE, progress)?, kept) {
+            (Fetched::NotModified, Some(kept)) => Ok(kept),
+            (Fetched::NotModified, None) => Err(Error::Fetch {
+                url,
+                why: "the server says `not modified` of a file that we do not have".to_owned(),
+            }),
+            (Fetched::New { bytes, validators }, _) => {
+                let hash = crate::digest::Sha256::of(&bytes).to_string();
+                if let Ok(text) = serde_json::to_vec(&(hash, validators)) {
+                    self.put(&validators_path, &text)?;
+                }
+                Ok(bytes)
+            }
+        }
+    }
+
+    pub(crate) fn keep_in_release(&self, archive: &str, suite: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.list(archive, suite, "InRelease");
+        match fs::read(&path) {
+            Ok(kept) if kept == bytes => Ok(()),
+            _ => self.put(&path, bytes),
+        }
+    }
+
+    /// Opens a file of the store, checked against its hash. One that is wrong is removed.
+    pub(crate) fn open_blob(&self, vouched: Vouched, extension: &str, shown: &str) -> Result<File> {
+        let path = self.blob(vouched, extension);
+        let mut file = File::open(&path).map_err(Error::io(&path))?;
+        let (found, size) = hash_all(&mut file).map_err(Error::io(&path))?;
+        if found != vouched.sha256 || size != vouched.size {
+            fs::remove_file(&path).map_err(Error::io(&path))?;
+            return Err(Error::Mismatch {
+                file: format!("{} ({shown}; removed from the store, run again to fetch it anew)", path.display()),
+                what: "SHA-256",
+                expected: vouched.sha256.to_string(),
+                found: found.to_string(),
+            });
+        }
+        file.rewind().map_err(Error::io(&path))?;
+        Ok(file)
+    }
+
+    pub(crate) fn blob(&self, vouched: Vouched, extension: &str) -> PathBuf {
+        let hash = vouched.sha256.to_string();
+        self.root.join("blobs").join(&hash[..2]).join(format!("{hash}.{extension}"))
+    }
+
+    /// Whether a file of the right size is there; its hash is checked when it is used.
+    fn has(&self, vouched: Vouched, extension: &str) -> bool {
+        fs::metadata(self.blob(vouched, extension)).is_ok_and(|meta| meta.len() == vouched.size)
+    }
+
+    fn list(&self, archive: &str, suite: &str, end: &str) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
+        let name: String = format!("{archive}~{suite}").chars().map(|c| if c == '~' { c } else { plain(c) }).collect();
+        self.root.join("lists").join(format!("{name}.{end}"))
+    }
+
+    /// Writes a small file that appears only when whole.
+    pub(crate) fn put(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let (tmp, mut file) = self.new_file()?;
+        std::io::Write::write_all(&mut file, bytes).map_err(Error::io(&tmp))?;
+        fs::rename(&tmp, path).map_err(Error::io(path))
+    }
+
+    /// A new file in `tmp/`, to be renamed when it is whole.
+    pub(crate) fn new_file(&self) -> Result<(PathBuf, File)> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let name = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+            let path = self.root.join("tmp").join(name);
+            match OpenOptions::new().write(true).read(true).create_new(true).open(&path) {
+                Ok(file) => return Ok((path, file)),
+                // Left by a killed process that had our number.
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(Error::Io { path, source }),
+            }
+        }
+    }
+
+    /// Removes what killed builds left. That it cannot is no reason not to work.
+    fn sweep(&self) {
+        let now = SystemTime::now();
+        let old = |entry: &fs::DirEntry| {
+            let modified = entry.metadata().and_then(|meta| meta.modified()).ok()?;
+            now.duration_since(modified).ok().filter(|age| *age > STALE)
+        };
+        let entries = fs::read_dir(self.root.join("tmp")).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| old(entry).is_some()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Opens `part` for this process alone; `None` when another process finished the file `whole` meanwhile.
+fn lock_part(part: &Path, whole: &Path) -> Result<Option<File>> {
+    loop {
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part);
+        let file = open.map_err(Error::io(part))?;
+        file.lock().map_err(Error::io(part))?;
+        // The lock may be that of a file which its former owner has renamed since we opened it.
+        let same = match (fs::metadata(part), file.metadata()) {
+            (Ok(named), Ok(opened)) => named.ino() == opened.ino() && named.dev() == opened.dev(),
+            _ => false,
+        };
+        if same {
+            return Ok(Some(file));
+        }
+        if whole.exists() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Runs `work` on every item, `workers` at a time, in order of the list; after an error no more are begun. Results in
+/// the list's order.
+pub(crate) fn in_parallel<T: Sync, R: Send>(
+    workers: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Result<R>)>> = Mutex::new(Vec::with_capacity(items.len()));
+    let worker = || {
+        while let Some((number, item)) = take(&next, items) {
+            let result = work(item);
+            if result.is_err() {
+                next.store(items.len(), Ordering::Relaxed);
+            }
+            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(items.len()) {
+            scope.spawn(worker);
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn take<'i, T>(next: &AtomicUsize, items: &'i [T]) -> Option<(usize, &'i T)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    items.get(number).map(|item| (number, item))
+}

@@ -1,0 +1,282 @@
+//! All packages that a set of repositories offers for one architecture.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufReader, Cursor};
+use std::sync::Arc;
+
+use crate::date;
+use crate::deb::{Compression, decompress_stream};
+use crate::digest::Sha256;
+use crate::error::{Error, Result};
+use crate::index::{Offer, read_packages};
+use crate::keyring::{Clock, Keyring};
+use crate::lock::LockedRepository;
+use crate::mirror::Mirrors;
+use crate::progress::{Progress, Step};
+use crate::relation::{Operator, Relations};
+use crate::release::{Release, Vouched};
+use crate::store::Store;
+use crate::version::Version;
+
+/// Largest index accepted, decompressed, in bytes; Debian's has 56 MB.
+const MAX_INDEX: u64 = 512 << 20;
+
+/// A suite of an archive, and who may sign it.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// Name that mirrors are found by: `debian`, `debian-security`, or what the recipe calls its own.
+    pub archive: String,
+    /// `trixie`, `trixie-updates`, `trixie-security`, …
+    pub suite: String,
+    pub components: Vec<String>,
+    pub keyring: Arc<Keyring>,
+    /// Its metadata may be past its date, as that of a snapshot mirror.
+    pub allow_expired: bool,
+}
+
+/// Index of an offer in its universe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OfferId(u32);
+
+/// A name that a package provides.
+pub(crate) struct Provided {
+    pub(crate) name: String,
+    version: Option<Version>,
+}
+
+impl Provided {
+    pub(crate) fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
+    }
+}
+
+#[derive(Debug)]
+pub struct Universe {
+    architecture: String,
+    repositories: Vec<LockedRepository>,
+    offers: Vec<Offer>,
+    /// By falling version; of equal versions the first repository's comes first.
+    by_name: BTreeMap<Box<str>, Vec<OfferId>>,
+    providers: HashMap<Box<str>, Vec<(OfferId, Option<Version>)>>,
+}
+
+impl Universe {
+    /// Fetches what changed of the repositories' metadata, checks all of it, and reads it. `now` is in seconds since
+    /// 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// Whatever cannot be fetched, is not signed as it should be, or differs from what was signed.
+    pub fn load(
+        repositories: &[Repository],
+        architecture: &str,
+        store: &Store,
+        mirrors: &Mirrors,
+        now: i64,
+        progress: &dyn Progress,
+    ) -> Result<Universe> {
+        let mut states = Vec::new();
+        let mut wanted = Vec::new();
+        for (number, repository) in repositories.iter().enumerate() {
+            let (release, in_release) = load_release(repository, store, mirrors, now, progress)?;
+            let mut state = LockedRepository {
+                archive: repository.archive.clone(),
+                suite: repository.suite.clone(),
+                components: repository.components.clone(),
+                date: date::format(release.date),
+                in_release: Sha256::of(&in_release),
+                indices: BTreeMap::new(),
+            };
+            for index in choose_indices(&release, repository, architecture)? {
+                state.indices.insert(index.path.clone(), index.vouched.sha256);
+                wanted.push((number, index));
+            }
+            states.push(state);
+        }
+        let indices: Vec<(usize, &IndexFile)> = wanted.iter().map(|(number, index)| (*number, index)).collect();
+        fetch_indices(&indices, repositories, store, mirrors, progress)?;
+        let mut offers = Vec::new();
+        for (number, index) in &wanted {
+            let file = store.open_blob(index.vouched, index.extension, &index.shown)?;
+            let mut text = Vec::new();
+            decompress_stream(BufReader::new(file), index.compression, MAX_INDEX, &mut text)
+                .map_err(|why| Error::format(&index.shown, why))?;
+            offers.extend(read_packages(Cursor::new(text), architecture, *number, &index.shown)?);
+        }
+        Ok(Universe::of(architecture, states, offers))
+    }
+
+    /// A universe of offers that were read already; `repository` of each offer counts in `repositories`.
+    pub fn of(architecture: &str, repositories: Vec<LockedRepository>, offers: Vec<Offer>) -> Universe {
+        let mut by_name: BTreeMap<Box<str>, Vec<OfferId>> = BTreeMap::new();
+        let mut providers: HashMap<Box<str>, Vec<(OfferId, Option<Version>)>> = HashMap::new();
+        for (number, offer) in (0..).zip(&offers) {
+            let id = OfferId(number);
+            by_name.entry(offer.name.clone()).or_default().push(id);
+            for provided in parse_provides(&offer.provides) {
+                providers.entry(provided.name.into()).or_default().push((id, provided.version));
+            }
+        }
+        let at = |id: &OfferId| &offers[id.0 as usize];
+        for ids in by_name.values_mut() {
+            ids.sort_by(|a, b| at(b).version.cmp(&at(a).version).then(at(a).repository.cmp(&at(b).repository)));
+        }
+        Universe { architecture: architecture.to_owned(), repositories, offers, by_name, providers }
+    }
+
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// The state of each repository, as it goes into the lock.
+    pub fn repositories(&self) -> &[LockedRepository] {
+        &self.repositories
+    }
+
+    pub fn offer(&self, id: OfferId) -> &Offer {
+        &self.offers[id.0 as usize]
+    }
+
+    /// Packages of this name, the newest first.
+    pub fn offers_of(&self, name: &str) -> &[OfferId] {
+        self.by_name.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every name with its packages, in order of the name.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &[OfferId])> {
+        self.by_name.iter().map(|(name, ids)| (&**name, ids.as_slice()))
+    }
+
+    /// Who provides the virtual package `name`, in which version.
+    pub fn providers_of(&self, name: &str) -> impl Iterator<Item = (OfferId, Option<&Version>)> {
+        self.providers.get(name).into_iter().flatten().map(|(id, version)| (*id, version.as_ref()))
+    }
+
+    /// Whether no newer package of the same name is on offer.
+    pub fn is_newest(&self, id: OfferId) -> bool {
+        self.offers_of(&self.offer(id).name).first() == Some(&id)
+    }
+
+    pub(crate) fn provides(&self, offer: &Offer) -> Vec<Provided> {
+        parse_provides(&offer.provides)
+    }
+
+    /// A name on offer that is spelled much like `name`.
+    pub fn similar_name(&self, name: &str) -> Option<&str> {
+        let near = |other: &&str| {
+            let length = name.chars().count();
+            other.len().abs_diff(length) <= 1 + length / 3
+        };
+        let names = self.by_name.keys().map(|n| &**n).filter(near);
+        let scored = names.map(|other| (strsim::damerau_levenshtein(name, other), other));
+        scored.min().filter(|(distance, _)| *distance <= 1 + name.len() / 4).map(|(_, other)| other)
+    }
+}
+
+impl Offer {
+    /// `name version`, for messages.
+    pub(crate) fn label(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+}
+
+/// A text that cannot be parsed provides nothing.
+fn parse_provides(text: &str) -> Vec<Provided> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let relations = Relations::parse(text).unwrap_or_default().0.into_iter().flat_map(|clause| clause.0);
+    relations
+        .map(|r| Provided {
+            name: r.name,
+            version: r.version.filter(|(operator, _)| *operator == Operator::Equal).map(|(_, version)| version),
+        })
+        .collect()
+}
+
+struct IndexFile {
+    /// Below the suite's folder.
+    path: String,
+    vouched: Vouched,
+    compression: Compression,
+    extension: &'static str,
+    by_hash: bool,
+    /// What messages call it.
+    shown: String,
+}
+
+fn load_release(
+    repository: &Repository,
+    store: &Store,
+    mirrors: &Mirrors,
+    now: i64,
+    progress: &dyn Progress,
+) -> Result<(Release, Vec<u8>)> {
+    let Repository { archive, suite, .. } = repository;
+    let shown = format!("{archive} {suite} InRelease");
+    let bytes = store.fetch_in_release(archive, suite, mirrors, progress)?;
+    let clock = Clock { now, allow_expired: repository.allow_expired };
+    let release = Release::verify(&bytes, &repository.keyring, clock, &shown)?;
+    release.check_suite(suite)?;
+    // Only what was found good may be used again when offline.
+    store.keep_in_release(archive, suite, &bytes)?;
+    Ok((release, bytes))
+}
+
+/// The Packages files to read: of each component that of the architecture, and that of `all` where it is separate.
+fn choose_indices(release: &Release, repository: &Repository, architecture: &str) -> Result<Vec<IndexFile>> {
+    let offered = |wanted: String, offered: &[String]| Error::NotOffered {
+        file: release.file_name().to_owned(),
+        wanted,
+        offered: offered.join(" "),
+    };
+    if !release.architectures.iter().any(|a| a == architecture) {
+        return Err(offered(format!("architecture {architecture}"), &release.architectures));
+    }
+    let mut chosen = Vec::new();
+    for component in &repository.components {
+        if !release.components.is_empty() && !release.components.contains(component) {
+            return Err(offered(format!("component {component}"), &release.components));
+        }
+        let separate_all = (!release.all_in_every_index).then_some("all");
+        for arch in [Some(architecture), separate_all].into_iter().flatten() {
+            let base = format!("{component}/binary-{arch}/Packages");
+            let kinds =
+                [(".xz", Compression::Xz, "xz"), (".gz", Compression::Gzip, "gz"), ("", Compression::None, "txt")];
+            let found = kinds.iter().find_map(|(suffix, compression, extension)| {
+                let path = format!("{base}{suffix}");
+                let vouched = release.file(&path)?;
+                let shown = format!("{} {} {path}", repository.archive, repository.suite);
+                Some(IndexFile { path, vouched, compression: *compression, extension, by_hash: release.by_hash, shown })
+            });
+            match found {
+                Some(index) => chosen.push(index),
+                None if arch == "all" => {}
+                None => return Err(offered(format!("{base} (.xz, .gz or plain)"), &[])),
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+fn fetch_indices(
+    indices: &[(usize, &IndexFile)],
+    repositories: &[Repository],
+    store: &Store,
+    mirrors: &Mirrors,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let wanted = indices.iter().map(|(number, index)| {
+        let repository = &repositories[*number];
+        let plain = format!("dists/{}/{}", repository.suite, index.path);
+        let folder = plain.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let by_hash = format!("{folder}/by-hash/SHA256/{}", index.vouched.sha256);
+        crate::store::Wanted {
+            shown: index.shown.clone(),
+            archive: repository.archive.clone(),
+            paths: if index.by_hash { vec![by_hash, plain] } else { vec![plain] },
+            vouched: index.vouched,
+            extension: index.extension,
+        }
+    });
+    store.fetch_all(&wanted.collect::<Vec<_>>(), mirrors, Step::Indices, progress)
+}
