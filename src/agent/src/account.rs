@@ -109,6 +109,8 @@ impl Account {
     /// the agent was started again. True if a new boot was opened.
     pub fn open(&mut self, boot_id: [u8; 16], cause: ResetCause) -> bool {
         if self.boots > 0 && self.boot_id == boot_id {
+            // The agent of this boot once more, perhaps after a soft reboot: nothing is known of the end to come.
+            self.ending = None;
             return false;
         }
         if self.boots > 0 {

@@ -19,6 +19,8 @@ pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod condition;
 #[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
 pub mod health;
 #[cfg(feature = "daemon")]
 pub mod journal;
@@ -30,6 +32,10 @@ pub mod live;
 pub mod metrics;
 #[cfg(feature = "daemon")]
 pub mod realtime;
+#[cfg(feature = "daemon")]
+pub mod serve;
+#[cfg(feature = "daemon")]
+pub mod shutdown;
 #[cfg(feature = "daemon")]
 pub mod signal;
 #[cfg(feature = "daemon")]

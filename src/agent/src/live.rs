@@ -1,7 +1,7 @@
 //! What the threads of the daemon tell one another.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::account::{Account, Ending};
 use crate::beat::{Permit, Record};
@@ -49,7 +49,8 @@ pub struct Live {
     pub started: u64,
     pub permit: Permit,
     pub record: Record,
-    pub watchdog: Option<Watchdog>,
+    /// Once it is armed.
+    pub watchdog: OnceLock<Watchdog>,
     /// When the node began to go down, nanoseconds of the monotonic clock; 0 = it has not.
     ending_since: AtomicU64,
     ending: Mutex<Option<Ending>>,
@@ -64,12 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Live {
-    pub fn new(
-        config: AgentConfig,
-        config_error: Option<String>,
-        roots: Roots,
-        watchdog: Option<Watchdog>,
-    ) -> Arc<Live> {
+    pub fn new(config: AgentConfig, config_error: Option<String>, roots: Roots) -> Arc<Live> {
         let started = Monotonic.now();
         // A look at the conditions takes its interval and at most two answers of systemd, each as long again.
         let hang = config.health.check.millis().saturating_mul(4).saturating_add(1_000).saturating_mul(1_000_000);
@@ -80,7 +76,7 @@ impl Live {
             started,
             permit: Permit::new(started, hang),
             record: Record::default(),
-            watchdog,
+            watchdog: OnceLock::new(),
             ending_since: AtomicU64::new(0),
             ending: Mutex::default(),
             board: Mutex::default(),

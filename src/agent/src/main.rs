@@ -1,1 +1,182 @@
-fn main() {}
+//! The program on the node. `fruit-agent --help` tells its commands.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use fruit_agent::config::{AgentConfig, CONFIG_PATH, SOCKET_PATH};
+use fruit_agent::files::HOOK_NAME;
+use fruit_agent::shutdown::Hook;
+use fruit_agent::status::Status;
+use fruit_agent::vitals::Roots;
+use fruit_agent::{daemon, journal, serve, shutdown};
+
+const HELP: &str = "\
+Heartbeat, power signal, watchdog and metrics of a node on a Pi Stack board.
+
+Usage: fruit-agent COMMAND [OPTIONS]
+
+Commands:
+  run             The daemon
+  status          What the daemon says of the node; --json for programs
+  check [FILE]    Reads a configuration and says what is wrong with it
+  ordered         Marks the board's order to shut down as obeyed (for its unit)
+  stopping        Tells the daemon how the node goes down (for its unit)
+  shutdown-hook poweroff|halt|reboot|kexec
+                  Tells the board that the node has gone down (for systemd-shutdown)
+
+Options:
+  --config FILE   Configuration [default: /etc/fruit/agent.yaml]
+  --socket PATH   Socket of the daemon [default: as configured]
+  --prefix DIR    Where proc, sys, dev and run are [default: /]
+  --json          JSON output
+  --version, --help
+";
+
+/// Exit status for a command line that makes no sense.
+const USAGE: u8 = 2;
+
+/// The command line, taken apart.
+struct Arguments {
+    words: Vec<String>,
+    config: PathBuf,
+    socket: Option<PathBuf>,
+    prefix: PathBuf,
+    json: bool,
+}
+
+fn arguments(given: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
+    let mut arguments =
+        Arguments { words: Vec::new(), config: CONFIG_PATH.into(), socket: None, prefix: "/".into(), json: false };
+    let mut given = given.map(|word| word.into_string().map_err(|word| format!("{}: not UTF-8", word.display())));
+    while let Some(word) = given.next() {
+        let word = word?;
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            _ => (word, None),
+        };
+        let mut path = || match value.clone().map(Ok).or_else(|| given.next()) {
+            Some(path) => path.map(PathBuf::from),
+            None => Err(format!("{name} needs a path")),
+        };
+        match name.as_str() {
+            "--config" => arguments.config = path()?,
+            "--socket" => arguments.socket = Some(path()?),
+            "--prefix" => arguments.prefix = path()?,
+            "--json" => arguments.json = true,
+            "--help" | "-h" | "--version" => arguments.words.insert(0, name),
+            option if option.starts_with('-') => return Err(format!("there is no option {option}")),
+            _ => arguments.words.push(name),
+        }
+    }
+    Ok(arguments)
+}
+
+/// As systemd's shutdown hook, the program is called by another name, with the kind of shutdown as its only argument.
+fn as_hook(mut given: impl Iterator<Item = OsString>) -> Option<OsString> {
+    let name = given.next()?;
+    (Path::new(&name).file_name()? == HOOK_NAME).then(|| given.next()).flatten()
+}
+
+fn main() -> ExitCode {
+    if let Some(kind) = as_hook(std::env::args_os()) {
+        return report(hook(&kind.to_string_lossy(), Path::new(CONFIG_PATH), Path::new("/")));
+    }
+    let arguments = match arguments(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let words: Vec<&str> = arguments.words.iter().map(String::as_str).collect();
+    let roots = Roots::below(&arguments.prefix);
+    match words.as_slice() {
+        ["--help" | "-h", ..] => {
+            say(HELP);
+            ExitCode::SUCCESS
+        }
+        ["--version", ..] => {
+            say(concat!("fruit-agent ", env!("CARGO_PKG_VERSION"), "\n"));
+            ExitCode::SUCCESS
+        }
+        ["run"] => report(daemon::run(&arguments.config, &arguments.prefix).map_err(|error| error.to_string())),
+        ["status"] => report(status(&arguments)),
+        ["check"] => report(check(&arguments.config)),
+        ["check", file] => report(check(Path::new(file))),
+        ["ordered"] => {
+            journal::notice("the Pi Stack board is about to cut the power: shutting down");
+            report(shutdown::accept_order(&roots.run).map_err(|error| error.to_string()))
+        }
+        ["stopping"] => report(stopping(&arguments, &roots)),
+        ["shutdown-hook", kind] => report(hook(kind, &arguments.config, &arguments.prefix)),
+        [] => usage("a command is missing"),
+        words => usage(&format!("there is no command `{}`", words.join(" "))),
+    }
+}
+
+/// To standard output. A reader that has gone away has heard enough.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn usage(error: &str) -> ExitCode {
+    eprintln!("fruit-agent: {error}; see fruit-agent --help");
+    ExitCode::from(USAGE)
+}
+
+fn report(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            journal::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The configuration, or the default one where that cannot be read: these commands must work whatever a file says.
+fn lenient(path: &Path) -> AgentConfig {
+    AgentConfig::read(path).unwrap_or_default()
+}
+
+fn socket(arguments: &Arguments) -> PathBuf {
+    let configured = || match AgentConfig::read(&arguments.config) {
+        Ok(config) => config.metrics.socket.path().to_owned(),
+        Err(_) => SOCKET_PATH.into(),
+    };
+    arguments.socket.clone().unwrap_or_else(configured)
+}
+
+fn status(arguments: &Arguments) -> Result<(), String> {
+    let answer = serve::ask(&socket(arguments), "GET", "/status").map_err(|error| error.to_string())?;
+    if arguments.json {
+        say(&answer);
+        return Ok(());
+    }
+    let status: Status = serde_json::from_str(&answer).map_err(|error| format!("the daemon's answer: {error}"))?;
+    say(&status.to_string());
+    Ok(())
+}
+
+fn check(file: &Path) -> Result<(), String> {
+    AgentConfig::read(file).map_err(|error| error.to_string())?;
+    say(&format!("{}: good\n", file.display()));
+    Ok(())
+}
+
+fn stopping(arguments: &Arguments, roots: &Roots) -> Result<(), String> {
+    let announced = shutdown::announce(&roots.run, &socket(arguments)).map_err(|error| error.to_string())?;
+    if !announced {
+        journal::info("the node is not going down");
+    }
+    Ok(())
+}
+
+/// The file systems are gone and the journal is too: what is said here is seen on the console at best.
+fn hook(kind: &str, config: &Path, prefix: &Path) -> Result<(), String> {
+    let done = shutdown::hook(kind, &lenient(config), &Roots::below(prefix)).map_err(|error| error.to_string())?;
+    match done {
+        Hook::Pulled => journal::notice("the board knows that the node is down"),
+        Hook::NotNeeded(why) => journal::info(&format!("the board is not told: {why}")),
+    }
+    Ok(())
+}

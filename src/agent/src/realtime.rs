@@ -9,16 +9,13 @@ use rustix::mm::{MlockAllFlags, mlockall};
 /// # Errors
 /// Not permitted.
 pub fn schedule_fifo(priority: u8) -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: i32::from(priority), ..zeroed_parameters() };
+    // SAFETY: a plain C structure of integers (musl has reserved ones), for which all zeroes are valid.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = i32::from(priority);
     // The system call itself, since musl's sched_setscheduler() refuses always. Thread 0 is the caller.
     // SAFETY: the kernel reads one sched_param, which lives until the call returns.
     let result = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_FIFO, &raw const parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn zeroed_parameters() -> libc::sched_param {
-    // SAFETY: a plain C structure of integers (musl has reserved ones), for which all zeroes are valid.
-    unsafe { std::mem::zeroed() }
 }
 
 /// Keeps every page of this process in memory from its first use on. Pages that are never used are not brought in:

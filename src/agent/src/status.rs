@@ -204,7 +204,7 @@ impl Status {
             },
             board: BoardStatus { product: board.product, drives_lines: board.drives, error: board.trouble },
             conditions: conditions(live),
-            watchdog: live.watchdog.as_ref().map(|watchdog| WatchdogStatus {
+            watchdog: live.watchdog.get().map(|watchdog| WatchdogStatus {
                 timeout_s: watchdog.timeout(),
                 fed: watchdog.fed.load(Relaxed),
                 withheld: watchdog.withheld.load(Relaxed),

@@ -48,7 +48,8 @@ fn parse(text: &str) -> Result<u64, String> {
 }
 
 fn show(millis: u64) -> String {
-    let (unit, scale) = UNITS.iter().find(|(_, scale)| millis >= *scale && millis % scale == 0).unwrap_or(&("ms", 1));
+    let (unit, scale) =
+        UNITS.iter().find(|(_, scale)| millis >= *scale && millis.is_multiple_of(*scale)).unwrap_or(&("ms", 1));
     format!("{}{unit}", millis / scale)
 }
 
