@@ -1,1 +1,7 @@
-fn main() {}
+fn main() {
+    if !rustix::process::getpid().is_init() {
+        eprintln!("fruit-init is the first process of an initramfs; it does nothing when started otherwise");
+        std::process::exit(2);
+    }
+    fruit_init::boot::run()
+}

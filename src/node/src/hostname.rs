@@ -83,6 +83,13 @@ impl HostNameTemplate {
     }
 }
 
+impl Default for HostNameTemplate {
+    /// A name that differs from node to node and says what the node is.
+    fn default() -> HostNameTemplate {
+        HostNameTemplate("{name}-{serial:6}".into())
+    }
+}
+
 enum Part<'a> {
     Literal(&'a str),
     Fact { name: &'a str, last: Option<usize> },
@@ -168,6 +175,12 @@ mod tests {
         assert_eq!(expand("n{mac}", serial), "nb827eb010203");
         assert_eq!(expand("{serial:99}", serial), "00000000f00dcafe");
         assert_eq!(expand("fixed", serial), "fixed");
+    }
+
+    #[test]
+    fn the_default_is_a_valid_template() {
+        let template = HostNameTemplate::default();
+        assert_eq!(template.as_str().parse(), Ok(template));
     }
 
     #[test]

@@ -20,12 +20,8 @@ prop_compose! {
 
 #[test]
 fn the_bytes_are_those_of_the_contract() {
-    let state = BootControl {
-        sequence: 3,
-        active: Slot::A,
-        trial: Some(Trial { slot: Slot::B, tries_left: 3 }),
-        failed: None,
-    };
+    let state =
+        BootControl { sequence: 3, active: Slot::A, trial: Some(Trial { slot: Slot::B, tries_left: 3 }), failed: None };
     let copy = state.encode();
     let mut expected = vec![0u8; 508];
     expected[..28].copy_from_slice(&[
