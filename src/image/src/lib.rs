@@ -3,8 +3,10 @@
 
 pub mod bmap;
 pub mod card;
+pub mod cpio;
 pub mod disk;
 pub mod draft;
+pub mod erofs;
 pub mod ext4;
 pub mod fat;
 pub mod gpt;
@@ -13,4 +15,5 @@ pub mod storage;
 pub mod sums;
 pub mod tree;
 pub mod uboot;
+pub mod verity;
 pub mod zst;

@@ -71,6 +71,8 @@ pub enum Content {
         offset: u64,
         len: u64,
     },
+    /// The parts one after the other; filesystem images keep a file's last bytes apart from its blocks.
+    Joined(Arc<[Content]>),
 }
 
 impl Content {
@@ -79,6 +81,7 @@ impl Content {
         match self {
             Content::Bytes(b) => b.len() as u64,
             Content::Range { len, .. } => *len,
+            Content::Joined(parts) => parts.iter().map(Content::len).sum(),
         }
     }
 
@@ -99,6 +102,18 @@ impl Content {
                 .file
                 .read_exact_at(buf, offset + at)
                 .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", source.path.display())))?,
+            Content::Joined(parts) => {
+                let (mut rest, mut skip) = (buf, at);
+                for part in parts.iter() {
+                    let n = part.len().saturating_sub(skip).min(rest.len() as u64);
+                    if n > 0 {
+                        let (now, later) = rest.split_at_mut(n as usize);
+                        part.read_at(now, skip)?;
+                        rest = later;
+                    }
+                    skip = skip.saturating_sub(part.len());
+                }
+            }
         }
         Ok(())
     }
@@ -457,6 +472,21 @@ mod tests {
         assert_eq!(t.remove("usr/bin"), 0);
         assert_eq!(t.read("usr/b").unwrap(), b"hello");
         assert_eq!(t.remove("usr/b"), 5);
+    }
+
+    #[test]
+    fn joined_contents_read_as_one() {
+        let parts = [Content::from("abc"), Content::from(""), Content::from("defg")];
+        let joined = Content::Joined(parts.into());
+        assert_eq!(joined.to_vec().unwrap(), b"abcdefg");
+        for from in 0..=7 {
+            for to in from..=7 {
+                let mut buf = vec![0; to - from];
+                joined.read_at(&mut buf, from as u64).unwrap();
+                assert_eq!(buf, b"abcdefg"[from..to]);
+            }
+        }
+        assert!(joined.read_at(&mut [0; 2], 6).is_err());
     }
 
     #[test]
