@@ -31,7 +31,7 @@ pub struct Image {
     pub path: PathBuf,
     /// Bytes, holes included.
     pub size: u64,
-    /// The blocks that hold something: what must be written to a card.
+    /// The blocks that must be written to a card, zeros that matter included.
     pub mapped: Blocks,
 }
 

@@ -1,7 +1,8 @@
 //! ext4 filesystems from a [`Tree`]: the data partition, and the root for kernels without EROFS. The on-disk format is the
 //! work of the `mkext4` crate; this module feeds it and covers what it leaves out (POSIX ACLs, `lost+found`).
 
-use crate::storage::WriteAt;
+use crate::sparse::Blocks;
+use crate::storage::{ReadAt, WriteAt};
 use crate::tree::{Content, InodeId, Kind, Meta, Tree};
 use mkext4::{FsBuilder, InodeCount, InodeHandle, ROOT, RegionSink, SpecialKind};
 use std::collections::BTreeMap;
@@ -10,6 +11,8 @@ use uuid::Uuid;
 
 /// Bytes per block, the only size written.
 pub const BLOCK: u64 = 4096;
+/// Blocks whose use one block of bits tells.
+const BLOCKS_PER_GROUP: u64 = 8 * BLOCK;
 /// The least size in bytes: the smallest journal takes 1024 blocks and may be a quarter of the filesystem.
 pub const LEAST_SIZE: u64 = 16 << 20;
 /// Made by every mkfs, inode 11; e2fsck puts what it finds there.
@@ -49,21 +52,42 @@ pub struct Options {
     pub reserved_percent: u8,
 }
 
-/// Writes a filesystem with the contents of `tree` to `out`, which must read as zero wherever it is not written. The
-/// same arguments give the same bytes.
+/// Writes a filesystem with the contents of `tree` to `out`, which must read as zero wherever it was not written. Only
+/// free blocks are left unwritten: whatever they hold does not matter. The same arguments give the same bytes.
 ///
 /// # Errors
 /// Options or names that ext4 cannot have, a tree that does not fit, read and write errors.
-pub fn write(tree: &Tree, options: &Options, out: &impl WriteAt) -> Result<(), Ext4Error> {
+pub fn write(tree: &Tree, options: &Options, out: &(impl WriteAt + ReadAt)) -> Result<(), Ext4Error> {
     let mut builder = FsBuilder::new(mkfs_options(tree, options)?).map_err(|e| layout_error(options, e))?;
     let files = declare(tree, &mut builder)?;
     let layout = builder.seal().map_err(|e| layout_error(options, e))?;
-    let mut writer = layout.writer(Sink(out)).map_err(|e| layout_error(options, e))?;
+    let mut sink = Sink { out, written: Blocks::default() };
+    let mut writer = layout.writer(&mut sink).map_err(|e| layout_error(options, e))?;
     for file in &files {
         let mut content = ContentReader { content: file.content, at: 0 };
         writer.fill(file.handle, &mut content).map_err(|e| at(file.path)(e))?;
     }
     writer.finish().map_err(|e| layout_error(options, e))?;
+    write_zeros_in_use(options, out, sink.written)
+}
+
+/// Writes the blocks that are in use and zero, which `mkext4` takes for granted: unused inodes and the journal. On a card
+/// that was used before there would be old inodes and old transactions.
+fn write_zeros_in_use(options: &Options, out: &(impl WriteAt + ReadAt), written: Blocks) -> Result<(), Ext4Error> {
+    const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
+    let fs = mkext4::reader::Fs::open(Source(out)).map_err(|e| layout_error(options, e))?;
+    let blocks = options.size / BLOCK;
+    for group in 0..fs.superblock().group_count() {
+        let descriptor = fs.group_desc(group).map_err(|e| layout_error(options, e))?;
+        let bitmap = fs.read_block(descriptor.block_bitmap).map_err(|e| layout_error(options, e))?;
+        let first = group * BLOCKS_PER_GROUP;
+        for block in first..blocks.min(first + BLOCKS_PER_GROUP) {
+            let bit = (block - first) as usize;
+            if bitmap[bit / 8] & 1 << (bit % 8) != 0 && !written.contains(block) {
+                out.write_all_at(&ZEROS, block * BLOCK)?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -177,12 +201,16 @@ fn stored_acl(value: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(stored)
 }
 
-/// `mkext4` writes every block once, zeros apart; what is never written reads as zero already.
-struct Sink<'a, W>(&'a W);
+/// `mkext4` hands out every block once, as bytes or as zeros; the zeros are left for later.
+struct Sink<'a, W> {
+    out: &'a W,
+    written: Blocks,
+}
 
 impl<W: WriteAt> RegionSink for Sink<'_, W> {
     fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.written.insert(offset / BLOCK..(offset + bytes.len() as u64).div_ceil(BLOCK));
+        self.out.write_all_at(bytes, offset)
     }
 
     fn zeros(&mut self, _offset: u64, _len: u64) -> io::Result<()> {
@@ -201,5 +229,13 @@ impl Read for ContentReader<'_> {
         self.content.read_at(&mut buf[..n], self.at)?;
         self.at += n as u64;
         Ok(n)
+    }
+}
+
+struct Source<'a, R>(&'a R);
+
+impl<R: ReadAt> mkext4::reader::ReadAt for Source<'_, R> {
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
     }
 }

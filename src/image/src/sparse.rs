@@ -1,8 +1,11 @@
-//! Sparse writing: blocks of zeros are left as holes, and what was written is accounted for, so that the block map
-//! of an image depends on its content alone and not on what the workstation's filesystem says about holes.
+//! Sparse writing: what is never written stays a hole, and what was written is accounted for, so that the block map of an
+//! image does not depend on what the workstation's filesystem says about holes.
+//!
+//! Written means "must be on the card", zeros too: a card has been used before, and a block map leaves its old bytes
+//! wherever it has no entry. An inode table, an allocation table or a file with zeros in it must come out as zeros.
 
 use crate::disk::at_path;
-use crate::storage::WriteAt;
+use crate::storage::{ReadAt, WriteAt};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -12,13 +15,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes per block of the accounting: the page size of the workstation's page cache and the unit of bmap files.
 pub const BLOCK: u64 = 4096;
-
-const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
-
-/// Whether all of `bytes` are zero.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
-}
 
 /// A set of block numbers, kept as sorted ranges that neither overlap nor touch.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -69,7 +65,6 @@ impl FromIterator<Range<u64>> for Blocks {
 }
 
 /// A part of an image file, which its writers fill by position (several threads at once if they like) or in sequence.
-/// Blocks of zeros are not written.
 #[derive(Debug)]
 pub struct Part<'a> {
     file: &'a File,
@@ -105,44 +100,38 @@ impl<'a> Part<'a> {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        FileExt::write_all_at(self.file, bytes, at).map_err(|e| at_path(self.path, &e))?;
-        self.mapped().insert(at / BLOCK..(at + bytes.len() as u64).div_ceil(BLOCK));
+    /// Says that these bytes must be on the card as they are, zeros where nothing was written.
+    ///
+    /// # Errors
+    /// Bytes past the end of the part.
+    pub fn claim(&self, at: u64, len: u64) -> io::Result<()> {
+        let start = self.place(at, len)?;
+        self.mapped().insert(start / BLOCK..(start + len).div_ceil(BLOCK));
         Ok(())
+    }
+
+    /// Where in the file `len` bytes at `at` of the part are.
+    fn place(&self, at: u64, len: u64) -> io::Result<u64> {
+        if at.checked_add(len).is_some_and(|end| end <= self.len) {
+            return Ok(self.start + at);
+        }
+        let why = format!("{len} bytes at {at} do not fit this part of the image, which has {}", self.len);
+        Err(at_path(self.path, &io::Error::new(io::ErrorKind::FileTooLarge, why)))
     }
 }
 
 impl WriteAt for Part<'_> {
     fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        let fits = at.checked_add(bytes.len() as u64).is_some_and(|end| end <= self.len);
-        if !fits {
-            let (n, len) = (bytes.len(), self.len);
-            let why = format!("{n} bytes at {at} do not fit this part of the image, which has {len}");
-            return Err(at_path(self.path, &io::Error::new(io::ErrorKind::FileTooLarge, why)));
-        }
-        let base = self.start + at;
-        let mut run: Option<usize> = None; // where in `bytes` the blocks begin that wait to be written
-        let mut done = 0;
-        while done < bytes.len() {
-            let here = base + done as u64;
-            let left_in_block = (BLOCK - here % BLOCK) as usize;
-            let next = bytes.len().min(done + left_in_block);
-            // A block that already holds something must be overwritten even by zeros.
-            let skip = is_zero(&bytes[done..next]) && !self.mapped().contains(here / BLOCK);
-            match (skip, run) {
-                (true, Some(first)) => {
-                    self.put(&bytes[first..done], base + first as u64)?;
-                    run = None;
-                }
-                (false, None) => run = Some(done),
-                _ => {}
-            }
-            done = next;
-        }
-        match run {
-            Some(first) => self.put(&bytes[first..], base + first as u64),
-            None => Ok(()),
-        }
+        let start = self.place(at, bytes.len() as u64)?;
+        FileExt::write_all_at(self.file, bytes, start).map_err(|e| at_path(self.path, &e))?;
+        self.claim(at, bytes.len() as u64)
+    }
+}
+
+impl ReadAt for Part<'_> {
+    fn read_exact_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        let start = self.place(at, buf.len() as u64)?;
+        FileExt::read_exact_at(self.file, buf, start).map_err(|e| at_path(self.path, &e))
     }
 }
 
@@ -177,20 +166,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn zero_blocks_stay_holes_and_the_rest_is_accounted() {
+    fn what_is_written_is_accounted_and_the_rest_stays_a_hole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("image");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         file.set_len(64 * BLOCK).unwrap();
         let part = Part::new(&file, &path, 8 * BLOCK, 32 * BLOCK);
-        let mut bytes = vec![0; 3 * BLOCK as usize];
-        bytes[5000] = 1;
-        part.write_all_at(&bytes, 100).unwrap();
-        assert_eq!(part.mapped().ranges(), std::slice::from_ref(&(9..10)));
-        part.write_all_at(&[0; 8192], BLOCK).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), vec![0; 64 * BLOCK as usize], "zeros overwrite what was there");
+        part.write_all_at(&[1; 5000], 100).unwrap();
+        part.write_all_at(&[0; 10], 20 * BLOCK).unwrap();
+        part.claim(30 * BLOCK, 2 * BLOCK).unwrap();
         assert!(part.write_all_at(&[1], 32 * BLOCK).is_err(), "one past the end");
         assert!(part.write_all_at(&[1], u64::MAX).is_err());
+        assert!(part.claim(1, u64::MAX).is_err());
+        let mut back = [0; 2];
+        part.read_exact_at(&mut back, 99).unwrap();
+        assert_eq!(back, [0, 1]);
+        assert_eq!(part.into_mapped().ranges(), [8..10, 28..29, 38..40]);
     }
 
     proptest! {

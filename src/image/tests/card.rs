@@ -6,11 +6,13 @@ use fruit_image::bmap::Bmap;
 use fruit_image::card::{Card, CardError, Image};
 use fruit_image::disk::{Disk, DiskFile, Window};
 use fruit_image::gpt::{self, BASIC_DATA, LINUX_DATA, Mbr, Wanted};
+use fruit_image::sparse::Blocks;
 use fruit_image::storage::WriteAt;
 use fruit_image::sums::{Sum, sha256sums};
 use fruit_image::tree::{Inode, Tree};
 use fruit_image::{ext4, fat, zst};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use uuid::{Uuid, uuid};
 
@@ -101,14 +103,37 @@ fn the_same_card_gives_the_same_bytes_and_the_same_map() {
 }
 
 #[test]
-fn only_blocks_that_hold_something_are_mapped() {
+fn every_block_that_holds_something_is_mapped_and_free_space_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let image = build(&dir.path().join("a.img"));
     let bytes = fs::read(&image.path).unwrap();
     for (number, block) in bytes.chunks(4096).enumerate() {
-        let holds = block.iter().any(|b| *b != 0);
-        assert_eq!(image.mapped.contains(number as u64), holds, "block {number}");
+        assert!(image.mapped.contains(number as u64) || block.iter().all(|b| *b == 0), "block {number}");
     }
+    assert!(image.mapped.count() * 4096 < 16 * MIB, "{} blocks for 8 MB of content", image.mapped.count());
+}
+
+#[test]
+fn a_card_that_held_something_else_is_as_good_as_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = build(&dir.path().join("a.img"));
+    let mut card = noise(image.size as usize);
+    let bytes = fs::read(&image.path).unwrap();
+    for range in image.mapped.ranges() {
+        let range = range.start as usize * 4096..range.end as usize * 4096;
+        card[range.clone()].copy_from_slice(&bytes[range]);
+    }
+    let used = dir.path().join("card");
+    fs::write(&used, card).unwrap();
+    checker::passes("gdisk", "sgdisk", [Path::new("-v"), &used]);
+    checker::passes("dosfstools", "fsck.fat", [Path::new("-n"), &extract(&used, 1, dir.path())]);
+    let data = extract(&used, 4, dir.path());
+    checker::passes("e2fsprogs", "e2fsck", [Path::new("-fn"), &data]);
+    // The journal (inode 8) holds no transaction of the card's past.
+    let journal = dir.path().join("journal");
+    let dump = format!("dump <8> {}", journal.display());
+    checker::passes("e2fsprogs", "debugfs", ["-R", &dump, data.to_str().unwrap()]);
+    assert!(fs::read(journal).unwrap()[4096..].iter().all(|b| *b == 0));
 }
 
 #[test]
@@ -130,7 +155,9 @@ fn our_reader_takes_a_map_made_by_bmaptool() {
     let image = build(&dir.path().join("a.img"));
     let theirs = checker::run("bmap-tools", "bmaptool", [Path::new("create"), &image.path]);
     let theirs = Bmap::parse(std::str::from_utf8(&theirs.stdout).unwrap()).unwrap();
-    assert_eq!(theirs, zst::map(&image).unwrap());
+    let theirs: Blocks = theirs.ranges.iter().map(|r| r.blocks.clone()).collect();
+    // The filesystem below may keep larger pieces than we wrote.
+    assert!(image.mapped.ranges().iter().flat_map(Range::clone).all(|block| theirs.contains(block)));
 }
 
 #[test]
@@ -154,10 +181,10 @@ fn the_compressed_image_unpacks_to_the_image_with_the_sums_it_says() {
 fn the_number_of_threads_does_not_change_the_compressed_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let image = build(&dir.path().join("a.img"));
-    let sums: Vec<Sum> = [1, 2, 5, 16]
+    let sums: Vec<Sum> = [1, 2, 5]
         .iter()
         .map(|threads| {
-            let options = zst::Options { level: 9, threads: *threads, sum_image: false };
+            let options = zst::Options { level: 3, threads: *threads, sum_image: false };
             zst::compress(&image, &dir.path().join("a.img.zst"), options).unwrap().sum
         })
         .collect();

@@ -39,8 +39,8 @@ pub struct Written {
     pub free: u64,
 }
 
-/// Writes a filesystem with the directories and regular files of `tree` to `out`, which must read as zero wherever it is
-/// not written. The same arguments give the same bytes.
+/// Writes a filesystem with the directories and regular files of `tree` to `out`. Only free clusters are left unwritten:
+/// whatever they hold does not matter. The same arguments give the same bytes.
 ///
 /// # Errors
 /// Files, names or sizes that FAT cannot hold; read errors of the contents, write errors of `out`.
@@ -252,6 +252,9 @@ impl Directory {
             };
             bytes.extend(slot(&child.short, attributes, first, size, stamp));
         }
+        // To the end of its clusters: the next entry made here relies on zeros behind it.
+        let fixed = geometry.root_sectors * SECTOR;
+        bytes.resize(if self.first == 0 { fixed } else { self.clusters * geometry.cluster_size() } as usize, 0);
         bytes
     }
 }
@@ -336,9 +339,10 @@ fn write_boot_sectors(
     Ok(())
 }
 
-/// The allocation table up to the last cluster in use, in all its copies.
+/// The allocation table in all its copies, free clusters included: stale bytes there would be chains.
 fn write_tables(g: &Geometry, plan: &Plan, out: &impl WriteAt) -> Result<(), FatError> {
-    let mut table = Vec::with_capacity((plan.clusters as usize + 2) * g.kind.entry_size() as usize);
+    let len = (g.fat_sectors * SECTOR) as usize;
+    let mut table = Vec::with_capacity(len);
     let mut push = |value: u32| match g.kind {
         Kind::Fat16 => table.extend((value as u16).to_le_bytes()),
         Kind::Fat32 => table.extend((value & 0x0FFF_FFFF).to_le_bytes()),
@@ -351,6 +355,7 @@ fn write_tables(g: &Geometry, plan: &Plan, out: &impl WriteAt) -> Result<(), Fat
             push(if u64::from(n) == clusters { 0xFFFF_FFFF } else { first + n });
         }
     }
+    table.resize(len, 0);
     for copy in 0..COPIES {
         out.write_all_at(&table, g.fat_start(copy))?;
     }
