@@ -101,12 +101,17 @@ fn empty_key<T: Decode>(key: &str, map: &Node, value: &Node) -> Diagnostic {
 pub(crate) fn unknown_key(key: &At<String>, known: &[&str]) -> Diagnostic {
     let made = Diagnostic::error(format!("unknown key `{}`", shorten(key))).maybe_place(key.place.clone());
     let made = made.label("not a key of this section");
-    let listed = known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
-    let made = made.note(format!("known keys: {listed}"));
     if key.value == "<<" {
         return made.help("YAML merge keys are not read; share settings with `extends`");
     }
-    match similar(&key.value, known) {
+    let best = similar(&key.value, known);
+    // A long list would drown the one that was meant.
+    let made = if best.is_none() || known.len() <= 8 {
+        made.note(format!("known keys: {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")))
+    } else {
+        made
+    };
+    match best {
         Some(best) => made.did_you_mean(best),
         None => made,
     }
@@ -118,11 +123,14 @@ pub(crate) struct Flaw {
     pub message: String,
     pub help: Option<String>,
     pub suggestion: Option<String>,
+    /// Instead of "expected …".
+    pub label: Option<String>,
+    pub secret: bool,
 }
 
 impl Flaw {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, suggestion: None }
+        Self { message: message.into(), help: None, suggestion: None, label: None, secret: false }
     }
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -130,6 +138,15 @@ impl Flaw {
     }
     pub fn did_you_mean(mut self, suggestion: impl Into<String>) -> Self {
         self.suggestion = Some(suggestion.into());
+        self
+    }
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+    /// The refused text must not be shown.
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 }
@@ -148,7 +165,8 @@ pub(crate) fn scalar<T: Decode>(
         Ok(value) => Some(value),
         Err(flaw) => {
             let mut made = Diagnostic::error(flaw.message).place(node.place.clone());
-            made = made.label(format!("expected {}", T::what()));
+            made = made.label(flaw.label.unwrap_or_else(|| format!("expected {}", T::what())));
+            made.secret = flaw.secret;
             if let Some(help) = flaw.help {
                 made = made.help(help);
             }
@@ -527,7 +545,7 @@ macro_rules! keyword {
                         let listed = words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ");
                         let flaw = $crate::decode::Flaw::new(
                             format!("`{}` is not {}", $crate::node::shorten(other), <Self as $crate::decode::Decode>::what()),
-                        ).help(format!("known: {listed}"));
+                        ).label(format!("expected one of {listed}"));
                         Err(match $crate::diagnostic::similar(other, words) {
                             Some(best) => flaw.did_you_mean(best),
                             None => flaw,

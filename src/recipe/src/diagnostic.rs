@@ -1,5 +1,6 @@
 //! Mistakes in what a person wrote, shown the way rustc shows them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use annotate_snippets::renderer::DecorStyle;
@@ -36,6 +37,8 @@ pub struct Diagnostic {
     pub help: Vec<String>,
     /// The one likely replacement for the underlined text, for editors.
     pub suggestion: Option<String>,
+    /// The underlined text may be a secret: it is shown as `*`, for build logs are read by others.
+    pub secret: bool,
 }
 
 impl Diagnostic {
@@ -50,6 +53,7 @@ impl Diagnostic {
             notes: Vec::new(),
             help: Vec::new(),
             suggestion: None,
+            secret: false,
         }
     }
 
@@ -91,6 +95,12 @@ impl Diagnostic {
         self
     }
 
+    /// Hides the underlined text.
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
     /// Shows a second place.
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
         self.related.push((place, label.into()));
@@ -129,12 +139,10 @@ impl Diagnostic {
         let mut group = Group::with_title(title);
         if let Some(place) = &self.place {
             let source = place.source();
-            let mut snippet =
-                Snippet::source(source.text.as_str()).path(source.path.display().to_string()).line_start(1).annotation(
-                    AnnotationKind::Primary
-                        .span(visible(place))
-                        .label(Some(self.label.as_str()).filter(|l| !l.is_empty())),
-                );
+            let text = if self.secret { masked(place) } else { Cow::Borrowed(source.text.as_str()) };
+            let mut snippet = Snippet::source(text).path(source.path.display().to_string()).line_start(1).annotation(
+                AnnotationKind::Primary.span(visible(place)).label(Some(self.label.as_str()).filter(|l| !l.is_empty())),
+            );
             let (same, other): (Vec<_>, Vec<_>) = self.related.iter().partition(|(p, _)| p.source() == source);
             for (place, label) in same {
                 snippet = snippet.annotation(AnnotationKind::Context.span(visible(place)).label(label.as_str()));
@@ -185,6 +193,17 @@ impl Diagnostic {
             "related": self.related.iter().map(|(p, label)| json!({"at": position(p), "label": label})).collect::<Vec<_>>(),
         })
     }
+}
+
+/// The text with `*` for every character of `place`, at least up to the end of its line.
+fn masked(place: &Place) -> Cow<'_, str> {
+    let text = &place.source().text;
+    let range = place.range();
+    let line_end = text[range.start..].find(['\n', '\r']).map_or(text.len(), |at| range.start + at);
+    let end = range.end.max(line_end);
+    // As many bytes as before, so that places after it stay right.
+    let stars: String = text[range.start..end].bytes().map(|b| if b == b'\n' { '\n' } else { '*' }).collect();
+    Cow::Owned(format!("{}{stars}{}", &text[..range.start], &text[end..]))
 }
 
 /// A range that an underline can be drawn under: at least one character, on one line.

@@ -16,6 +16,7 @@ mod schema;
 mod section;
 mod size;
 mod source;
+mod starter;
 mod words;
 
 pub use board::{
@@ -25,17 +26,18 @@ pub use board::{
 };
 pub use decode::{Named, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};
-pub use load::{OverlayFolder, Recipe, Search, load, load_board};
+pub use load::{OverlayFolder, Recipe, Search, check_board, check_recipe, load, load_board};
 pub use login::{HostName, PLACEHOLDERS, Password, SshKey};
 pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use recipe::{
-    Distribution, InitSystem, Kernel, Outputs, Partitions, Prune, RecipeFile, Repository, RepositoryName, Root,
-    RootFormat, Services, User,
+    Distribution, Extends, InitSystem, Kernel, Outputs, Partitions, Prune, RecipeFile, Repository, RepositoryName,
+    Root, RootFormat, Services, User,
 };
 pub use schema::{board_schema, recipe_schema};
 pub use section::{Section, read_str};
 pub use size::{OverlayCap, PartitionSize, Size};
 pub use source::{At, Place, Source};
+pub use starter::{Answers, Base, starter};
 pub use words::{
     BoardName, Component, DevicePath, FatPath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language, Locale,
     ModuleName, OverlayName, PackageName, PackagePath, StatePath, Suite, TimeZone, UnitName, Url, UserName,

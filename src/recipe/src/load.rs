@@ -11,7 +11,7 @@ use crate::decode::Decode;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::merge::merge;
 use crate::node::{self, Kind, Node};
-use crate::recipe::RecipeFile;
+use crate::recipe::{Extends, RecipeFile};
 use crate::source::{At, Place, Source};
 use crate::words::OverlayName;
 
@@ -20,11 +20,14 @@ const MAX_CHAIN: usize = 16;
 /// Most files that one recipe may be made of.
 const MAX_FILES: usize = 64;
 
-/// Folders in which boards and overlays are looked for, the first hit counts.
+/// Folders in which boards, overlays and base recipes are looked for, the first hit counts.
 ///
-/// `../boards` and `../overlays` beside the recipe's folder are looked at before these, so a recipe can bring its own.
+/// `../boards` and `../overlays` beside the recipe's folder are looked at before these, so a recipe can bring its own; a file
+/// named in `extends` is looked for beside the recipe that names it.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
+    /// Folders of recipes that `extends` may name without a path.
+    pub recipes: Vec<PathBuf>,
     /// Folders of board files.
     pub boards: Vec<PathBuf>,
     /// Folders of overlays.
@@ -43,7 +46,11 @@ impl Search {
             all.extend(more.iter().cloned());
             all
         };
-        Self { boards: beside("boards", &self.boards), overlays: beside("overlays", &self.overlays) }
+        Self {
+            recipes: self.recipes.clone(),
+            boards: beside("boards", &self.boards),
+            overlays: beside("overlays", &self.overlays),
+        }
     }
 }
 
@@ -109,12 +116,9 @@ impl Recipe {
 /// All mistakes of all files are reported together where one does not hide another.
 pub fn load(path: &Path, search: &Search) -> Result<Recipe, Diagnostics> {
     let search = search.with_neighbours(path);
-    let mut reading = Reading { found: Diagnostics::new(), sources: Vec::new(), chain: Vec::new() };
+    let mut reading = Reading::new(&search);
     let merged = reading.recipe(path, None);
-    let Some(merged) = merged else {
-        reading.found.sort();
-        return Err(reading.found);
-    };
+    let Some(merged) = merged else { return reading.outcome(None) };
     let file = RecipeFile::decode(&merged, &mut reading.found);
 
     // The board and the named files are looked at even if another key is wrong.
@@ -137,60 +141,91 @@ pub fn load(path: &Path, search: &Search) -> Result<Recipe, Diagnostics> {
         }
         crate::rules::check(file, board.as_ref().map(|(_, b)| b), &mut reading.found);
     }
-    if reading.found.has_errors() {
-        reading.found.sort();
-        return Err(reading.found);
-    }
-    match (file, board) {
-        (Some(file), Some((board_name, board))) => {
-            Ok(Recipe { path: path.to_owned(), board, board_name, overlays, file, sources: reading.sources })
-        }
-        _ => Err(Diagnostic::error(format!("{} could not be read", path.display())).into()),
-    }
+    let sources = reading.sources.clone();
+    let (file, (board_name, board)) = reading.outcome(file.zip(board))?;
+    Ok(Recipe { path: path.to_owned(), board, board_name, overlays, file, sources })
 }
 
 /// Reads one board file by itself.
 pub fn load_board(path: &Path) -> Result<Board, Diagnostics> {
-    let mut reading = Reading { found: Diagnostics::new(), sources: Vec::new(), chain: Vec::new() };
+    let search = Search::default();
+    let mut reading = Reading::new(&search);
     let board = reading.file(path, None).and_then(|node| Board::decode(&node, &mut reading.found));
     if let Some(board) = &board {
         crate::rules::check_board(board, &mut reading.found);
     }
-    match board {
-        Some(board) if !reading.found.has_errors() => Ok(board),
-        _ => Err(reading.found),
+    reading.outcome(board)
+}
+
+/// Reads the text of one recipe file by itself, without looking at any other file: what an editor, or a fuzzer, has at hand. Keys
+/// that a base would bring are missing here.
+pub fn check_recipe(path: &Path, bytes: &[u8]) -> Result<RecipeFile, Diagnostics> {
+    let search = Search::default();
+    let mut reading = Reading::new(&search);
+    let file = reading.parse(path, bytes).and_then(|node| RecipeFile::decode(&node, &mut reading.found));
+    if let Some(file) = &file {
+        crate::rules::check(file, None, &mut reading.found);
     }
+    reading.outcome(file)
+}
+
+/// Reads the text of a board file.
+pub fn check_board(path: &Path, bytes: &[u8]) -> Result<Board, Diagnostics> {
+    let search = Search::default();
+    let mut reading = Reading::new(&search);
+    let board = reading.parse(path, bytes).and_then(|node| Board::decode(&node, &mut reading.found));
+    if let Some(board) = &board {
+        crate::rules::check_board(board, &mut reading.found);
+    }
+    reading.outcome(board)
 }
 
 /// What has been read so far.
-struct Reading {
+struct Reading<'s> {
+    search: &'s Search,
     found: Diagnostics,
     sources: Vec<Arc<Source>>,
     /// Files whose `extends` is being followed.
     chain: Vec<PathBuf>,
 }
 
-impl Reading {
+impl<'s> Reading<'s> {
+    fn new(search: &'s Search) -> Self {
+        Self { search, found: Diagnostics::new(), sources: Vec::new(), chain: Vec::new() }
+    }
+
+    /// The value if nothing stands against it.
+    fn outcome<T>(mut self, value: Option<T>) -> Result<T, Diagnostics> {
+        self.found.sort();
+        match value {
+            Some(value) if !self.found.has_errors() => Ok(value),
+            _ => Err(self.found),
+        }
+    }
+
     /// The tree of one file; `asked` is the line that names it.
     fn file(&mut self, path: &Path, asked: Option<&At<String>>) -> Option<Node> {
         let bytes = match read_bounded(path) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let made = match asked {
-                    Some(name) => {
-                        Diagnostic::at(name, format!("cannot read {}: {error}", path.display()), neighbours(path, name))
-                    }
-                    None => Diagnostic::error(format!("cannot read {}: {error}", path.display())),
+                    Some(name) => Diagnostic::at(name, unreadable(path, &error), neighbours(path, name)),
+                    None => Diagnostic::error(unreadable(path, &error)),
                 };
                 self.found.push(made);
                 return None;
             }
         };
-        let text = match std::str::from_utf8(&bytes) {
+        self.parse(path, &bytes)
+    }
+
+    /// The tree of a file's bytes.
+    fn parse(&mut self, path: &Path, bytes: &[u8]) -> Option<Node> {
+        let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
                 let at = error.valid_up_to();
-                let source = Source::new(path, &String::from_utf8_lossy(&bytes));
+                let source = Source::new(path, &String::from_utf8_lossy(bytes));
                 self.found.push(
                     Diagnostic::error(format!("{} is not UTF-8 text", path.display()))
                         .place(Place::new(&source, at..at.saturating_add(1)))
@@ -230,9 +265,11 @@ impl Reading {
         }
         let mut node = self.file(path, asked)?;
         self.chain.push(identity);
-        let bases = node.remove("extends").map_or(Some(Vec::new()), |extends| self.extends(&extends));
+        let bases = node
+            .remove("extends")
+            .map_or(Some(Extends::default()), |extends| Extends::decode(&extends, &mut self.found));
         let read: Option<Vec<Node>> = bases.and_then(|bases| {
-            let each: Vec<_> = bases.iter().map(|base| self.recipe(&base.resolve(&base.value), Some(base))).collect();
+            let each: Vec<_> = bases.0.iter().map(|base| self.recipe(&self.base(base), Some(base))).collect();
             each.into_iter().collect()
         });
         self.chain.pop();
@@ -251,12 +288,13 @@ impl Reading {
         }
     }
 
-    /// The names in `extends`: one, or a list.
-    fn extends(&mut self, node: &Node) -> Option<Vec<At<String>>> {
-        match &node.kind {
-            Kind::Scalar { text, .. } => Some(vec![At::new(text.clone(), node.place.clone())]),
-            _ => Vec::<At<String>>::decode(node, &mut self.found),
+    /// The file that an entry of `extends` means.
+    fn base(&self, name: &At<String>) -> PathBuf {
+        let beside = tidy(&name.resolve(&name.value));
+        if beside.exists() || name.contains('/') {
+            return beside;
         }
+        self.search.recipes.iter().map(|folder| folder.join(&name.value)).find(|path| path.is_file()).unwrap_or(beside)
     }
 
     fn board(&mut self, name: &At<String>, folders: &[PathBuf]) -> Option<Board> {
@@ -297,15 +335,37 @@ impl Reading {
             .and_then(|m| if m.is_file() { Ok(()) } else { Err(std::io::Error::other("not a file")) })
         {
             self.found.push(
-                Diagnostic::at(
-                    key,
-                    format!("cannot read the key file {}: {error}", path.display()),
-                    neighbours(&path, key),
-                )
-                .label("no key here")
-                .note("the path is relative to the file that this line stands in"),
+                Diagnostic::at(key, unreadable(&path, &error), neighbours(&path, key))
+                    .label("no key here")
+                    .note("the path is relative to the file that this line stands in"),
             );
         }
+    }
+}
+
+/// Why a file could not be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+        _ => format!("cannot read {}: {error}", path.display()),
+    }
+}
+
+/// The path without `folder/..`, where that is the same file.
+fn tidy(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir if short.file_name().is_some() => {
+                short.pop();
+            }
+            std::path::Component::CurDir => {}
+            part => short.push(part),
+        }
+    }
+    match (path.canonicalize(), short.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => short,
+        _ => path.to_owned(),
     }
 }
 

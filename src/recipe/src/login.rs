@@ -19,13 +19,16 @@ text! {
     "an ssh public key such as `ssh-ed25519 AAAA… me@desk`"
     pub struct SshKey = |text| {
         if text.contains("PRIVATE KEY") {
-            return Err(Flaw::new("this is a private key").help("write the line of the `.pub` file, and make a new key pair: this one is spoilt"));
+            return Err(Flaw::new("this is a private key").help("write the line of the `.pub` file, and make a new key pair: this one is spoilt").secret());
         }
         if text.chars().any(char::is_control) {
             return Err(Flaw::new("an ssh public key is one line without tabs"));
         }
         let mut words = text.split(' ').filter(|w| !w.is_empty());
         let kind = words.next().unwrap_or_default();
+        if kind == "ssh-dss" {
+            return Err(Flaw::new("DSA keys are refused by OpenSSH since version 9.8").help("make a new one: `ssh-keygen -t ed25519`"));
+        }
         if !KEY_TYPES.contains(&kind) {
             let flaw = Flaw::new(format!("`{}` is not a kind of ssh public key", shorten(kind)));
             return Err(match crate::diagnostic::similar(kind, KEY_TYPES) {
@@ -120,7 +123,7 @@ text! {
             }
             None if text.starts_with('$') => Err(Flaw::new("the hash is by a method that Debian does not know").help(advice)),
             // The text is not shown: it may be someone's password.
-            None => Err(Flaw::new("a password must not stand in a recipe in clear").help(advice)),
+            None => Err(Flaw::new("a password must not stand in a recipe in clear").help(advice).secret()),
         }
     };
 }

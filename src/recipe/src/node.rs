@@ -195,26 +195,33 @@ impl TreeBuilder<'_> {
         for next in Parser::new_from_str_with_options(&text, options) {
             let (event, span) = next.map_err(|error| {
                 let at = error.marker().byte_offset().unwrap_or(0);
-                let to =
-                    self.source.text[at.min(self.source.text.len())..].chars().next().map_or(at, |c| at + c.len_utf8());
-                Box::new(
-                    Diagnostic::error(format!("not valid YAML: {}", error.info()))
-                        .place(Place::new(self.source, at..to)),
-                )
+                // One character; the place widens to all of its bytes.
+                let made = Diagnostic::error(format!("not valid YAML: {}", error.info()))
+                    .place(Place::new(self.source, at..at.saturating_add(1)));
+                Box::new(match advice(error.info().as_str()) {
+                    Some(advice) => made.help(advice),
+                    None => made,
+                })
             })?;
             let range = span.byte_range().unwrap_or(0..0);
-            self.event(event, range)?;
+            let tag = span.tag_span().and_then(|tag| tag.byte_range());
+            self.event(event, range, tag)?;
         }
         Ok(())
     }
 
-    fn event(&mut self, event: Event<'_>, range: std::ops::Range<usize>) -> Result<(), Fatal> {
+    fn event(
+        &mut self,
+        event: Event<'_>,
+        range: std::ops::Range<usize>,
+        tag: Option<std::ops::Range<usize>>,
+    ) -> Result<(), Fatal> {
         let place = Place::new(self.source, range.clone());
-        if let Some(tag) = event.tag() {
-            let text = tag.parts();
+        if event.tag().is_some() {
+            let place = tag.map_or_else(|| place.clone(), |range| Place::new(self.source, range));
             self.found.push(
-                Diagnostic::error(format!("the YAML tag `{}{}` is not used here", text.0, text.1))
-                    .place(place.clone())
+                Diagnostic::error(format!("the YAML tag `{}` is not used here", shorten(place.text().trim_end())))
+                    .place(place)
                     .help("remove the tag; put text that looks like a number or boolean in quotes"),
             );
         }
@@ -340,6 +347,21 @@ impl TreeBuilder<'_> {
             Kind::Null { .. } | Kind::Scalar { .. } => {}
         }
         Ok(())
+    }
+}
+
+/// What to look for, by the parser's words.
+fn advice(message: &str) -> Option<&'static str> {
+    if message.contains("tab") {
+        Some("YAML is indented with spaces")
+    } else if message.contains("expected ',' or") {
+        Some("close the bracket, and put text that holds `[`, `]`, `{`, `}` or `,` in quotes")
+    } else if message.contains("mapping values are not allowed") {
+        Some("put text that holds `: ` in quotes")
+    } else if message.contains("expected key") || message.contains("expected '-'") || message.contains("block") {
+        Some("entries of one list or mapping begin in the same column")
+    } else {
+        None
     }
 }
 

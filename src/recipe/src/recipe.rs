@@ -1,7 +1,11 @@
 //! What a recipe file may say.
 
-use crate::decode::{Named, Whole, keyword, mapping};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::decode::{Decode, Named, Whole, keyword, mapping, wrong_type};
+use crate::diagnostic::Diagnostics;
 use crate::login::{HostName, Password, SshKey};
+use crate::node::{Kind, Node};
 use crate::section::Section;
 use crate::size::{OverlayCap, PartitionSize};
 use crate::source::At;
@@ -28,7 +32,7 @@ mapping! {
         /// Mappings merge key by key. Lists are joined, inherited entries first; write a list as a mapping of `add`, `remove` and
         /// `only` to change the inherited one. Anything else replaces what was inherited. `null` takes away an inherited
         /// entry of `users` or `repositories`.
-        extends: Vec<At<String>>,
+        extends: Extends,
         /// The Debian distribution that packages come from.
         distribution: Distribution,
         /// Further repositories, by a name of your choice.
@@ -81,6 +85,41 @@ crate::decode::text! {
     /// A name for a repository in the recipe: lower-case letters, digits and `-`.
     "a name for a repository"
     pub struct RepositoryName = |text| ImageName::new(text).map(|_| ()).map_err(crate::decode::Flaw::new);
+}
+
+/// The files named by `extends`: one, or a list. Empty in a recipe that has been loaded, for then they are merged.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct Extends(pub Vec<At<String>>);
+
+impl Decode for Extends {
+    fn what() -> String {
+        "a recipe file, or a list of them".into()
+    }
+    fn decode(node: &Node, found: &mut Diagnostics) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar { text, .. } => Some(Self(vec![At::new(text.clone(), node.place.clone())])),
+            Kind::List(_) => Vec::decode(node, found).map(Self),
+            _ => {
+                wrong_type::<Self>(node, found);
+                None
+            }
+        }
+    }
+    fn absent() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+impl JsonSchema for Extends {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Extends".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+    }
 }
 
 mapping! {

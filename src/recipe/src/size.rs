@@ -65,7 +65,7 @@ impl Size {
     /// Checks that the size lies from `least` to `most`.
     fn within(self, least: Size, most: Size) -> Result<Self, Flaw> {
         if self < least || self > most {
-            return Err(Flaw::new(format!("{self} is out of range")).help(format!("from {least} to {most}")));
+            return Err(Flaw::new(format!("{self} is out of range, which is from {least} to {most}")));
         }
         Ok(self)
     }
@@ -203,13 +203,13 @@ impl Serialize for OverlayCap {
 
 impl Decode for OverlayCap {
     fn what() -> String {
-        "a part of the memory such as `50%`, or a size such as `256MiB`".into()
+        "a part of the memory from `1%` to `90%`, or a size such as `256MiB`".into()
     }
     fn decode(node: &Node, found: &mut Diagnostics) -> Option<Self> {
         scalar(node, found, |text| match text.strip_suffix('%') {
             Some(percent) => match percent.trim().parse::<u8>() {
                 Ok(percent) if (1..=90).contains(&percent) => Ok(Self::Percent(percent)),
-                _ => Err(Flaw::new(format!("`{}` is out of range", shorten(text))).help("from 1% to 90%")),
+                _ => Err(Flaw::new(format!("`{}` is out of range", shorten(text)))),
             },
             None => Ok(Self::Size(Size::parse(text)?.within(Size::mib(1), Size(MAX))?)),
         })
