@@ -330,9 +330,9 @@ impl Command {
                 &[red, green, blue] => Ok(Self::DebugLed { red, green, blue }),
                 _ => Err(wrong_number()),
             },
-            0x07 => match arguments {
-                &[prefix] if prefix & 0x0F == 0 => Ok(Self::SetPrefix(prefix)),
-                &[_] => Err(ErrorCode::NOT_IMPLEMENTED),
+            0x07 => match *arguments {
+                [prefix] if prefix & 0x0F == 0 => Ok(Self::SetPrefix(prefix)),
+                [_] => Err(ErrorCode::NOT_IMPLEMENTED),
                 _ => Err(wrong_number()),
             },
             0x08 => simple(Self::Prefix),

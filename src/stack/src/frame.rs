@@ -258,7 +258,10 @@ mod tests {
         assert_eq!(broken_request(&[2, 5], 64), Some((5, ErrorCode::TOO_SHORT)));
         assert_eq!(broken_request(&[2, 5, 2], 64), Some((5, ErrorCode::TOO_SHORT)));
         assert_eq!(broken_request(&[2, 5, 3], 64), Some((5, ErrorCode::SHORTER_THAN_ITS_LENGTH)));
-        assert_eq!(broken_request(&[9; 65], 64), Some((9, ErrorCode::SHORTER_THAN_ITS_LENGTH)).map(|(b, _)| (b, ErrorCode::TOO_MANY_BYTES)));
+        assert_eq!(
+            broken_request(&[9; 65], 64),
+            Some((9, ErrorCode::SHORTER_THAN_ITS_LENGTH)).map(|(b, _)| (b, ErrorCode::TOO_MANY_BYTES))
+        );
     }
 
     fn any_command() -> impl Strategy<Value = Command> {

@@ -1,7 +1,15 @@
 //! The Pi Stack: boards that power and watch two Raspberry Pis each, on one RS-485 bus.
 
+pub mod address;
+pub mod board;
 pub mod command;
 pub mod convert;
 pub mod crc;
 pub mod error_code;
 pub mod frame;
+pub mod master;
+pub mod power;
+pub mod simulate;
+pub mod stacks;
+pub mod status;
+pub mod transport;

@@ -1,0 +1,322 @@
+//! Switching Pis: on within the supply's limit, off with every stage told.
+
+use crate::board::{Board, Reading};
+use crate::command::{Command, Pi, Timer};
+use crate::master::{AskError, Master};
+use serde::Serialize;
+use std::time::Duration;
+
+/// How Pis are powered one after the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OnPlan {
+    /// Between one Pi and the next.
+    pub stagger: Duration,
+    /// Amps that all boards of the stack together may draw from the supply.
+    pub max_amps: Option<f64>,
+    /// Amps at the supply that one more Pi may need while it starts: so much must be left before it is powered.
+    pub headroom: f64,
+    /// How long to wait for the current to leave that headroom before giving up.
+    pub patience: Duration,
+}
+
+impl Default for OnPlan {
+    fn default() -> Self {
+        Self { stagger: Duration::ZERO, max_amps: None, headroom: 0.4, patience: Duration::from_secs(120) }
+    }
+}
+
+/// What is told while Pis are switched.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "stage", rename_all = "kebab-case")]
+pub enum Stage {
+    /// It was so already.
+    Already { powered: bool },
+    /// Its power is on.
+    On,
+    /// The supply's current leaves no room; waiting.
+    WaitingForHeadroom { amps: f64, limit: f64 },
+    /// The board has signalled the Pi to shut down; it cuts after so many seconds.
+    Signalled { off_delay: Option<u8> },
+    /// The Pi has stopped beating.
+    HeartbeatGone { after: f64 },
+    /// Its power is off, so many seconds after the request.
+    Off { after: f64 },
+}
+
+/// Why a Pi is not as it was asked to be.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PowerError {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("the current of board {board} cannot be read ({error}), so no Pi is powered against the limit")]
+    Blind { board: u8, error: AskError },
+    #[error("the stack draws {amps:.2} A, which leaves no {headroom:.2} A below the limit of {limit:.2} A")]
+    NoHeadroom { amps: f64, headroom: f64, limit: f64 },
+    #[error("the board says that it is still powered {0:.0} s after the request")]
+    StillOn(f64),
+    #[error("the board did what it was told, but the Pi is not powered")]
+    NotOn,
+}
+
+impl PowerError {
+    /// Whether waiting was in vain, as opposed to the line or the board failing.
+    pub fn gave_up(&self) -> bool {
+        matches!(self, Self::NoHeadroom { .. } | Self::StillOn(_) | Self::NotOn)
+    }
+}
+
+/// Between two looks at a current or at a Pi that shuts down.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What a board may take longer than its off delay says.
+const OFF_MARGIN: Duration = Duration::from_secs(5);
+/// The longest off delay that a board can have, for one that does not tell.
+const LONGEST_OFF_DELAY: u8 = u8::MAX;
+
+/// Powers one Pi at once and makes sure that it is.
+///
+/// # Errors
+/// The board gives no valid answer, or the Pi stays without power.
+pub fn on(master: &mut Master, board: u8, pi: Pi) -> Result<Stage, PowerError> {
+    let mut board = Board { master, id: board };
+    if board.flag(Command::Powered(pi))? {
+        return Ok(Stage::Already { powered: true });
+    }
+    board.tell(Command::On(pi))?;
+    if board.flag(Command::Powered(pi))? { Ok(Stage::On) } else { Err(PowerError::NotOn) }
+}
+
+/// Powers Pis one after the other within the plan. `all` are the boards whose currents count against the limit. A Pi
+/// that fails does not keep the others off, but a current that cannot be read does: nobody powers a Pi blindly.
+pub fn on_all(
+    master: &mut Master,
+    pis: &[(u8, Pi)],
+    all: &[u8],
+    plan: &OnPlan,
+    mut tell: impl FnMut(u8, Pi, Result<Stage, PowerError>),
+) {
+    let mut powered_before = false;
+    for &(board, pi) in pis {
+        let already = Board { master, id: board }.flag(Command::Powered(pi));
+        if already == Ok(true) {
+            tell(board, pi, Ok(Stage::Already { powered: true }));
+            continue;
+        }
+        if powered_before {
+            master.wait(plan.stagger);
+        }
+        let room = plan
+            .max_amps
+            .map_or(Ok(()), |limit| wait_for_headroom(master, all, limit, plan, |stage| tell(board, pi, Ok(stage))));
+        let result = room.and_then(|()| on(master, board, pi));
+        powered_before |= matches!(result, Ok(Stage::On));
+        tell(board, pi, result);
+    }
+}
+
+fn wait_for_headroom(
+    master: &mut Master,
+    all: &[u8],
+    limit: f64,
+    plan: &OnPlan,
+    mut tell: impl FnMut(Stage),
+) -> Result<(), PowerError> {
+    let start = master.now();
+    let mut told = false;
+    loop {
+        let amps = total_amps(master, all)?;
+        if amps + plan.headroom <= limit {
+            return Ok(());
+        }
+        if master.now().saturating_sub(start) >= plan.patience {
+            return Err(PowerError::NoHeadroom { amps, headroom: plan.headroom, limit });
+        }
+        if !told {
+            tell(Stage::WaitingForHeadroom { amps, limit });
+            told = true;
+        }
+        master.wait(LOOK_EVERY);
+    }
+}
+
+/// What these boards together draw from the supply, in amps.
+///
+/// # Errors
+/// One of them cannot be read: a sum without it would be too small.
+pub fn total_amps(master: &mut Master, boards: &[u8]) -> Result<f64, PowerError> {
+    let mut sum = 0.0;
+    for &id in boards {
+        sum += Board { master, id }.input_amps().map_err(|error| PowerError::Blind { board: id, error })?;
+    }
+    Ok(sum)
+}
+
+/// A Pi that has been told to shut down.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    board: u8,
+    pi: Pi,
+    asked: Duration,
+    give_up: Duration,
+    /// Whether it was seen beating and is expected to stop.
+    beating: bool,
+}
+
+/// Shuts Pis down cleanly, all at the same time, and waits until each is off.
+pub fn off_all(master: &mut Master, pis: &[(u8, Pi)], mut tell: impl FnMut(u8, Pi, Result<Stage, PowerError>)) {
+    let mut leaving = Vec::new();
+    for &(board, pi) in pis {
+        match ask_off(master, board, pi) {
+            Ok((stage, started)) => {
+                leaving.extend(started);
+                tell(board, pi, Ok(stage));
+            }
+            Err(error) => tell(board, pi, Err(error.into())),
+        }
+    }
+    while !leaving.is_empty() {
+        master.wait(LOOK_EVERY);
+        leaving.retain_mut(|one: &mut Leaving| match look(master, one) {
+            None => true,
+            Some(result) => {
+                let done = !matches!(result, Ok(Stage::HeartbeatGone { .. }));
+                tell(one.board, one.pi, result);
+                !done
+            }
+        });
+    }
+}
+
+fn ask_off(master: &mut Master, id: u8, pi: Pi) -> Reading<(Stage, Option<Leaving>)> {
+    let mut board = Board { master, id };
+    if !board.flag(Command::Powered(pi))? {
+        return Ok((Stage::Already { powered: false }, None));
+    }
+    let beating = board.flag(Command::Heartbeat(pi)).unwrap_or(false);
+    let off_delay = board.timer(Timer::OffDelay, pi).ok();
+    board.tell(Command::Off(pi))?;
+    let asked = board.master.now();
+    let longest = Duration::from_secs(u64::from(off_delay.unwrap_or(LONGEST_OFF_DELAY)));
+    let give_up = asked + longest + OFF_MARGIN;
+    Ok((Stage::Signalled { off_delay }, Some(Leaving { board: id, pi, asked, give_up, beating })))
+}
+
+/// What is new about a Pi that shuts down; `None` if nothing is.
+fn look(master: &mut Master, one: &mut Leaving) -> Option<Result<Stage, PowerError>> {
+    let mut board = Board { master, id: one.board };
+    let powered = board.flag(Command::Powered(one.pi));
+    let beats = if one.beating { board.flag(Command::Heartbeat(one.pi)) } else { Ok(false) };
+    let now = board.master.now();
+    let after = now.saturating_sub(one.asked).as_secs_f64();
+    match powered {
+        Ok(false) => Some(Ok(Stage::Off { after })),
+        // The line may recover before the time is over.
+        Err(error) if now >= one.give_up => Some(Err(error.into())),
+        Ok(true) if now >= one.give_up => Some(Err(PowerError::StillOn(after))),
+        _ if one.beating && beats == Ok(false) => {
+            one.beating = false;
+            Some(Ok(Stage::HeartbeatGone { after }))
+        }
+        _ => None,
+    }
+}
+
+/// Cuts the power of one Pi at once and makes sure that it is off.
+///
+/// # Errors
+/// The board gives no valid answer, or the Pi stays powered.
+pub fn force_off(master: &mut Master, board: u8, pi: Pi) -> Result<Stage, PowerError> {
+    let mut board = Board { master, id: board };
+    if !board.flag(Command::Powered(pi))? {
+        return Ok(Stage::Already { powered: false });
+    }
+    board.tell(Command::ForceOff(pi))?;
+    if board.flag(Command::Powered(pi))? { Err(PowerError::StillOn(0.0)) } else { Ok(Stage::Off { after: 0.0 }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::master::Timing;
+    use crate::simulate::{Flash, LineConfig, Loopback, Stack, StackConfig};
+    use std::sync::{Arc, Mutex};
+
+    fn stack(ids: std::ops::Range<u8>) -> (Arc<Mutex<Stack>>, Master) {
+        let stack = Stack::new(&StackConfig::with_ids(ids), &Flash::default()).unwrap();
+        let stack = Arc::new(Mutex::new(stack));
+        let line = Loopback::new(Arc::clone(&stack), LineConfig::default());
+        (stack, Master::new(Box::new(line), Timing::default()))
+    }
+
+    #[test]
+    fn a_clean_shutdown_tells_each_stage() {
+        let (_, mut master) = stack(0..1);
+        assert_eq!(on(&mut master, 0, Pi::One), Ok(Stage::On));
+        assert_eq!(on(&mut master, 0, Pi::One), Ok(Stage::Already { powered: true }));
+        master.wait(Duration::from_secs(43));
+        let mut stages = Vec::new();
+        off_all(&mut master, &[(0, Pi::Zero), (0, Pi::One)], |_, pi, stage| stages.push((pi, stage.unwrap())));
+        assert_eq!(stages[0], (Pi::Zero, Stage::Already { powered: false }));
+        assert_eq!(stages[1], (Pi::One, Stage::Signalled { off_delay: Some(30) }));
+        // The last beat was 0–5 s before the signal, and counts for 30 s: it is gone before the cut.
+        assert!(matches!(stages[2], (Pi::One, Stage::HeartbeatGone { after }) if (25.0..30.0).contains(&after)));
+        assert!(matches!(stages[3], (Pi::One, Stage::Off { after }) if (30.0..31.0).contains(&after)), "{stages:?}");
+        assert_eq!(stages.len(), 4);
+    }
+
+    #[test]
+    fn pis_come_on_one_after_the_other() {
+        let (stack, mut master) = stack(0..4);
+        let pis: Vec<(u8, Pi)> = (0..4).flat_map(|board| Pi::BOTH.map(|pi| (board, pi))).collect();
+        let plan = OnPlan { stagger: Duration::from_secs(2), ..OnPlan::default() };
+        on_all(&mut master, &pis, &[0, 1, 2, 3], &plan, |_, _, stage| assert_eq!(stage, Ok(Stage::On)));
+        let at: Vec<f64> = stack.lock().unwrap().take_happenings().iter().map(|happening| happening.at).collect();
+        assert_eq!(at.len(), 8);
+        assert!(at.windows(2).all(|pair| pair[1] - pair[0] >= 2.0), "{at:?}");
+    }
+
+    #[test]
+    fn the_supply_never_carries_more_than_its_limit() {
+        let (stack, mut master) = stack(0..8);
+        let pis: Vec<(u8, Pi)> = (0..8).flat_map(|board| Pi::BOTH.map(|pi| (board, pi))).collect();
+        let boards: Vec<u8> = (0..8).collect();
+        // 16 Pis starting at once draw 16 × 0.75 A × 5.1 V / 0.88 / 24 V = 2.9 A; running, 1.8 A.
+        let plan = OnPlan { max_amps: Some(2.2), headroom: 0.2, ..OnPlan::default() };
+        let mut waits = 0;
+        let mut highest: f64 = 0.0;
+        for &one in &pis {
+            on_all(&mut master, &[one], &boards, &plan, |_, _, stage| match stage.unwrap() {
+                Stage::WaitingForHeadroom { .. } => waits += 1,
+                stage => assert_eq!(stage, Stage::On),
+            });
+            highest = highest.max(total_amps(&mut master, &boards).unwrap());
+        }
+        assert!(highest <= 2.2 && waits > 0, "{highest} A, {waits} waits");
+        let powered =
+            stack.lock().unwrap().snapshot().iter().flat_map(|board| board.pis.clone()).filter(|pi| pi.powered).count();
+        assert_eq!(powered, 16);
+    }
+
+    #[test]
+    fn a_limit_that_leaves_no_room_is_given_up_on_and_no_pi_is_powered() {
+        let (stack, mut master) = stack(0..1);
+        let plan = OnPlan { max_amps: Some(0.3), ..OnPlan::default() };
+        let mut results = Vec::new();
+        on_all(&mut master, &[(0, Pi::Zero)], &[0], &plan, |_, _, stage| results.push(stage));
+        assert!(matches!(
+            results.as_slice(),
+            [Ok(Stage::WaitingForHeadroom { .. }), Err(PowerError::NoHeadroom { .. })]
+        ));
+        assert!(!stack.lock().unwrap().pi(0, Pi::Zero).unwrap().powered);
+    }
+
+    #[test]
+    fn no_pi_is_powered_blindly() {
+        let (stack, mut master) = stack(0..1);
+        let plan = OnPlan { max_amps: Some(5.0), ..OnPlan::default() };
+        let mut results = Vec::new();
+        // Board 9 is counted in but does not answer.
+        on_all(&mut master, &[(0, Pi::Zero)], &[0, 9], &plan, |_, _, stage| results.push(stage));
+        assert_eq!(results, [Err(PowerError::Blind { board: 9, error: AskError::NoAnswer })]);
+        assert!(!stack.lock().unwrap().pi(0, Pi::Zero).unwrap().powered);
+    }
+}
