@@ -7,7 +7,7 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use crate::source::{At, Place};
+use crate::source::{At, Place, Source};
 
 /// How much a diagnostic weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +129,15 @@ impl Diagnostic {
 
     /// The diagnostic as text, ending without a line break.
     pub fn render(&self, color: bool) -> String {
+        self.render_hiding(color, &Vec::from_iter(self.secret_place()))
+    }
+
+    fn secret_place(&self) -> Option<&Place> {
+        self.place.as_ref().filter(|_| self.secret)
+    }
+
+    /// As text in which none of the `secrets` can be read.
+    fn render_hiding(&self, color: bool, secrets: &[&Place]) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.decor_style(DecorStyle::Ascii).term_width(120);
         let level = match self.severity {
@@ -139,10 +148,14 @@ impl Diagnostic {
         let mut group = Group::with_title(title);
         if let Some(place) = &self.place {
             let source = place.source();
-            let text = if self.secret { masked(place) } else { Cow::Borrowed(source.text.as_str()) };
-            let mut snippet = Snippet::source(text).path(source.path.display().to_string()).line_start(1).annotation(
-                AnnotationKind::Primary.span(visible(place)).label(Some(self.label.as_str()).filter(|l| !l.is_empty())),
-            );
+            let mut snippet = Snippet::source(masked(source, secrets))
+                .path(source.path.display().to_string())
+                .line_start(1)
+                .annotation(
+                    AnnotationKind::Primary
+                        .span(visible(place))
+                        .label(Some(self.label.as_str()).filter(|l| !l.is_empty())),
+                );
             let (same, other): (Vec<_>, Vec<_>) = self.related.iter().partition(|(p, _)| p.source() == source);
             for (place, label) in same {
                 snippet = snippet.annotation(AnnotationKind::Context.span(visible(place)).label(label.as_str()));
@@ -156,7 +169,7 @@ impl Diagnostic {
             for (place, label) in other {
                 let source = place.source();
                 group = group.element(
-                    Snippet::source(source.text.as_str())
+                    Snippet::source(masked(source, secrets))
                         .path(source.path.display().to_string())
                         .line_start(1)
                         .annotation(AnnotationKind::Context.span(visible(place)).label(label.as_str())),
@@ -195,15 +208,18 @@ impl Diagnostic {
     }
 }
 
-/// The text with `*` for every character of `place`, at least up to the end of its line.
-fn masked(place: &Place) -> Cow<'_, str> {
-    let text = &place.source().text;
-    let range = place.range();
-    let line_end = text[range.start..].find(['\n', '\r']).map_or(text.len(), |at| range.start + at);
-    let end = range.end.max(line_end);
-    // As many bytes as before, so that places after it stay right.
-    let stars: String = text[range.start..end].bytes().map(|b| if b == b'\n' { '\n' } else { '*' }).collect();
-    Cow::Owned(format!("{}{stars}{}", &text[..range.start], &text[end..]))
+/// The text with `*` for every byte of the `secrets` in it, at least up to the end of their lines.
+fn masked<'s>(source: &'s Source, secrets: &[&Place]) -> Cow<'s, str> {
+    let mut text = Cow::Borrowed(source.text.as_str());
+    for place in secrets.iter().filter(|place| **place.source() == *source) {
+        let range = place.range();
+        let line_end = text[range.start..].find(['\n', '\r']).map_or(text.len(), |at| range.start + at);
+        let end = range.end.max(line_end);
+        // As many bytes as before, so that places after it stay right.
+        let stars: String = text[range.start..end].bytes().map(|b| if b == b'\n' { '\n' } else { '*' }).collect();
+        text = Cow::Owned(format!("{}{stars}{}", &text[..range.start], &text[end..]));
+    }
+    text
 }
 
 /// A range that an underline can be drawn under: at least one character, on one line.
@@ -293,7 +309,9 @@ impl Diagnostics {
 
     /// All of them as text, with an empty line between.
     pub fn render(&self, color: bool) -> String {
-        self.0.iter().map(|d| d.render(color)).collect::<Vec<_>>().join("\n\n")
+        // What one of them must hide may stand on a line that another one shows.
+        let secrets: Vec<&Place> = self.0.iter().filter_map(Diagnostic::secret_place).collect();
+        self.0.iter().map(|d| d.render_hiding(color, &secrets)).collect::<Vec<_>>().join("\n\n")
     }
 
     /// All of them as a JSON array.

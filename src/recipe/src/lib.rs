@@ -4,9 +4,11 @@
 //! [`At`], and [`Diagnostic::at`] shows the line that such a value was written on.
 
 mod board;
+mod declare;
 mod decode;
 mod diagnostic;
 mod load;
+mod loader;
 mod login;
 mod merge;
 mod node;
@@ -20,13 +22,13 @@ mod starter;
 mod words;
 
 pub use board::{
-    Address, Alignment, Architecture, Board, BoardKernel, BoardModules, BootCommand, Bootloader, Compatible, Console,
-    DeviceTrees, FileOfPackage, FirmwareFiles, FirmwarePartition, KernelForm, Machine, PartitionTable, Qemu, QemuDisk,
-    Tryboot, UBoot, UBootDisk, UBootMachine, Variable, Watchdog,
+    Alignment, Architecture, Board, BoardKernel, BoardModules, Compatible, Console, DeviceTrees, FileOfPackage,
+    FirmwareFiles, FirmwarePartition, KernelForm, Machine, PartitionTable, Qemu, QemuDisk, Watchdog,
 };
 pub use decode::{Named, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};
 pub use load::{OverlayFolder, Recipe, Search, check_board, check_recipe, load, load_board};
+pub use loader::{Address, BootCommand, Bootloader, Tryboot, UBoot, UBootDisk, UBootMachine, Variable};
 pub use login::{HostName, PLACEHOLDERS, Password, SshKey};
 pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use recipe::{

@@ -1,5 +1,6 @@
 //! From a file name to a valid recipe.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -301,11 +302,13 @@ impl<'s> Reading<'s> {
         // A name that is no plain name has been refused already, and must not reach the file system.
         crate::words::BoardName::new(name).ok()?;
         let Some(path) = folders.iter().map(|f| f.join(format!("{}.yaml", name.value))).find(|p| p.is_file()) else {
-            let known: Vec<String> = folders.iter().flat_map(|f| stems(f)).collect();
+            // The same folder may be reached by two ways.
+            let known: BTreeSet<String> = folders.iter().flat_map(|f| stems(f)).collect();
             let mut made =
                 Diagnostic::at(name, format!("there is no board `{}`", name.value), &known).label("unknown board");
             if !known.is_empty() {
-                made = made.note(format!("known boards: {}", known.join(", ")));
+                made = made
+                    .note(format!("known boards: {}", known.iter().map(String::as_str).collect::<Vec<_>>().join(", ")));
             }
             self.found.push(made.note(format!("looked in {}", shown(folders))));
             return None;
@@ -320,8 +323,7 @@ impl<'s> Reading<'s> {
         if let Some(path) = folders.iter().map(|f| f.join(name.as_str())).find(|p| p.is_dir()) {
             return Some(OverlayFolder { name: name.clone(), path });
         }
-        let mut known: Vec<String> = folders.iter().flat_map(|f| names(f, Path::is_dir)).collect();
-        known.sort();
+        let known: BTreeSet<String> = folders.iter().flat_map(|f| names(f, Path::is_dir)).collect();
         let made =
             Diagnostic::at(name, format!("there is no overlay `{}`", name.value), &known).label("unknown overlay");
         self.found.push(made.note(format!("looked in {}", shown(folders))));

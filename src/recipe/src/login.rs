@@ -1,6 +1,7 @@
 //! Who may log in: ssh keys, password hashes, host names.
 
-use crate::decode::{Flaw, text};
+use crate::declare::text;
+use crate::decode::Flaw;
 use crate::node::shorten;
 
 /// Kinds of public keys that OpenSSH 10 accepts by default (ssh-keygen(1)); DSA is gone.

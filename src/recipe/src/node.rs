@@ -356,8 +356,8 @@ fn advice(message: &str) -> Option<&'static str> {
         Some("YAML is indented with spaces")
     } else if message.contains("expected ',' or") {
         Some("close the bracket, and put text that holds `[`, `]`, `{`, `}` or `,` in quotes")
-    } else if message.contains("mapping values are not allowed") {
-        Some("put text that holds `: ` in quotes")
+    } else if message.contains("mapping values are not allowed") || message.contains("placement of ':'") {
+        Some("close the bracket or quote before it, or put text that holds `: ` in quotes")
     } else if message.contains("expected key") || message.contains("expected '-'") || message.contains("block") {
         Some("entries of one list or mapping begin in the same column")
     } else {

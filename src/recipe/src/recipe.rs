@@ -2,7 +2,8 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::decode::{Decode, Named, Whole, keyword, mapping, wrong_type};
+use crate::declare::{keyword, mapping};
+use crate::decode::{Decode, Named, Whole, wrong_type};
 use crate::diagnostic::Diagnostics;
 use crate::login::{HostName, Password, SshKey};
 use crate::node::{Kind, Node};
@@ -81,7 +82,7 @@ mapping! {
     }
 }
 
-crate::decode::text! {
+crate::declare::text! {
     /// A name for a repository in the recipe: lower-case letters, digits and `-`.
     "a name for a repository"
     pub struct RepositoryName = |text| ImageName::new(text).map(|_| ()).map_err(crate::decode::Flaw::new);

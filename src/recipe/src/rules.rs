@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::board::{Board, Bootloader, PartitionTable};
+use crate::board::{Board, PartitionTable};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::loader::Bootloader;
 use crate::recipe::{InitSystem, RecipeFile};
 use crate::source::At;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::decode::keyword;
+use crate::declare::keyword;
 use crate::login::{HostName, SshKey};
 use crate::words::{BoardName, ImageName, TimeZone};
 

@@ -1,6 +1,7 @@
 //! Names and other short texts with a rule of their own.
 
-use crate::decode::{Flaw, text};
+use crate::declare::text;
+use crate::decode::Flaw;
 use crate::node::shorten;
 
 /// Whether `text` is 1 to `most` characters from `allowed`, the first one from `first`.
