@@ -31,7 +31,7 @@ use crate::metrics;
 use crate::serve::{Answer, Server};
 use crate::status::Status;
 use crate::vitals::Roots;
-use crate::{board, journal, realtime, termination};
+use crate::{board, journal, realtime, shutdown, termination};
 use book::Entry;
 
 /// Stacks are this large; only what is used of them is in memory.
@@ -73,6 +73,9 @@ pub fn run(config_path: &Path, prefix: &Path) -> io::Result<()> {
         journal::warn(&format!("memory is not locked, beats may be late: {error}"));
     }
     let live = Live::new(config, config_error, Roots::below(prefix));
+    if shutdown::is_ordered(&live.roots.run) && live.begin_ending(Ending::Signal) {
+        journal::notice("the board ordered this shutdown before the agent was started again");
+    }
     look_for_board(&live);
     let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (entries, book) = channel();

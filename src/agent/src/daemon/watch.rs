@@ -74,9 +74,6 @@ impl Watch {
     /// # Errors
     /// Waiting itself fails.
     pub fn run(mut self, termination: &OwnedFd) -> io::Result<()> {
-        if shutdown::is_ordered(&self.live.roots.run) && self.live.begin_ending(Ending::Signal) {
-            journal::notice("the board ordered this shutdown before the agent was started again");
-        }
         self.devices();
         self.notify(&[NotifyState::Ready]);
         while !self.wait(termination)? {
