@@ -32,6 +32,12 @@ impl Blocks {
         self.ranges.iter().map(|r| r.end - r.start).sum()
     }
 
+    /// Bytes of the set's blocks in `len` bytes from byte `start` on, both whole blocks.
+    pub fn bytes_within(&self, start: u64, len: u64) -> u64 {
+        let (first, end) = (start / BLOCK, (start + len) / BLOCK);
+        self.ranges.iter().map(|r| r.end.min(end).saturating_sub(r.start.max(first))).sum::<u64>() * BLOCK
+    }
+
     pub fn contains(&self, block: u64) -> bool {
         let i = self.ranges.partition_point(|r| r.end <= block);
         self.ranges.get(i).is_some_and(|r| r.contains(&block))
@@ -46,7 +52,7 @@ impl Blocks {
         let last = self.ranges.partition_point(|r| r.start <= new.end);
         let start = self.ranges[first..last].first().map_or(new.start, |r| r.start.min(new.start));
         let end = self.ranges[first..last].last().map_or(new.end, |r| r.end.max(new.end));
-        self.ranges.splice(first..last, [start..end]);
+        self.ranges.splice(first..last, std::iter::once(start..end));
     }
 
     pub fn merge(&mut self, other: &Blocks) {
@@ -79,6 +85,11 @@ impl<'a> Part<'a> {
     /// `len` bytes at `start` (both in bytes) of `file`, which reads as zero there; `path` is for messages.
     pub fn new(file: &'a File, path: &'a Path, start: u64, len: u64) -> Part<'a> {
         Part { file, path, start, len, position: 0, mapped: Mutex::default() }
+    }
+
+    /// Where it begins in the file, in bytes.
+    pub fn start(&self) -> u64 {
+        self.start
     }
 
     /// Length in bytes.

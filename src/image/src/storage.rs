@@ -83,6 +83,12 @@ impl WriteAt for File {
     }
 }
 
+impl<T: WriteAt + ?Sized> WriteAt for &T {
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        (**self).write_all_at(buf, offset)
+    }
+}
+
 impl<T: WriteAt + ?Sized> WriteAt for Arc<T> {
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         (**self).write_all_at(buf, offset)

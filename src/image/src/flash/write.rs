@@ -1,0 +1,147 @@
+use super::source::blocks;
+use super::{CHUNK, FlashError, Source, Target};
+use crate::disk::at_path;
+use crate::gpt::{SECTOR, TAIL_SECTORS};
+use crate::sums::Sum;
+use sha2::{Digest, Sha256};
+use std::os::unix::fs::FileExt;
+
+/// Bytes after which the card must have caught up, so that progress is that of the card and not of the page cache.
+const PIECE: u64 = 16 << 20;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    Write,
+    Verify,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    pub stage: Stage,
+    /// Bytes of this stage.
+    pub done: u64,
+    pub total: u64,
+}
+
+/// A target that holds the image, compared with what was meant to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flashed {
+    /// Bytes written, and read back.
+    pub written: u64,
+    /// Whether the card was ejected.
+    pub ejected: bool,
+}
+
+/// A run of bytes on the target and what they should be.
+struct Piece {
+    start: u64,
+    len: u64,
+    sum: Sum,
+}
+
+/// Writes the image to the target, reads back what was written and compares. The start of the card, where its partition
+/// table is, is written last: a card that was interrupted does not look like a whole one.
+///
+/// # Errors
+/// A target that is too small, an image that does not fit its block map, a card that does not keep what was written, read
+/// and write errors.
+pub fn write(source: &Source, target: &mut Target, progress: &mut dyn FnMut(Progress)) -> Result<Flashed, FlashError> {
+    if target.is_same_file(source.path()) {
+        return Err(FlashError::SameFile(source.path().to_owned()));
+    }
+    let available = target.make_room(source.size())?;
+    forget_old_table(target, available)?;
+    let pieces = write_pieces(source, target, progress)?;
+    target.file().sync_all().map_err(|e| at_path(target.path(), &e))?;
+    verify(target, &pieces, progress)?;
+    let written = pieces.iter().map(|p| p.len).sum();
+    Ok(Flashed { written, ejected: target.release() })
+}
+
+/// Wipes both copies of the partition table that the card had. The backup lies at the end of the card, behind the image:
+/// some tools would offer to restore it.
+fn forget_old_table(target: &Target, available: u64) -> Result<(), FlashError> {
+    if target.device().is_none() {
+        return Ok(());
+    }
+    let zeros = vec![0; (TAIL_SECTORS * SECTOR) as usize];
+    let tail = available.saturating_sub(zeros.len() as u64);
+    for at in [0, tail] {
+        put(target, &zeros, at)?;
+    }
+    Ok(())
+}
+
+fn write_pieces(
+    source: &Source,
+    target: &Target,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Piece>, FlashError> {
+    let total = source.to_write();
+    let mut stream = source.read()?;
+    let mut pieces = Vec::new();
+    let mut head: Option<Vec<u8>> = None;
+    let mut done = 0;
+    let mut buf = vec![0; CHUNK as usize];
+    for (index, (range_start, range_len)) in source.ranges().into_iter().enumerate() {
+        let mut whole = Sha256::new();
+        let mut piece = (range_start, Sha256::new());
+        let (mut at, end) = (range_start, range_start + range_len);
+        while at < end {
+            let n = (end - at).min(CHUNK) as usize;
+            stream.read_exact_at(&mut buf[..n], at)?;
+            whole.update(&buf[..n]);
+            piece.1.update(&buf[..n]);
+            if at == 0 {
+                head = Some(buf[..n].to_vec());
+            } else {
+                put(target, &buf[..n], at)?;
+            }
+            at += n as u64;
+            done += n as u64;
+            if at - piece.0 >= PIECE || at == end {
+                target.file().sync_data().map_err(|e| at_path(target.path(), &e))?;
+                let (start, hash) = std::mem::replace(&mut piece, (at, Sha256::new()));
+                pieces.push(Piece { start, len: at - start, sum: Sum(hash.finalize().into()) });
+            }
+            progress(Progress { stage: Stage::Write, done, total });
+        }
+        let expected = source.bmap().and_then(|map| map.ranges.get(index)).map(|r| r.sum);
+        if expected.is_some_and(|sum| sum != Sum(whole.finalize().into())) {
+            let (first, last) = blocks(range_start, range_len);
+            return Err(FlashError::DamagedImage { path: source.path().to_owned(), first, last });
+        }
+    }
+    if let Some(head) = head {
+        put(target, &head, 0)?;
+    }
+    Ok(pieces)
+}
+
+fn put(target: &Target, bytes: &[u8], at: u64) -> Result<(), FlashError> {
+    Ok(target.file().write_all_at(bytes, at).map_err(|e| at_path(target.path(), &e))?)
+}
+
+fn verify(target: &Target, pieces: &[Piece], progress: &mut dyn FnMut(Progress)) -> Result<(), FlashError> {
+    target.forget()?;
+    let total = pieces.iter().map(|p| p.len).sum();
+    let mut done = 0;
+    let mut buf = vec![0; CHUNK as usize];
+    for piece in pieces {
+        let mut hash = Sha256::new();
+        let (mut at, end) = (piece.start, piece.start + piece.len);
+        while at < end {
+            let n = (end - at).min(CHUNK) as usize;
+            target.file().read_exact_at(&mut buf[..n], at).map_err(|e| at_path(target.path(), &e))?;
+            hash.update(&buf[..n]);
+            at += n as u64;
+            done += n as u64;
+            progress(Progress { stage: Stage::Verify, done, total });
+        }
+        if Sum(hash.finalize().into()) != piece.sum {
+            return Err(FlashError::BadCard { path: target.path().to_owned(), at: piece.start });
+        }
+    }
+    Ok(())
+}

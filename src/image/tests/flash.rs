@@ -1,0 +1,218 @@
+//! Finding disks in a made-up /sys, and writing images to files.
+
+mod checker;
+
+use fruit_image::bmap::Bmap;
+use fruit_image::card::{Card, Image};
+use fruit_image::flash::{self, FlashError, Objection, Source, Stage, System, Target, Transport};
+use fruit_image::gpt::{self, LINUX_DATA, Mbr, Wanted};
+use fruit_image::storage::WriteAt;
+use fruit_image::zst;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use uuid::Uuid;
+
+/// A workstation: an NVMe disk with the system on LUKS, a swap disk, an eMMC chip, and things one may plug in.
+fn workstation(root: &Path) -> System {
+    let system = System { sys: root.join("sys"), proc: root.join("proc"), dev: root.join("dev") };
+    let put = |path: &str, text: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let disk = |bus: &str, name: &str, number: &str, sectors: u64, removable: &str, device: &[(&str, &str)]| {
+        let base = format!("sys/devices/{bus}/block/{name}");
+        put(&format!("{base}/size"), &format!("{sectors}\n"));
+        put(&format!("{base}/dev"), &format!("{number}\n"));
+        put(&format!("{base}/removable"), &format!("{removable}\n"));
+        put(&format!("{base}/ro"), "0\n");
+        for (file, text) in device {
+            put(&format!("{base}/device/{file}"), &format!("{text}\n"));
+        }
+        fs::create_dir_all(root.join("sys/block")).unwrap();
+        symlink(root.join(&base), root.join("sys/block").join(name)).unwrap();
+        base
+    };
+    let part = |base: &str, name: &str, number: &str, holders: &[&str]| {
+        put(&format!("{base}/{name}/partition"), "1\n");
+        put(&format!("{base}/{name}/dev"), &format!("{number}\n"));
+        for holder in holders {
+            put(&format!("{base}/{name}/holders/{holder}"), "");
+        }
+    };
+    let nvme = disk("pci0/nvme0", "nvme0n1", "259:0", 1_000_000_000, "0", &[("model", "Fast Disk")]);
+    part(&nvme, "nvme0n1p2", "259:2", &["dm-0"]);
+    let luks = disk("virtual", "dm-0", "254:0", 999_000_000, "0", &[]);
+    put(&format!("{luks}/holders/dm-1"), "");
+    disk("virtual", "dm-1", "254:1", 998_000_000, "0", &[]);
+    disk("pci0/mmc0", "mmcblk0", "179:0", 60_000_000, "0", &[("type", "MMC"), ("name", "eMMC1")]);
+    disk("pci0/mmc1", "mmcblk1", "179:32", 62_333_952, "0", &[("type", "SD"), ("name", "SD32G")]);
+    disk("pci0/usb1/1-1/host4", "sda", "8:0", 15_000_000, "1", &[("vendor", "Generic "), ("model", "STORAGE DEVICE ")]);
+    disk("pci0/usb1/1-1/host4", "sdb", "8:16", 0, "1", &[("model", "empty slot")]);
+    let stick = disk("pci0/usb1/1-2/host5", "sdc", "8:32", 30_000_000, "1", &[("model", "Stick")]);
+    part(&stick, "sdc1", "8:33", &[]);
+    let swap = disk("pci0/usb1/1-3/host6", "sdd", "8:48", 30_000_000, "0", &[]);
+    part(&swap, "sdd1", "8:49", &[]);
+    let system_stick = disk("pci0/usb1/1-4/host7", "sde", "8:64", 30_000_000, "1", &[]);
+    part(&system_stick, "sde1", "8:65", &[]);
+    let locked = disk("pci0/usb1/1-5/host8", "sdf", "8:80", 30_000_000, "1", &[]);
+    put(&format!("{locked}/ro"), "1\n");
+    disk("pci0/usb1/1-6/host9", "sdg", "8:96", 30_000_000, "1", &[]);
+    disk("virtual", "loop0", "7:0", 1000, "0", &[]);
+    put(
+        "proc/self/mountinfo",
+        "22 1 254:1 / / rw shared:1 - ext4 /dev/mapper/root rw\n\
+         30 22 8:33 / /media/my\\040stick rw shared:5 - vfat /dev/sdc1 rw\n\
+         31 22 8:65 / /boot rw - ext4 /dev/sde1 rw\n\
+         32 22 0:44 / /mnt/b rw - btrfs /dev/sdg rw\n\
+         33 22 0:5 / /proc rw - proc proc rw\n",
+    );
+    put("proc/swaps", "Filename Type Size Used Priority\n/dev/sdd1 partition 100 0 -2\n");
+    system
+}
+
+#[test]
+fn only_disks_that_can_be_taken_out_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = flash::list(&workstation(dir.path())).unwrap();
+    let names: Vec<_> = found.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(names, ["mmcblk1", "sda", "sdc", "sdd", "sde", "sdf", "sdg"]);
+}
+
+#[test]
+fn a_disk_tells_its_size_model_and_way_of_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = workstation(dir.path());
+    let card = flash::look(&system, "mmcblk1").unwrap();
+    assert_eq!((card.transport, card.size, card.model.as_str()), (Transport::Sd, 62_333_952 * 512, "SD32G"));
+    assert_eq!(card.path, system.dev.join("mmcblk1"));
+    let reader = flash::look(&system, "sda").unwrap();
+    assert_eq!((reader.transport, reader.model.as_str()), (Transport::Usb, "Generic STORAGE DEVICE"));
+    assert_eq!(reader.objection, None);
+}
+
+#[test]
+fn mounted_system_swap_and_locked_disks_are_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = workstation(dir.path());
+    let why = |name: &str| flash::look(&system, name).unwrap().objection;
+    assert_eq!(why("nvme0n1"), Some(Objection::System { mount: "/".to_owned() }), "through LUKS and LVM");
+    assert_eq!(why("sde"), Some(Objection::System { mount: "/boot".to_owned() }));
+    assert_eq!(why("sdc"), Some(Objection::Mounted { mount: "/media/my stick".to_owned() }));
+    assert_eq!(why("sdg"), Some(Objection::Mounted { mount: "/mnt/b".to_owned() }), "btrfs");
+    assert_eq!(why("sdd"), Some(Objection::Swap { device: "sdd1".to_owned() }));
+    assert_eq!(why("sdf"), Some(Objection::ReadOnly));
+    assert_eq!(why("sdb"), Some(Objection::Empty));
+    assert_eq!(why("mmcblk0"), Some(Objection::NotRemovable), "eMMC is soldered");
+    assert_eq!(why("loop0"), Some(Objection::NotRemovable));
+    assert_eq!(why("mmcblk1"), None);
+}
+
+#[test]
+fn a_disk_held_by_something_unknown_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = workstation(dir.path());
+    let folder = fs::canonicalize(system.sys.join("block/sda")).unwrap();
+    fs::create_dir_all(folder.join("holders/md127")).unwrap();
+    let why = flash::look(&system, "sda").unwrap().objection.unwrap();
+    assert_eq!(why.to_string(), "sda is in use by md127");
+}
+
+#[test]
+fn this_machine_can_be_listed() {
+    flash::list(&System::default()).unwrap();
+}
+
+/// A card image of 8 MiB with 3 MiB of content in two runs.
+fn build(dir: &Path) -> Image {
+    let wanted = [1u8, 2].map(|n| Wanted {
+        name: format!("part{n}"),
+        type_guid: LINUX_DATA,
+        guid: Uuid::from_bytes([n; 16]),
+        size: 3 << 20,
+    });
+    let layout = gpt::plan(Uuid::from_bytes([9; 16]), Some(8 << 20), 1 << 20, Mbr::Protective, &wanted).unwrap();
+    let card = Card::create(&dir.join("card.img"), layout).unwrap();
+    let bytes: Vec<u8> = (0..1_500_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for n in [1, 2] {
+        card.partition(n, |part| part.write_all_at(&bytes, 40_960)).unwrap();
+    }
+    card.finish().unwrap()
+}
+
+fn flash_to(image: &Path, target: &Path) -> Result<u64, FlashError> {
+    let source = Source::open(image)?;
+    let mut target = Target::open(&System::default(), target)?;
+    let mut last = None;
+    let done = flash::write(&source, &mut target, &mut |p| {
+        assert!(p.done <= p.total);
+        last = Some(p);
+    })?;
+    let last = last.unwrap();
+    assert_eq!((last.stage, last.done), (Stage::Verify, last.total), "progress ends at the end");
+    Ok(done.written)
+}
+
+#[test]
+fn plain_and_compressed_images_arrive_whole_with_and_without_a_block_map() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = build(dir.path());
+    let packed = dir.path().join("card.img.zst");
+    let options = zst::Options { level: 3, threads: 1, sum_image: false };
+    let made = zst::compress(&image, &packed, options).unwrap();
+    let expected = fs::read(&image.path).unwrap();
+    let card = dir.path().join("card");
+    for map in [None, Some(made.bmap.to_xml())] {
+        if let Some(xml) = &map {
+            fs::write(dir.path().join("card.img.bmap"), xml).unwrap();
+        }
+        for source in [&image.path, &packed] {
+            fs::write(&card, "what was there before").unwrap();
+            let written = flash_to(source, &card).unwrap();
+            assert_eq!(written, map.as_ref().map_or(8 << 20, |_| made.bmap.mapped_bytes()));
+            assert!(fs::read(&card).unwrap() == expected, "{source:?} with map: {}", map.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_image_is_told_by_its_block_map() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = build(dir.path());
+    fs::write(dir.path().join("card.img.bmap"), zst::map(&image).unwrap().to_xml()).unwrap();
+    let file = fs::File::options().write(true).open(&image.path).unwrap();
+    WriteAt::write_all_at(&file, b"X", (1 << 20) + 50_000).unwrap();
+    let error = flash_to(&image.path, &dir.path().join("card")).unwrap_err();
+    assert!(matches!(error, FlashError::DamagedImage { first: 266, .. }), "{error}");
+    let start = fs::read(dir.path().join("card")).unwrap();
+    assert!(start[..4096].iter().all(|b| *b == 0), "no partition table on a card that is not whole");
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = build(dir.path());
+    let card = dir.path().join("card");
+    let mut map: Bmap = zst::map(&image).unwrap();
+    map.image_size += 4096;
+    let bmap = dir.path().join("card.img.bmap");
+    fs::write(&bmap, map.to_xml()).unwrap();
+    assert!(matches!(flash_to(&image.path, &card), Err(FlashError::OtherImage { .. })));
+    fs::write(&bmap, map.to_xml().replace("4096", "4097")).unwrap();
+    assert!(matches!(flash_to(&image.path, &card), Err(FlashError::Bmap { .. })));
+    fs::remove_file(&bmap).unwrap();
+    assert!(matches!(flash_to(&image.path, &image.path), Err(FlashError::SameFile(_))));
+    assert_eq!(fs::metadata(&image.path).unwrap().len(), 8 << 20, "the image is still there");
+    assert!(matches!(flash_to(&image.path, dir.path()), Err(FlashError::NotADisk(_))));
+    let missing = flash_to(&image.path, Path::new("/dev/no-such-disk"));
+    assert!(matches!(missing, Err(FlashError::NoDevice(_))), "a file in /dev must not be made");
+    let stream = dir.path().join("stream.zst");
+    let script = "zstd -q -c - < \"$0\" > \"$1\"";
+    checker::passes("zstd", "sh", [Path::new("-c"), Path::new(script), &image.path, &stream]);
+    assert!(matches!(flash_to(&stream, &card), Err(FlashError::UnknownSize(_))));
+    fs::write(&stream, &fs::read(&stream).unwrap()[..1000]).unwrap();
+    fs::write(dir.path().join("stream.bmap"), zst::map(&image).unwrap().to_xml()).unwrap();
+    let cut = flash_to(&stream, &card).unwrap_err();
+    assert!(matches!(cut, FlashError::Io(_)) && cut.to_string().contains("stream.zst"), "{cut}");
+}
