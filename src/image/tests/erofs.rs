@@ -1,17 +1,21 @@
 //! EROFS: what we write is what `fsck.erofs` and the kernel read, and what `mkfs.erofs` writes is what we read.
 
 mod checker;
+mod kernel;
 mod mounted;
+mod trees;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use fruit_image::erofs::{Options, Plan, Reader};
+use fruit_image::erofs::{BLOCK, Options, Plan, Reader, WriteError};
 use fruit_image::storage::Region;
 use fruit_image::tree::{Content, Inode, Kind, Meta, Source, Tree};
-use mounted::{Mount, assert_same};
-
-const TIME: i64 = 1_700_000_000;
+use kernel::assert_same;
+use mounted::Mount;
+use trees::{CAPABILITY, TIME, acl, assert_same_trees, noise, sample, with_xattrs};
 
 fn options() -> Options {
     Options { uuid: *b"fruit-image test", volume_name: "root".to_owned(), build_time: TIME }
@@ -43,60 +47,6 @@ fn fsck(image: &Path) {
     let args = ["-d3".as_ref(), "--extract".as_ref(), image.as_os_str()];
     let text = checker::passes("erofs-utils", "fsck.erofs", args);
     assert!(text.trim() == "<I> erofs: No errors found", "{text}");
-}
-
-fn assert_same_trees(a: &Tree, b: &Tree) {
-    let paths = |t: &Tree| t.iter().map(|(path, ..)| path.to_owned()).collect::<Vec<_>>();
-    assert_eq!(paths(a), paths(b));
-    let (a_links, b_links) = (a.link_counts(), b.link_counts());
-    for ((path, a_id, ours), (_, b_id, theirs)) in a.iter().zip(b.iter()) {
-        assert_eq!(ours.meta, theirs.meta, "{path}");
-        match (&ours.kind, &theirs.kind) {
-            (Kind::File(ours), Kind::File(theirs)) => assert_same_contents(path, ours, theirs),
-            (ours, theirs) => assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{path}"),
-        }
-        assert_eq!(a_links[&a_id], b_links[&b_id], "{path}: links");
-    }
-}
-
-fn assert_same_contents(path: &str, ours: &Content, theirs: &Content) {
-    assert_eq!(ours.len(), theirs.len(), "{path}: size");
-    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut at = 0;
-    while at < ours.len() {
-        let n = (ours.len() - at).min(1 << 20) as usize;
-        ours.read_at(&mut a[..n], at).unwrap();
-        theirs.read_at(&mut b[..n], at).unwrap();
-        assert!(a[..n] == b[..n], "{path}: content from byte {at}");
-        at += n as u64;
-    }
-}
-
-/// Bytes that differ from place to place.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
-}
-
-fn with_xattrs<'a>(mut inode: Inode, xattrs: impl IntoIterator<Item = (&'a str, Vec<u8>)>) -> Inode {
-    inode.meta.xattrs.extend(xattrs.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    inode
-}
-
-/// `linux/posix_acl_xattr.h`: version 2; owner, user 1000, group, mask, others.
-fn acl() -> Vec<u8> {
-    let entry =
-        |tag: u16, perm: u16, id: u32| [tag.to_le_bytes().as_slice(), &perm.to_le_bytes(), &id.to_le_bytes()].concat();
-    let entries = [(1, 7, u32::MAX), (2, 5, 1000), (4, 5, u32::MAX), (0x10, 5, u32::MAX), (0x20, 0, u32::MAX)];
-    let mut acl = 2u32.to_le_bytes().to_vec();
-    acl.extend(entries.iter().flat_map(|(tag, perm, id)| entry(*tag, *perm, *id)));
-    acl
 }
 
 #[test]
@@ -139,8 +89,7 @@ fn kinds_owners_times_and_modes_are_kept() {
 fn xattrs_of_every_kind_and_size_are_kept() {
     let mut tree = Tree::new(TIME);
     let file = || Inode::file("x", 0o755, TIME);
-    let capability = || ("security.capability", vec![1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    tree.insert("ping", with_xattrs(file(), [capability()])).unwrap();
+    tree.insert("ping", with_xattrs(file(), [("security.capability", CAPABILITY.to_vec())])).unwrap();
     let acls = [("system.posix_acl_access", acl()), ("system.posix_acl_default", acl())];
     tree.insert("acl", with_xattrs(Inode::dir(0o750, TIME), acls)).unwrap();
     let longest = format!("user.{}", "n".repeat(250));
@@ -194,14 +143,185 @@ fn a_directory_of_100000_names_is_kept() {
 fn hard_links_beyond_65535_are_kept() {
     let mut tree = Tree::new(TIME);
     tree.insert("f", Inode::file("shared", 0o644, TIME)).unwrap();
-    tree.insert("d", Inode::dir(0o755, TIME)).unwrap();
     for i in 0..66_000 {
-        tree.link(&format!("d/{i}"), "f").unwrap();
-        tree.insert(&format!("d/sub{i}"), Inode::dir(0o755, TIME)).unwrap();
+        tree.link(&format!("{i}"), "f").unwrap();
     }
-    let image = image_of(&tree);
-    let reader = Reader::open(&*image, image.len() as u64).unwrap();
-    assert_eq!(reader.find("f").unwrap().unwrap().nlink, 66_001);
-    assert_eq!(reader.find("d").unwrap().unwrap().nlink, 66_002);
     assert_accepted(&tree);
+}
+
+#[test]
+fn subdirectories_beyond_65535_are_counted() {
+    let mut tree = Tree::new(TIME);
+    for i in 0..66_000 {
+        tree.insert(&format!("{i}"), Inode::dir(0o755, TIME)).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("root.erofs");
+    fs::write(&path, image_of(&tree)).unwrap();
+    fsck(&path);
+    assert_eq!(fs::metadata(Mount::new(&path).path()).unwrap().nlink(), 66_002);
+}
+
+/// Leaves holes where pieces are zero.
+struct Sparse(File);
+
+impl Write for Sparse {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+        if buf == &ZEROS[..buf.len()] {
+            self.0.seek(SeekFrom::Current(buf.len() as i64))?;
+        } else {
+            self.0.write_all(buf)?;
+        }
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_beyond_4_gib_is_kept() {
+    const LEN: u64 = (4 << 30) + 5000;
+    let dir = tempfile::tempdir().unwrap();
+    let (big, image) = (dir.path().join("big"), dir.path().join("image"));
+    let file = File::create(&big).unwrap();
+    file.write_all_at(b"first", 0).unwrap();
+    file.write_all_at(b"last", LEN - 4).unwrap();
+    let mut tree = Tree::new(TIME);
+    let content = Content::Range { source: Source::open(&big).unwrap(), offset: 0, len: LEN };
+    tree.insert("big", Inode { meta: Meta::root(0o644, TIME), kind: Kind::File(content) }).unwrap();
+    tree.insert("small", Inode::file("behind it", 0o644, TIME)).unwrap();
+    let plan = Plan::new(&tree, options()).unwrap();
+    let mut out = Sparse(File::create(&image).unwrap());
+    plan.write(&mut out).unwrap();
+    out.0.set_len(plan.image_len()).unwrap();
+    checker::passes("erofs-utils", "fsck.erofs", [&image]);
+    let mount = Mount::new(&image);
+    let big = File::open(mount.path().join("big")).unwrap();
+    assert_eq!(big.metadata().unwrap().size(), LEN);
+    let (mut first, mut last) = ([0; 5], [0; 4]);
+    big.read_exact_at(&mut first, 0).unwrap();
+    big.read_exact_at(&mut last, LEN - 4).unwrap();
+    assert_eq!((&first, &last), (b"first", b"last"));
+    assert_eq!(fs::read(mount.path().join("small")).unwrap(), b"behind it");
+}
+
+#[test]
+fn the_same_tree_gives_the_same_bytes_however_it_was_made() {
+    let tree = sample();
+    let mut other = Tree::new(0);
+    let mut paths: Vec<_> = tree.iter().collect();
+    paths.sort_by_key(|(path, ..)| (path.matches('/').count(), std::cmp::Reverse(*path)));
+    for (path, _, inode) in paths {
+        if path == "bin/5000" {
+            other.insert("acl/hard", inode.clone()).unwrap();
+            other.link(path, "acl/hard").unwrap();
+        } else if path == "acl/hard" {
+            continue;
+        } else if path.is_empty() {
+            other.get_mut("").unwrap().meta = inode.meta.clone();
+        } else {
+            other.insert(path, inode.clone()).unwrap();
+        }
+    }
+    assert!(image_of(&tree) == image_of(&other));
+}
+
+#[test]
+fn extents_say_where_contents_are() {
+    let tree = sample();
+    let image = image_of(&tree);
+    let plan = Plan::new(&tree, options()).unwrap();
+    let mut seen = 0;
+    for file in plan.files() {
+        let parts = file.extents.iter().map(|e| &image[e.offset as usize..(e.offset + e.len) as usize]);
+        assert!(parts.collect::<Vec<_>>().concat() == tree.read(file.path).unwrap(), "{}", file.path);
+        assert!(file.extents.iter().all(|e| e.len > 0));
+        let whole = file.extents.iter().filter(|e| e.offset >= plan.metadata().len);
+        assert!(whole.clone().all(|e| e.offset.is_multiple_of(BLOCK)), "{}", file.path);
+        seen += 1;
+    }
+    let files = tree.iter().filter(|(.., inode)| matches!(inode.kind, Kind::File(_))).count();
+    assert_eq!(seen, files - 1, "the hard link counts once");
+}
+
+/// What deltas and the card's flash want of a layout.
+#[test]
+fn a_changed_file_leaves_the_others_where_they_are() {
+    let tree = sample();
+    let mut changed = tree.clone();
+    let inode = changed.get_mut("bin/70000").unwrap();
+    inode.kind = Kind::File(noise(70_000, 99).into());
+    let (before, after) = (image_of(&tree), image_of(&changed));
+    let plan = Plan::new(&tree, options()).unwrap();
+    let file = plan.files().find(|file| file.path == "bin/70000").unwrap();
+    assert_eq!(before.len(), after.len());
+    let own = |i: u64| file.extents.iter().any(|e| (e.offset..e.offset + e.len).contains(&i));
+    let checksum = |i: u64| (1028..1032).contains(&i);
+    for (i, (a, b)) in before.iter().zip(&after).enumerate() {
+        assert!(a == b || own(i as u64) || checksum(i as u64), "byte {i}");
+    }
+}
+
+#[test]
+fn the_blocks_of_inodes_are_full() {
+    let mut tree = Tree::new(TIME);
+    let sizes = noise(4000, 5);
+    for (i, pair) in sizes.chunks(2).enumerate() {
+        let size = usize::from(pair[0]) << 8 | usize::from(pair[1]);
+        tree.insert(&format!("{i}"), Inode::file(vec![1; size], 0o644, TIME)).unwrap();
+    }
+    let plan = Plan::new(&tree, options()).unwrap();
+    let content: u64 = plan.files().flat_map(|file| file.extents).map(|extent| extent.len).sum();
+    let lost = plan.image_len() - content;
+    assert!(lost * 100 < plan.image_len(), "{lost} of {} bytes are not content", plan.image_len());
+}
+
+#[test]
+fn what_erofs_cannot_hold_is_refused_with_its_path() {
+    let refused = |path: &str, inode: Inode| {
+        let mut tree = Tree::new(TIME);
+        tree.insert(path, inode).unwrap();
+        match Plan::new(&tree, options()) {
+            Ok(_) => panic!("{path} was taken"),
+            Err(e) => e.to_string(),
+        }
+    };
+    let file = || Inode::file("x", 0o644, TIME);
+    assert!(refused(&"n".repeat(256), file()).contains("the name has 256 bytes"));
+    assert!(refused("link", Inode::symlink("x".repeat(4096), TIME)).starts_with("link: the target"));
+    assert!(refused("link", Inode::symlink("", TIME)).starts_with("link: the target"));
+    let device = Inode { kind: Kind::CharDevice { major: 4096, minor: 0 }, ..file() };
+    assert!(refused("dev", device).starts_with("dev: device number 4096:0"));
+    for name in ["system.other", "user.", "user", "", "system.posix_acl_accessx"] {
+        assert!(refused("x", with_xattrs(file(), [(name, vec![])])).starts_with("x: extended attribute"), "{name}");
+    }
+    let big = with_xattrs(file(), [("user.x", vec![0; 65536])]);
+    assert!(refused("x", big).contains("the value of user.x has 65536 bytes"));
+    let names = ["user.1", "user.2", "user.3", "user.4", "user.5"];
+    let all = with_xattrs(file(), names.map(|name| (name, vec![0; 60000])));
+    assert!(refused("x", all).contains("at most 262148 fit"));
+    let name = Options { volume_name: "n".repeat(16), ..options() };
+    assert!(matches!(Plan::new(&Tree::new(0), name), Err(WriteError::VolumeName(_))));
+}
+
+#[test]
+fn contents_that_are_not_there_are_errors_with_the_path() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("short"), "short").unwrap();
+    let source = Source::open(&dir.path().join("short")).unwrap();
+    let tree_of = |len| {
+        let mut tree = Tree::new(TIME);
+        let kind = Kind::File(Content::Range { source: source.clone(), offset: 0, len });
+        tree.insert("file", Inode { meta: Meta::root(0o644, TIME), kind }).unwrap();
+        tree
+    };
+    let tree = tree_of(6);
+    let plan = Plan::new(&tree, options()).unwrap();
+    let error = plan.write(&mut Vec::new()).unwrap_err().to_string();
+    assert!(error.starts_with("file: cannot read the content"), "{error}");
+    assert!(matches!(Plan::new(&tree_of(1 << 45), options()), Err(WriteError::TooBig { .. })));
+    assert!(matches!(Plan::new(&tree_of(u64::MAX), options()), Err(WriteError::TooBig { .. })));
 }
