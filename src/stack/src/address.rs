@@ -41,6 +41,13 @@ pub struct AddressError {
     reason: String,
 }
 
+impl Targets {
+    /// Every board of one stack.
+    pub fn whole(stack: &str) -> Self {
+        Self(vec![Target { stack: Some(stack.to_owned()), boards: Boards::All, pi: None }])
+    }
+}
+
 impl FromStr for Targets {
     type Err = AddressError;
 

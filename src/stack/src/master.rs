@@ -96,6 +96,8 @@ pub struct Master {
     line: Box<dyn Transport>,
     timing: Timing,
     counts: LineCounts,
+    /// When the line was last in use.
+    used: Duration,
 }
 
 /// More bytes than an echo, an answer and any reasonable noise: a line that delivers more is babbling.
@@ -103,7 +105,8 @@ const MOST_RECEIVED: usize = 1024;
 
 impl Master {
     pub fn new(line: Box<dyn Transport>, timing: Timing) -> Self {
-        Self { line, timing, counts: LineCounts::default() }
+        let used = line.now();
+        Self { line, timing, counts: LineCounts::default(), used }
     }
 
     /// The port's name.
@@ -160,6 +163,7 @@ impl Master {
 
     fn exchange(&mut self, request: &[u8], command: Command) -> Result<Value, AskError> {
         let outcome = self.send(request).and_then(|()| self.receive(request, command));
+        self.used = self.line.now();
         match &outcome {
             Ok(_) | Err(AskError::Hardware(_) | AskError::Port { .. }) => {}
             Err(AskError::Refused(code)) => self.counts.damaged_requests += u64::from(code.is_line_error()),
@@ -177,7 +181,11 @@ impl Master {
     }
 
     fn send(&mut self, request: &[u8]) -> Result<(), AskError> {
-        self.line.wait(self.timing.turnaround);
+        let free = self.used + self.timing.turnaround;
+        let left = free.saturating_sub(self.line.now());
+        if !left.is_zero() {
+            self.line.wait(left);
+        }
         let sent = self.line.discard().and_then(|()| self.line.send(request));
         self.counts.requests += 1;
         self.counts.bytes_sent += request.len() as u64;
@@ -241,6 +249,28 @@ impl Master {
 
     fn port_error(&self, error: &std::io::Error) -> AskError {
         AskError::Port { port: self.line.name().to_owned(), message: error.to_string() }
+    }
+}
+
+/// The ids that a search looks at when nobody says otherwise: the DIP switches without a prefix.
+pub const DIP_IDS: std::ops::RangeInclusive<u8> = 0..=15;
+
+impl Master {
+    /// Looks for boards among `ids`. A board that is not there costs the whole answer window, twice: one lost answer
+    /// must not hide a board.
+    ///
+    /// # Errors
+    /// The port is gone. Whatever else keeps a board from answering makes it absent.
+    pub fn search(&mut self, ids: impl IntoIterator<Item = u8>) -> Result<Vec<u8>, AskError> {
+        let mut found = Vec::new();
+        for id in ids {
+            match self.ask_repeating(id, Command::Id, 1) {
+                Ok(Value::Byte(answered)) if answered == id => found.push(id),
+                Err(error @ AskError::Port { .. }) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(found)
     }
 }
 

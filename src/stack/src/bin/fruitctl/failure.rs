@@ -1,0 +1,112 @@
+//! Why a verb failed, and the exit code that says so.
+
+use fruit_stack::master::AskError;
+use fruit_stack::power::PowerError;
+use fruit_stack::simulate::SimulateError;
+use fruit_stack::stacks::StacksError;
+use fruit_stack::transport::PortError;
+use std::process::ExitCode;
+
+/// The documented exit codes, the gravest of several failures last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    Refused = 1,
+    Usage = 2,
+    Port = 3,
+    NoAnswer = 4,
+    GaveUp = 5,
+    NotConfirmed = 6,
+}
+
+/// A failure to end the program with. The message is empty when everything has been said already.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    message: String,
+}
+
+impl Failure {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub fn report(self) -> ExitCode {
+        if !self.message.is_empty() {
+            eprintln!("fruitctl: {}", self.message);
+        }
+        ExitCode::from(self.code as u8)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        // The reader of our output has gone: nothing to say, and nobody to say it to.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::new(Code::Refused, "");
+        }
+        Self::new(Code::Refused, error.to_string())
+    }
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Self {
+        Self::new(Code::Port, error.to_string())
+    }
+}
+
+impl From<StacksError> for Failure {
+    fn from(error: StacksError) -> Self {
+        Self::new(Code::Usage, error.to_string())
+    }
+}
+
+impl From<SimulateError> for Failure {
+    fn from(error: SimulateError) -> Self {
+        let code = match error {
+            SimulateError::Io { .. } => Code::Port,
+            _ => Code::Usage,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The code for a question that failed.
+pub fn code_of(error: &AskError) -> Code {
+    match error {
+        AskError::NoAnswer => Code::NoAnswer,
+        AskError::Port { .. } => Code::Port,
+        AskError::Crc { .. } | AskError::Broken | AskError::Refused(_) | AskError::Hardware(_) => Code::Refused,
+    }
+}
+
+/// The code for a Pi that could not be switched.
+pub fn code_of_power(error: &PowerError) -> Code {
+    match error {
+        PowerError::Ask(error) | PowerError::Blind { error, .. } => code_of(error),
+        _ if error.gave_up() => Code::GaveUp,
+        _ => Code::Refused,
+    }
+}
+
+/// Collects failures that do not end the work at once; the gravest decides the exit code.
+#[derive(Default)]
+pub struct Failures(Option<Code>);
+
+impl Failures {
+    /// Tells it to the operator and remembers it.
+    pub fn tell(&mut self, place: &str, code: Code, message: impl std::fmt::Display) {
+        eprintln!("fruitctl: {place}: {message}");
+        self.note(code);
+    }
+
+    pub fn note(&mut self, code: Code) {
+        self.0 = self.0.max(Some(code));
+    }
+
+    pub fn finish(self) -> Result<(), Failure> {
+        match self.0 {
+            None => Ok(()),
+            Some(code) => Err(Failure::new(code, "")),
+        }
+    }
+}
