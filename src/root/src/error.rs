@@ -36,10 +36,10 @@ pub(crate) fn candidates<'a>(wanted: &str, names: impl IntoIterator<Item = &'a s
     let mut scored: Vec<(f64, &str)> = names
         .into_iter()
         .map(|name| {
-            let part = if name.contains(wanted) || (!name.is_empty() && wanted.contains(name)) { 0.9 } else { 0.0 };
+            let part = if name.contains(wanted) { 0.9 } else { 0.0 };
             (strsim::jaro_winkler(wanted, name).max(part), name)
         })
-        .filter(|(score, _)| *score > 0.83)
+        .filter(|(score, _)| *score > 0.88)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     scored.dedup_by(|a, b| a.1 == b.1);

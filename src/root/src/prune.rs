@@ -17,7 +17,7 @@ pub struct Rule {
 }
 
 /// The rules, in the order in which they apply.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 16] = [
     Rule {
         name: "doc",
         what: "documentation of packages; licences (copyright files) stay",
@@ -65,16 +65,17 @@ pub const RULES: [Rule; 15] = [
     },
     Rule {
         name: "gconv",
-        what: "character set converters of glibc (UTF-8 needs none)",
+        what: "character set converters of glibc, except UTF-16, UTF-32 and Latin-1 (UTF-8 needs none)",
         remove: &["usr/lib/*/gconv/*"],
-        keep: &["usr/lib/*/gconv/gconv-modules", "usr/lib/*/gconv/gconv-modules.cache"],
+        keep: &["usr/lib/*/gconv/gconv-modules*", "usr/lib/*/gconv/{UTF-16,UTF-32,ISO8859-1}.so"],
     },
     Rule {
         name: "hwdb",
-        what: "source of the hardware database and of the journal's message catalogue",
-        remove: &["usr/lib/udev/hwdb.d", "usr/lib/systemd/catalog"],
+        what: "source of udev's database of hardware names",
+        remove: &["usr/lib/udev/hwdb.d"],
         keep: &[],
     },
+    Rule { name: "catalog", what: "systemd's message catalogue", remove: &["usr/lib/systemd/catalog"], keep: &[] },
     Rule {
         name: "dpkg",
         what: "package manager: its programs, databases and settings; records for scanners are written anew",

@@ -49,7 +49,7 @@ const VOLATILE: [&str; 6] = ["run/", "tmp/", "dev/", "proc/", "sys/", "var/run/"
 
 impl Effect {
     fn of(command: &Command) -> Option<Effect> {
-        if !command.words.iter().all(|w| known(w)) || !command.writes.is_empty() {
+        if !command.words.iter().all(|w| known(w)) || command.writes.iter().any(|w| !w.starts_with("/dev/")) {
             return (command.name() == ":" || command.words.is_empty()).then(|| Effect::truncation(command)).flatten();
         }
         let words: Vec<&str> = command.words.iter().skip(1).map(String::as_str).collect();

@@ -68,6 +68,7 @@ fn timezone(root: &mut Root, zone: &str) -> Result<(), Error> {
         let known: Vec<String> = root
             .tree
             .below("usr/share/zoneinfo")
+            .filter(|(.., inode)| !inode.is_dir())
             .filter_map(|(p, ..)| p.strip_prefix("usr/share/zoneinfo/").map(str::to_owned))
             .collect();
         let near = candidates(zone, known.iter().map(String::as_str));

@@ -5,6 +5,7 @@ mod adduser;
 mod alternatives;
 mod base_files;
 mod base_passwd;
+mod busybox;
 pub(crate) mod capability;
 mod certificates;
 mod effects;
@@ -38,12 +39,13 @@ pub fn finish(tree: &mut Tree, packages: &[PackageScripts], identity: &Identity,
     adduser::apply(&scripts, &mut accounts)?;
     accounts.store(root)?;
     base_files::apply(root, &accounts)?;
-    nsswitch::apply(root)?;
+    nsswitch::apply(root, packages)?;
     pam::apply(root)?;
     alternatives::apply(root, &scripts)?;
-    small_files::apply(root, &accounts)?;
+    small_files::apply(root)?;
     ssh::sshd_config(root)?;
     certificates::bundle(root)?;
+    busybox::applets(root)?;
     effects::apply(root, &scripts, &accounts)?;
     identity::apply(root, identity)
 }

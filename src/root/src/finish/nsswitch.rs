@@ -1,71 +1,82 @@
-use crate::Error;
-use crate::edit::{Root, names};
+use crate::edit::Root;
+use crate::{Error, PackageScripts};
 
-/// libc-bin's postinst (the template) and the lines that the libnss-* packages put into it (dh_installnss): each
-/// service with its position, when its module is installed.
-pub(crate) fn apply(root: &mut Root) -> Result<(), Error> {
-    let Some(template) = root.text("usr/share/libc-bin/nsswitch.conf")? else {
+/// libc-bin's postinst (the template) and the services that the libnss-* packages put into it. Their postinst, made by
+/// dh_installnss, edits the file with sed and says in a comment what it does, which is read here:
+/// `# Installing hosts/resolve[!UNAVAIL=return] from libnss-resolve in position before=dns`.
+pub(crate) fn apply(root: &mut Root, packages: &[PackageScripts]) -> Result<(), Error> {
+    let Some(mut text) = root.text("usr/share/libc-bin/nsswitch.conf")? else {
         return Ok(()); // a root without glibc's database switch
     };
-    let libraries: Vec<String> = names(root.tree, "usr/lib")
-        .into_iter()
-        .filter(|name| name.ends_with("-linux-gnu") || name.contains("-linux-gnueabi"))
-        .flat_map(|dir| names(root.tree, &format!("usr/lib/{dir}")))
-        .collect();
-    let has = |module: &str| libraries.iter().any(|name| name == &format!("libnss_{module}.so.2"));
-    let mut text = String::new();
-    for line in template.lines() {
-        let Some((database, services)) = line.split_once(':').filter(|_| !line.starts_with('#')) else {
-            text += &format!("{line}\n");
-            continue;
-        };
-        // The blanks of the template are kept: the packages edit with sed.
-        let mut services = services.to_owned();
-        for (module, databases, service, place) in SERVICES {
-            if has(module) && databases.contains(&database) {
-                services = insert(&services, service, place);
-            }
+    for line in packages.iter().filter_map(|p| p.scripts.get("postinst")).flat_map(|script| script.lines()) {
+        if let Some(request) = request(line.trim()) {
+            text = install(&text, &request);
         }
-        text += &format!("{database}:{}\n", services.trim_end());
     }
     root.write("etc/nsswitch.conf", text, 0o644)
 }
 
-enum Place {
-    Before(&'static str),
-    After(&'static str),
-    Last,
+/// A service to be put into a database's line.
+#[derive(Debug, PartialEq, Eq)]
+struct Request<'a> {
+    database: &'a str,
+    service: &'a str,
+    /// `[!UNAVAIL=return]`, or nothing.
+    action: &'a str,
+    /// `first`, `last`, `before=a,b`, `after=a,b`.
+    position: &'a str,
 }
 
-/// debian/*.nss of the packages: module, databases, entry, position.
-const SERVICES: &[(&str, &[&str], &str, Place)] = &[
-    ("resolve", &["hosts"], "resolve [!UNAVAIL=return]", Place::Before("dns")),
-    ("mymachines", &["hosts"], "mymachines", Place::After("files")),
-    ("mdns4_minimal", &["hosts"], "mdns4_minimal [NOTFOUND=return]", Place::Before("dns")),
-    ("myhostname", &["hosts"], "myhostname", Place::Last),
-    ("systemd", &["passwd", "group", "shadow", "gshadow"], "systemd", Place::Last),
-];
+fn request(comment: &str) -> Option<Request<'_>> {
+    let (what, rest) = comment.strip_prefix("# Installing ")?.split_once(" from ")?;
+    let position = rest.split_once(" in position ")?.1.trim();
+    let (database, service) = what.split_once('/')?;
+    let (service, action) = service.split_at(service.find('[').unwrap_or(service.len()));
+    Some(Request { database, service: service.trim(), action, position })
+}
 
-fn insert(services: &str, entry: &str, place: &Place) -> String {
-    let word = |name: &str| {
-        services.match_indices(name).find(|(at, _)| {
-            let edge = |c: Option<char>| c.is_none_or(char::is_whitespace);
-            edge(services[..*at].chars().next_back()) && edge(services[at + name.len()..].chars().next())
-        })
-    };
-    match place {
-        Place::Before(name) => match word(name) {
-            Some((at, _)) => format!("{}{entry} {}", &services[..at], &services[at..]),
-            None => format!("{} {entry}", services.trim_end()),
-        },
-        Place::After(name) => match word(name) {
-            Some((at, name)) => {
-                let end = at + name.len();
-                format!("{} {entry}{}", &services[..end], &services[end..])
+fn install(text: &str, request: &Request<'_>) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let services = line.split_once(':').filter(|(database, _)| *database == request.database).map(|(_, s)| s);
+        match services {
+            Some(services) if find(services, request.service).is_none() => {
+                out += &format!("{}:{}\n", request.database, place(services, request));
             }
-            None => format!("{} {entry}", services.trim_end()),
-        },
-        Place::Last => format!("{} {entry}", services.trim_end()),
+            _ => out += &format!("{line}\n"),
+        }
+    }
+    out
+}
+
+/// Start and end of a service's entry in the list, its `[action]` included.
+fn find(services: &str, name: &str) -> Option<(usize, usize)> {
+    let edge = |c: Option<char>| c.is_none_or(|c| c.is_whitespace() || c == '[');
+    let (at, _) = services.match_indices(name).find(|(at, _)| {
+        edge(services[..*at].chars().next_back()) && edge(services[at + name.len()..].chars().next())
+    })?;
+    let end = at + name.len();
+    let rest = services[end..].trim_start();
+    let skipped = services[end..].len() - rest.len();
+    match rest.find(']').filter(|_| rest.starts_with('[')) {
+        Some(close) => Some((at, end + skipped + close + 1)),
+        None => Some((at, end)),
+    }
+}
+
+fn place(services: &str, request: &Request<'_>) -> String {
+    let entry = match request.action {
+        "" => request.service.to_owned(),
+        action => format!("{} {action}", request.service),
+    };
+    let neighbour = |list: &str| list.split(',').find_map(|name| find(services, name));
+    let before = request.position.strip_prefix("before=").and_then(neighbour).map(|(start, _)| start);
+    let after = request.position.strip_prefix("after=").and_then(neighbour).map(|(_, end)| end);
+    let first = (request.position == "first").then(|| services.len() - services.trim_start().len());
+    match (before.or(first), after) {
+        (Some(start), _) => format!("{}{entry} {}", &services[..start], &services[start..]),
+        (None, Some(end)) => format!("{} {entry}{}", &services[..end], &services[end..]),
+        _ => format!("{} {entry}", services.trim_end()),
     }
 }
 
@@ -75,9 +86,14 @@ mod tests {
 
     #[test]
     fn services_take_the_place_that_their_package_gives_them() {
-        let with_resolve = insert("          files dns", "resolve [!UNAVAIL=return]", &Place::Before("dns"));
-        assert_eq!(with_resolve, "          files resolve [!UNAVAIL=return] dns");
-        assert_eq!(insert(&with_resolve, "myhostname", &Place::Last), format!("{with_resolve} myhostname"));
-        assert_eq!(insert(" files dns", "mymachines", &Place::After("files")), " files mymachines dns");
+        let text = "passwd:         files\nhosts:          files dns\n";
+        let resolve =
+            request("# Installing hosts/resolve[!UNAVAIL=return] from libnss-resolve in position before=dns").unwrap();
+        let text = install(text, &resolve);
+        assert_eq!(text, "passwd:         files\nhosts:          files resolve [!UNAVAIL=return] dns\n");
+        let name = request("# Installing hosts/myhostname from libnss-myhostname in position after=files").unwrap();
+        let text = install(&text, &name);
+        assert_eq!(text, "passwd:         files\nhosts:          files myhostname resolve [!UNAVAIL=return] dns\n");
+        assert_eq!(install(&text, &name), text, "what is there is not put in again");
     }
 }

@@ -1,17 +1,16 @@
 //! Small files that postinst scripts write from here-documents or templates, a line or two each.
 
-use super::accounts::Accounts;
 use crate::Error;
 use crate::edit::Root;
 
-pub(crate) fn apply(root: &mut Root, accounts: &Accounts) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut Root) -> Result<(), Error> {
     debianutils(root)?;
     readline_common(root)?;
     netbase(root)?;
     libwrap(root)?;
     libpam_modules(root)?;
     openssl(root)?;
-    systemd(root, accounts)
+    systemd(root)
 }
 
 /// debianutils' `/etc/shells`, with the shells that packages list in `shells.d` (update-shells(8)).
@@ -83,11 +82,13 @@ fn openssl(root: &mut Root) -> Result<(), Error> {
     Ok(())
 }
 
-/// systemd's journal directory (persistent when the recipe binds it) and its group.
-fn systemd(root: &mut Root, accounts: &Accounts) -> Result<(), Error> {
+/// Places for systemd's state. `/var/log/journal` is left out on purpose: journald keeps its journal in `/run` as long as
+/// that folder is missing, and on the data partition once the recipe makes it a state path.
+fn systemd(root: &mut Root) -> Result<(), Error> {
     if root.exists("usr/lib/systemd/systemd") {
         root.dir("var/lib/systemd", 0o755, 0, 0)?;
-        root.dir("var/log/journal", 0o2755, 0, accounts.gid("systemd-journal").unwrap_or(0))?;
+        // A file, so that it can be a state path: what is missing becomes a folder there.
+        root.write_new("var/lib/systemd/random-seed", "", 0o600)?;
     }
     Ok(())
 }

@@ -114,6 +114,9 @@ pub fn configure(
         enabler.mask("sshd-keygen.service")?;
     }
     for unit in &units.mask {
+        if enabler.find(unit).is_err() && NOTHING_TO_DO.contains(&full_name(unit).as_str()) {
+            continue; // masked above wherever it exists
+        }
         enabler.find(unit)?;
         enabler.mask(&full_name(unit))?;
     }

@@ -1,5 +1,6 @@
 //! Which commands of the scripts are neither reproduced nor known to be harmless.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::interpret::known;
@@ -28,10 +29,12 @@ const READERS: &[&str] = &[
     "[",
     "awk",
     "basename",
+    "break",
     "cat",
     "cd",
     "cmp",
     "command",
+    "continue",
     "cut",
     "date",
     "deb-systemd-invoke",
@@ -129,6 +132,10 @@ const HELPERS: &[(&str, &str)] = &[
     ("systemd-tmpfiles", "runs at each boot"),
     ("udevadm", "nothing runs"),
     ("ucfr", "ucf's register"),
+    ("update-desktop-database", "no desktop"),
+    ("update-icon-caches", "no desktop"),
+    ("update-menus", "no desktop"),
+    ("update-mime-database", "no desktop"),
     ("update-binfmts", "systemd-binfmt registers formats at boot"),
     ("update-ca-certificates", "finish/certificates"),
     ("update-initramfs", "the image's initramfs is fruit-init's"),
@@ -191,6 +198,7 @@ pub(crate) fn reviewed_apply(package: &str, script: &str, command: &str) -> bool
 /// The commands of all scripts that are not accounted for, in the packages' order.
 pub fn unhandled(packages: &[PackageScripts]) -> Vec<Unhandled> {
     let mut found = Vec::new();
+    let shipped: BTreeSet<&str> = packages.iter().flat_map(|p| p.paths.iter().map(|path| merged(path))).collect();
     for script in read(packages) {
         let mut report = |line: usize, command: String| {
             found.push(Unhandled {
@@ -204,7 +212,7 @@ pub fn unhandled(packages: &[PackageScripts]) -> Vec<Unhandled> {
         match &script.commands {
             Ok(commands) => {
                 for command in commands {
-                    if !accounted(&script.package.name, script.name, command) {
+                    if !accounted(&script.package.name, script.name, command, &shipped) {
                         let mut text = command.words.join(" ");
                         for file in &command.writes {
                             text += &format!(" > {file}");
@@ -220,7 +228,7 @@ pub fn unhandled(packages: &[PackageScripts]) -> Vec<Unhandled> {
     found
 }
 
-fn accounted(package: &str, script: &str, command: &Command) -> bool {
+fn accounted(package: &str, script: &str, command: &Command, shipped: &BTreeSet<&str>) -> bool {
     let name = command.name();
     let entry = reviewed(package, script, if name.is_empty() { ">" } else { name });
     if entry.is_some_and(|entry| !entry.apply) || reproduces(command, entry.is_some()) {
@@ -240,18 +248,35 @@ fn accounted(package: &str, script: &str, command: &Command) -> bool {
     }
     match name {
         "dpkg" => command.words.get(1).is_none_or(|option| option != "-i" && option != "--install"),
-        // Only asks, or frees a name that an older version had taken.
-        "dpkg-divert" => command.words.iter().any(|w| matches!(w.as_str(), "--list" | "--truename" | "--remove")),
+        // Only asks, frees a name that an older version had taken, or protects the links of the merged /usr from dpkg.
+        "dpkg-divert" => {
+            let harmless = |w: &String| {
+                matches!(w.as_str(), "--list" | "--truename" | "--remove") || w.ends_with(".usr-is-merged")
+            };
+            command.words.iter().any(harmless)
+        }
         "dpkg-statoverride" => command.words.iter().any(|w| matches!(w.as_str(), "--list" | "--remove")),
-        // What an image does not have need not be removed; a file that is there is reported.
-        "rm" | "rmdir" => command.words.iter().skip(1).all(|w| w.starts_with('-') || !known(w) || leftover(w)),
+        // What no package ships is not there on a first installation: nothing to remove or to move away.
+        "rm" | "rmdir" => command.words.iter().skip(1).all(|w| w.starts_with('-') || absent(w, shipped)),
+        "mv" => command.words.iter().skip(1).find(|w| !w.starts_with('-')).is_some_and(|w| absent(w, shipped)),
         _ => HELPERS.iter().any(|(helper, _)| *helper == name),
     }
 }
 
-/// Backups, caches and traces of older versions, which a fresh root cannot hold.
-fn leftover(path: &str) -> bool {
-    [".dpkg-", ".ucf-", ".old", ".bak", ".orig", "/var/cache/", "/run/", "/tmp/", ".pam-old"]
-        .iter()
-        .any(|mark| path.contains(mark))
+/// A path that cannot exist in a fresh root: no package has it, or it is the work of an older version or of a running
+/// system.
+fn absent(path: &str, shipped: &BTreeSet<&str>) -> bool {
+    const TRACES: [&str; 8] = [".dpkg-", ".ucf-", ".old", ".bak", "/var/cache/", "/run/", "/tmp/", ".pam-old"];
+    if TRACES.iter().any(|mark| path.contains(mark)) {
+        return true;
+    }
+    let path = path.trim_matches('/');
+    let plain = known(path) && !path.contains(['*', '?', '[']);
+    plain && !shipped.contains(merged(path)) && !shipped.contains(format!("usr/{path}").as_str())
+}
+
+/// A path as in the merged /usr.
+fn merged(path: &str) -> &str {
+    let aliased = ["usr/bin/", "usr/sbin/", "usr/lib/"].iter().any(|dir| path.starts_with(dir));
+    if aliased { &path["usr/".len()..] } else { path }
 }

@@ -439,6 +439,8 @@ fn truth_of(fields: &[String]) -> Truth {
     match name.as_str() {
         "true" | ":" => Truth::True,
         "false" => Truth::False,
+        // No override is registered before the first package that asks for it.
+        "dpkg-statoverride" if arguments.iter().any(|a| a == "--list") => Truth::False,
         "[" => test(arguments.strip_suffix(&["]".to_owned()]).unwrap_or(arguments), 0),
         "test" => test(arguments, 0),
         "dpkg" => match arguments {
