@@ -104,6 +104,11 @@ pub struct Agent {
     log: Arc<Mutex<String>>,
 }
 
+/// The program under test; `FRUIT_AGENT` names another build of it.
+fn program() -> PathBuf {
+    std::env::var_os("FRUIT_AGENT").map_or_else(|| env!("CARGO_BIN_EXE_fruit-agent").into(), PathBuf::from)
+}
+
 impl Node {
     /// A node whose agent beats fast. `more` are further lines of its configuration.
     pub fn new(more: &str) -> Node {
@@ -166,7 +171,7 @@ impl Node {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fruit-agent"));
+        let mut command = Command::new(program());
         command.args(arguments).arg("--config").arg(self.path("agent.yaml")).arg("--prefix").arg(self.folder.path());
         command.env("NOTIFY_SOCKET", self.path("notify")).env_remove("JOURNAL_STREAM");
         command
