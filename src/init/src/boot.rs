@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fruit_node::init::OverlaySize;
+use fruit_node::init::{OverlaySize, RootFormat};
 use fruit_node::report::{BootReport, DataReport};
 use fruit_node::{
     BOOT_REPORT_PATH, CommandLine, Guid, HostFacts, HostName, INIT_CONFIG_PATH, InitConfig, NODE_CONFIG_NAME,
-    NodeConfig, Problem, Slot, read,
+    NodeConfig, Problem, Slot, line_of, read,
 };
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -101,16 +101,7 @@ fn boot(log: &mut Log) -> Result<std::convert::Infallible, Failure> {
     log.step("data");
 
     let board = Board::detect();
-    let (node, mut problems) = read_node_config(&disk, log);
-    let node = node.over(config.node.clone());
-    let hostname = hostname(&node, &config, &board);
-    problems.extend(apply::apply(&node, &hostname, &root));
-    for problem in &problems {
-        log.error(&problem.to_string());
-    }
-    if let Err(e) = rustix::system::sethostname(hostname.as_str().as_bytes()) {
-        log.warn(format!("can't set the host name: {e}"));
-    }
+    let (hostname, problems) = apply_settings(&disk, &config, &board, &root, log);
     log.step("settings");
 
     let persistent = matches!(data, DataReport::Persistent { .. });
@@ -220,7 +211,9 @@ fn open_root(disk: &Disk, slot: Slot, line: &CommandLine, config: &InitConfig) -
     };
     create_folder(LOWER)?;
     let format = config.root.format.name();
-    mount(&device, LOWER, format, MountFlags::RDONLY, None)
+    // A journal can't be replayed on a read-only device, and a root that is only read never needs it.
+    let options = (config.root.format == RootFormat::Ext4).then_some(c"noload");
+    mount(&device, LOWER, format, MountFlags::RDONLY, options)
         .map_err(|e| Failure(format!("can't mount {} of slot {slot} as {format}: {e}", partition.device.display())))
 }
 
@@ -251,19 +244,45 @@ fn lay_overlay(size: OverlaySize) -> Result<(), Failure> {
         .map_err(|e| Failure(format!("can't mount the overlay: {e}")))
 }
 
-/// Reads fruit.yaml of partition 1. Whatever goes wrong, the node boots with the image's settings.
-fn read_node_config(disk: &Disk, log: &mut Log) -> (NodeConfig, Vec<Problem>) {
+/// fruit.yaml of partition 1, empty if there is none. Whatever goes wrong, the node boots with the image's settings.
+fn node_file(disk: &Disk, log: &mut Log) -> (Vec<u8>, Option<Problem>) {
     match read_node_file(disk) {
-        Ok(Some(bytes)) => read(&bytes),
+        Ok(Some(bytes)) => (bytes, None),
         Ok(None) => {
             log.info(&format!("no {NODE_CONFIG_NAME} on the firmware partition"));
-            (NodeConfig::default(), Vec::new())
+            (Vec::new(), None)
         }
         Err(e) => {
             let message = format!("can't be read: {e}");
-            (NodeConfig::default(), vec![Problem { line: None, column: None, key: String::new(), message }])
+            (Vec::new(), Some(Problem { line: None, column: None, key: String::new(), message }))
         }
     }
+}
+
+/// Applies fruit.yaml over what the image says; returns the host name and what was wrong.
+fn apply_settings(
+    disk: &Disk,
+    config: &InitConfig,
+    board: &Board,
+    root: &NewRoot,
+    log: &mut Log,
+) -> (HostName, Vec<Problem>) {
+    let (file, unreadable) = node_file(disk, log);
+    let (node, mistakes) = read(&file);
+    let node = node.over(config.node.clone());
+    let hostname = hostname(&node, config, board);
+    let mut unfit = apply::apply(&node, &hostname, root);
+    for problem in &mut unfit {
+        problem.line = line_of(&file, problem.key.split(['[', '.']).next().unwrap_or_default());
+    }
+    let problems: Vec<Problem> = unreadable.into_iter().chain(mistakes).chain(unfit).collect();
+    for problem in &problems {
+        log.error(&problem.to_string());
+    }
+    if let Err(e) = rustix::system::sethostname(hostname.as_str().as_bytes()) {
+        log.warn(format!("can't set the host name: {e}"));
+    }
+    (hostname, problems)
 }
 
 fn read_node_file(disk: &Disk) -> Result<Option<Vec<u8>>, String> {

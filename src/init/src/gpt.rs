@@ -107,7 +107,7 @@ impl Header {
         }
         let mut zeroed = *sector;
         zeroed[16..20].fill(0);
-        if crc32fast::hash(&zeroed[..HEADER_BYTES as usize]) != u32_at(sector, 16) {
+        if fruit_node::crc32::crc32(&zeroed[..HEADER_BYTES as usize]) != u32_at(sector, 16) {
             return Err("wrong header checksum");
         }
         let mut guid = [0u8; 16];
@@ -171,7 +171,7 @@ impl Table {
             return Ok(Err("entries behind the end of the disk"));
         }
         disk.read_exact_at(&mut entries, header.entries_lba * SECTOR)?;
-        if crc32fast::hash(&entries) != header.entries_crc {
+        if fruit_node::crc32::crc32(&entries) != header.entries_crc {
             return Ok(Err("wrong checksum of the entries"));
         }
         Ok(Ok(Table {
@@ -291,8 +291,8 @@ impl Table {
         put(72, &entries_lba.to_le_bytes());
         put(80, &((self.entries.len() / ENTRY) as u32).to_le_bytes());
         put(84, &(ENTRY as u32).to_le_bytes());
-        put(88, &crc32fast::hash(&self.entries).to_le_bytes());
-        let crc = crc32fast::hash(&sector[..HEADER_BYTES as usize]);
+        put(88, &fruit_node::crc32::crc32(&self.entries).to_le_bytes());
+        let crc = fruit_node::crc32::crc32(&sector[..HEADER_BYTES as usize]);
         sector[16..20].copy_from_slice(&crc.to_le_bytes());
         sector
     }

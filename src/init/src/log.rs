@@ -34,9 +34,9 @@ pub struct Log {
 impl Log {
     /// Opens `/dev/kmsg` and `/dev/console`; without them messages are lost, which stops nothing.
     pub fn open() -> Log {
-        // By default the kernel drops all but 10 messages in 5 seconds.
+        // By default the kernel drops all but 10 messages in 5 seconds. It wants the line feed (kernel/printk/printk.c).
         let devkmsg = std::fs::read_to_string(DEVKMSG).ok();
-        let _ = std::fs::write(DEVKMSG, "on");
+        let _ = std::fs::write(DEVKMSG, "on\n");
         let levels = std::fs::read_to_string("/proc/sys/kernel/printk").unwrap_or_default();
         let console_level = levels.split_whitespace().next().and_then(|l| l.parse().ok());
         let open = |path: &str| OpenOptions::new().write(true).open(path).ok();
@@ -87,7 +87,7 @@ impl Log {
     /// Ends the log: the kernel limits messages from userspace again, as it was told to.
     pub fn close(self) {
         if let Some(devkmsg) = self.devkmsg {
-            let _ = std::fs::write(DEVKMSG, devkmsg.trim());
+            let _ = std::fs::write(DEVKMSG, devkmsg);
         }
     }
 

@@ -184,7 +184,7 @@ impl BootControl {
         for (i, word) in [FORMAT, self.sequence, self.active.number(), trial, tries, failed].into_iter().enumerate() {
             copy[4 + 4 * i..8 + 4 * i].copy_from_slice(&word.to_le_bytes());
         }
-        let crc = crc32fast::hash(&copy[..CRC_AT]);
+        let crc = crate::crc32::crc32(&copy[..CRC_AT]);
         copy[CRC_AT..].copy_from_slice(&crc.to_be_bytes());
         copy
     }
@@ -199,7 +199,7 @@ impl BootControl {
             return Err(Invalid::Magic);
         }
         let found = word(CRC_AT).swap_bytes();
-        let expected = crc32fast::hash(&copy[..CRC_AT]);
+        let expected = crate::crc32::crc32(&copy[..CRC_AT]);
         if found != expected {
             return Err(Invalid::Crc { found, expected });
         }

@@ -62,6 +62,16 @@ pub fn read(file: &[u8]) -> (NodeConfig, Vec<Problem>) {
     (config, reader.problems)
 }
 
+/// Line of a top-level key, for mistakes that only the node finds, such as a time zone that its image lacks.
+pub fn line_of(file: &[u8], key: &str) -> Option<u32> {
+    match yaml::parse(file) {
+        Ok(Some(Node { value: Value::Map(entries), .. })) => {
+            entries.iter().find(|(k, _)| k.text == key).map(|(k, _)| k.position.line)
+        }
+        _ => None,
+    }
+}
+
 #[derive(Default)]
 struct Reader {
     problems: Vec<Problem>,

@@ -1,7 +1,7 @@
 //! A mistake in fruit.yaml is reported with its line and costs only what it stands in.
 
 use fruit_node::config::NodeConfig;
-use fruit_node::{Problem, fruit_yaml_template, read};
+use fruit_node::{Problem, fruit_yaml_template, line_of, read};
 use proptest::prelude::*;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
@@ -152,6 +152,13 @@ fn messages_name_the_key_that_was_meant() {
     let (_, problems) = read(b"hostnam: x\nssh_keys: []\n");
     assert_eq!(problems[0].to_string(), "fruit.yaml:1: hostnam: unknown key; did you mean 'hostname'?");
     assert!(problems[1].to_string().contains("fruit.yaml:2: ssh_keys: unknown key"));
+}
+
+#[test]
+fn the_line_of_a_key_is_found_later() {
+    assert_eq!(line_of(b"a: 1\n\ntimezone: Mars\n", "timezone"), Some(3));
+    assert_eq!(line_of(b"a: 1\n", "timezone"), None);
+    assert_eq!(line_of(b"[", "timezone"), None);
 }
 
 #[test]
