@@ -15,11 +15,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
+use zstd::zstd_safe::CParameter;
 
 /// Bytes read at a time.
 const CHUNK: u64 = 1 << 20;
 /// Chunks that may wait for the thread that sums the whole image.
 const WAITING: usize = 8;
+/// Bytes that a thread compresses at a time. zstd's own choice grows with the level, so that memory for 8 threads would
+/// pass 300 MiB at level 9; a fixed size also keeps the bytes from depending on the number of threads.
+const JOB: u32 = 4 << 20;
 static ZEROS: [u8; CHUNK as usize] = [0; CHUNK as usize];
 
 /// How to compress.
@@ -27,8 +31,7 @@ static ZEROS: [u8; CHUNK as usize] = [0; CHUNK as usize];
 pub struct Options {
     /// zstd's, 1 to 19.
     pub level: i32,
-    /// Threads that compress, at least 1. The bytes do not depend on it: zstd cuts the input into jobs whose size the level
-    /// decides.
+    /// Threads that compress, at least 1. The bytes do not depend on it: zstd cuts the input into jobs of a fixed size.
     pub threads: u32,
     /// Also sum the whole image, holes included.
     pub sum_image: bool,
@@ -126,6 +129,7 @@ fn encode(
     let mut encoder = zstd::Encoder::new(out, options.level)?;
     // With 0 workers zstd takes another path, whose bytes differ.
     encoder.multithread(options.threads.max(1))?;
+    encoder.set_parameter(CParameter::JobSize(JOB))?;
     encoder.include_checksum(true)?;
     encoder.include_contentsize(true)?;
     encoder.set_pledged_src_size(Some(image.size))?;
