@@ -175,8 +175,14 @@ impl BoardStatus {
         all
     }
 
-    /// Whether the board answered nothing at all.
+    /// Whether the board fell silent, or cannot be reached at all.
     pub fn is_absent(&self) -> bool {
-        self.input_volts.is_err() && self.failures().iter().all(|(_, error)| **error == AskError::NoAnswer)
+        let gone = |error: &AskError| matches!(error, AskError::NoAnswer | AskError::Port { .. });
+        self.input_volts.is_err() && self.failures().iter().all(|(_, error)| gone(error))
+    }
+
+    /// Whether the port itself failed, so that it must be opened anew.
+    pub fn port_failed(&self) -> bool {
+        self.failures().iter().any(|(_, error)| matches!(error, AskError::Port { .. }))
     }
 }

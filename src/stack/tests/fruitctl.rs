@@ -242,6 +242,47 @@ fn running(args: &[&str]) -> Running {
     Running(command.spawn().unwrap())
 }
 
+/// Asks a server for `path`; `told` is the line in which it says where it listens.
+fn get(told: &str, path: &str) -> String {
+    let address = told.trim().strip_prefix("metrics on http://").unwrap().strip_suffix("/metrics").unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn serve_survives_an_adapter_that_is_unplugged_and_plugged_in_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("tty");
+    let plug_in = || {
+        let endpoints = Endpoints { link: Some(link.clone()), line: LineConfig::instant(), ..Endpoints::default() };
+        Simulator::start(&StackConfig::with_ids([4]), &endpoints).unwrap()
+    };
+    let up = "fruit_stack_board_up{stack=\"stack\",board=\"4\"} 1\n";
+    let down = "fruit_stack_board_up{stack=\"stack\",board=\"4\"} 0\n";
+    let simulator = plug_in();
+    let port = link.to_str().unwrap();
+    let mut served = running(&["serve", "4", "--listen", "127.0.0.1:0", "--interval", "20ms", "--port", port]);
+    let mut told = BufReader::new(served.0.stderr.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    // Someone must read what the server says of its failures, or it stops at a full pipe.
+    std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
+    let until = |wanted: &str| {
+        (0..2000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            get(&line, "/metrics").contains(wanted)
+        })
+    };
+    assert!(until(up), "at first");
+    drop(simulator);
+    assert!(until(down), "unplugged");
+    let _simulator = plug_in();
+    assert!(until(up), "plugged in again");
+}
+
 #[test]
 fn serve_offers_metrics() {
     let simulator = simulator([4], 0.0);
@@ -249,18 +290,10 @@ fn serve_offers_metrics() {
     let mut served = running(&["serve", "4", "--listen", "127.0.0.1:0", "--port", port]);
     let mut line = String::new();
     BufReader::new(served.0.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("metrics on http://").unwrap().strip_suffix("/metrics").unwrap();
-    let get = |path: &str| {
-        let mut client = TcpStream::connect(address).unwrap();
-        write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    let metrics = get("/metrics");
+    let metrics = get(&line, "/metrics");
     assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
     assert!(metrics.contains("fruit_stack_board_up{stack=\"stack\",board=\"4\"} 1\n"), "{metrics}");
-    assert!(get("/else").starts_with("HTTP/1.1 404"));
+    assert!(get(&line, "/else").starts_with("HTTP/1.1 404"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use fruit_stack::command::Pi;
 use fruit_stack::power::{self, OnPlan, PowerError, Stage};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 #[derive(Args)]
@@ -115,16 +116,19 @@ impl OffArgs {
         if self.force && !self.yes {
             confirm(&sessions)?;
         }
-        let mut teller = Teller::new(options);
-        for session in &mut sessions {
-            off(session, self.force, &mut teller);
-        }
-        teller.failures.finish()
+        // Each stack waits for its own off delays, so they wait at the same time.
+        let teller = Mutex::new(Teller::new(options));
+        std::thread::scope(|scope| {
+            for session in &mut sessions {
+                scope.spawn(|| off(session, self.force, &teller));
+            }
+        });
+        teller.into_inner().unwrap_or_else(PoisonError::into_inner).failures.finish()
     }
 }
 
 /// Switches a session's Pis off, and says which of them are off now and were not before.
-fn off(session: &mut Session, force: bool, teller: &mut Teller<'_>) -> Vec<(u8, Pi)> {
+fn off(session: &mut Session, force: bool, teller: &Mutex<Teller<'_>>) -> Vec<(u8, Pi)> {
     let name = session.entry.name.clone();
     let pis = session.pis.clone();
     let mut gone = Vec::new();
@@ -132,7 +136,7 @@ fn off(session: &mut Session, force: bool, teller: &mut Teller<'_>) -> Vec<(u8, 
         if matches!(stage, Ok(Stage::Off { .. })) {
             gone.push((board, pi));
         }
-        teller.tell(&name, board, pi, stage);
+        lock(teller).tell(&name, board, pi, stage);
     };
     if force {
         for (board, pi) in pis {
@@ -152,16 +156,21 @@ impl CycleArgs {
         if self.force && !self.yes {
             confirm(&sessions)?;
         }
-        let mut teller = Teller::new(options);
+        let teller = Mutex::new(Teller::new(options));
         for session in &mut sessions {
             let plan = self.plan.plan(session);
-            let mut gone = off(session, self.force, &mut teller);
+            let mut gone = off(session, self.force, &teller);
             gone.sort_unstable();
             session.master.wait(self.pause);
-            on(session, &gone, &plan, &mut teller);
+            on(session, &gone, &plan, &mut lock(&teller));
         }
-        teller.failures.finish()
+        teller.into_inner().unwrap_or_else(PoisonError::into_inner).failures.finish()
     }
+}
+
+/// A panic elsewhere leaves nothing half-said that matters here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn confirm(sessions: &[Session]) -> Result<(), Failure> {

@@ -111,12 +111,21 @@ pub struct Session {
     pub pis: Vec<(u8, Pi)>,
     /// The boards that are meant.
     pub boards: Vec<u8>,
+    /// The port has failed since it was opened.
+    pub lost: bool,
 }
 
 impl Session {
     /// One of its boards, to be asked.
     pub fn board(&mut self, id: u8) -> Board<'_> {
         Board { master: &mut self.master, id }
+    }
+
+    /// Opens the port again, if that is possible by now.
+    pub fn reopen(&mut self) {
+        if let Ok(line) = transport::open(&self.entry.port) {
+            self.master = Master::new(line, *self.master.timing());
+        }
     }
 
     /// How messages name a board.
@@ -174,7 +183,7 @@ impl Options {
             None => Vec::new(),
         };
         let (pis, boards) = (selection.pis(&present), selection.boards(&present));
-        Ok(Session { entry, master, present, pis, boards })
+        Ok(Session { entry, master, present, pis, boards, lost: false })
     }
 
     fn find(&self, entry: &StackEntry, master: &mut Master) -> Result<Vec<u8>, Failure> {

@@ -55,10 +55,15 @@ impl StatusArgs {
     }
 }
 
-/// Reads the boards that a session means.
+/// Reads the boards that a session means. An adapter that was unplugged is opened again as soon as it is back.
 pub fn read(session: &mut Session) -> StackStatus {
+    if session.lost {
+        session.reopen();
+    }
     let hardware = session.entry.hardware;
-    let boards = session.boards.iter().map(|&board| read_board(&mut session.master, board, hardware)).collect();
+    let boards: Vec<BoardStatus> =
+        session.boards.iter().map(|&board| read_board(&mut session.master, board, hardware)).collect();
+    session.lost = boards.iter().any(BoardStatus::port_failed);
     StackStatus { stack: session.entry.name.clone(), boards, line: session.master.counts() }
 }
 
