@@ -162,23 +162,27 @@ pub(crate) fn decompress_stream(
     limit: u64,
     out: &mut dyn Write,
 ) -> Result<u64, String> {
-    let damaged = |e: io::Error| format!("the compressed data is damaged: {e}");
-    let count = match compression {
-        Compression::None => copy(&mut input, limit, out)?,
-        Compression::Gzip => copy(&mut flate2::bufread::GzDecoder::new(&mut input), limit, out)?,
-        Compression::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|e| e.to_string())?;
-            copy(&mut liblzma::bufread::XzDecoder::new_stream(&mut input, stream), limit, out)?
-        }
-        Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut input).map_err(damaged)?;
-            copy(&mut decoder, limit, out)?
-        }
-    };
-    if !input.fill_buf().map_err(damaged)?.is_empty() {
+    let count = copy(&mut *decoder(&mut input, compression)?, limit, out)?;
+    if !input.fill_buf().map_err(|e| e.to_string())?.is_empty() {
         return Err("has something after the end of its compressed data".to_owned());
     }
     Ok(count)
+}
+
+/// Reads what `input` decompresses to.
+///
+/// # Errors
+/// In words: a decoder that cannot be set up.
+pub(crate) fn decoder<'i>(input: impl BufRead + 'i, compression: Compression) -> Result<Box<dyn Read + 'i>, String> {
+    Ok(match compression {
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(flate2::bufread::GzDecoder::new(input)),
+        Compression::Xz => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|e| e.to_string())?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
+        }
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(|e| e.to_string())?),
+    })
 }
 
 fn copy(decoder: &mut dyn Read, limit: u64, out: &mut dyn Write) -> Result<u64, String> {

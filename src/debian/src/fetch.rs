@@ -137,6 +137,7 @@ impl Fetcher {
                 if have > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
                     restart(part)?;
                 }
+                check_length(&response, expected.size)?;
                 let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
                 let received = receive(&mut body, part, expected.size, step, progress);
                 counted = part.stream_position().unwrap_or(0).max(counted);
@@ -167,6 +168,17 @@ impl Failure {
     fn into_error(self, url: &str) -> Error {
         let (Failure::Passing(why) | Failure::Final(why)) = self;
         Error::Fetch { url: url.to_owned(), why }
+    }
+}
+
+/// A server that announces another length than the signed one need not be read at all.
+fn check_length(response: &Response<ureq::Body>, expected: u64) -> Result<(), Failure> {
+    let whole = response.status() == StatusCode::OK;
+    match response.body().content_length().filter(|length| whole && *length != expected) {
+        None => Ok(()),
+        Some(length) => Err(Failure::Final(format!(
+            "size: expected {expected} bytes, found {length} (is the mirror out of date, or being updated?)"
+        ))),
     }
 }
 

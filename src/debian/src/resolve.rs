@@ -179,10 +179,14 @@ impl<'u, 'r> Attempt<'u, 'r> {
         self.select_by_rank()?;
         while let Some(id) = self.queue.pop_front() {
             let offer = self.universe.offer(id);
+            let mut clauses = Vec::new();
             for (field, text) in [("Pre-Depends", &offer.pre_depends), ("Depends", &offer.depends)] {
-                for clause in self.parse(id, field, text)?.0 {
-                    self.satisfy(id, field, &clause)?;
-                }
+                clauses.extend(self.parse(id, field, text)?.0.into_iter().map(|clause| (field, clause)));
+            }
+            // What leaves no choice goes first: it often settles the others.
+            clauses.sort_by_key(|(_, clause)| clause.0.len() > 1);
+            for (field, clause) in clauses {
+                self.satisfy(id, field, &clause)?;
             }
             if self.request.recommends {
                 for clause in self.parse(id, "Recommends", &offer.recommends)?.0 {

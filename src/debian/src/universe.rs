@@ -1,11 +1,11 @@
 //! All packages that a set of repositories offers for one architecture.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufReader, Cursor};
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use crate::date;
-use crate::deb::{Compression, decompress_stream};
+use crate::deb::{Compression, decoder};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::index::{Offer, read_packages};
@@ -97,10 +97,13 @@ impl Universe {
         let mut offers = Vec::new();
         for (number, index) in &wanted {
             let file = store.open_blob(index.vouched, index.extension, &index.shown)?;
-            let mut text = Vec::new();
-            decompress_stream(BufReader::new(file), index.compression, MAX_INDEX, &mut text)
-                .map_err(|why| Error::format(&index.shown, why))?;
-            offers.extend(read_packages(Cursor::new(text), architecture, *number, &index.shown)?);
+            let wrong = |why: String| Error::format(&index.shown, why);
+            let text = decoder(BufReader::new(file), index.compression).map_err(wrong)?.take(MAX_INDEX);
+            let mut text = BufReader::with_capacity(256 << 10, text);
+            offers.extend(read_packages(&mut text, architecture, *number, &index.shown)?);
+            if text.get_ref().limit() == 0 {
+                return Err(wrong(format!("is larger than {MAX_INDEX} bytes")));
+            }
         }
         Ok(Universe::of(architecture, states, offers))
     }

@@ -34,15 +34,17 @@ fn mirrors() -> Mirrors {
     Mirrors::find(&sources).unwrap()
 }
 
-fn suites(suite: &str) -> [(&'static str, String); 3] {
-    [
-        ("debian", suite.to_owned()),
-        ("debian", format!("{suite}-updates")),
-        ("debian-security", format!("{suite}-security")),
-    ]
+/// Mirrors are slow to follow the indices of armhf in the suites that change daily; apt refuses them then, as we do.
+fn suites(suite: &str, architecture: &str) -> Vec<(&'static str, String)> {
+    let mut all = vec![("debian", suite.to_owned())];
+    if architecture != "armhf" {
+        all.push(("debian", format!("{suite}-updates")));
+        all.push(("debian-security", format!("{suite}-security")));
+    }
+    all
 }
 
-fn repositories(suite: &str) -> Vec<Repository> {
+fn repositories(suite: &str, architecture: &str) -> Vec<Repository> {
     let keyring = Arc::new(Keyring::debian_archive().unwrap());
     let repository = |(archive, suite): (&str, String)| Repository {
         archive: archive.to_owned(),
@@ -51,7 +53,7 @@ fn repositories(suite: &str) -> Vec<Repository> {
         keyring: keyring.clone(),
         allow_expired: false,
     };
-    suites(suite).into_iter().map(repository).collect()
+    suites(suite, architecture).into_iter().map(repository).collect()
 }
 
 /// One store for all tests of this file, in cargo's folder for such things: what a run fetched, the next one has.
@@ -60,7 +62,7 @@ fn store() -> Store {
 }
 
 fn universe(suite: &str, architecture: &str) -> Universe {
-    Universe::load(&repositories(suite), architecture, &store(), &mirrors(), now(), &Silent).unwrap()
+    Universe::load(&repositories(suite, architecture), architecture, &store(), &mirrors(), now(), &Silent).unwrap()
 }
 
 fn request(packages: &str) -> Request {
@@ -88,11 +90,15 @@ impl Apt {
         }
         let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("keys/debian-archive-keyring.gpg");
         let mirrors = mirrors();
-        let source = |(archive, suite): &(&str, String)| {
+        let source = |(archive, suite): (&str, String)| {
             let mirror = mirrors.of(archive).unwrap();
             format!("deb [arch={architecture} signed-by={}] {mirror} {suite} {COMPONENTS}\n", keys.display())
         };
-        fs::write(root.join("etc/sources.list"), suites(suite).iter().map(source).collect::<String>()).unwrap();
+        fs::write(
+            root.join("etc/sources.list"),
+            suites(suite, architecture).into_iter().map(source).collect::<String>(),
+        )
+        .unwrap();
         fs::write(root.join("state/status"), "").unwrap();
         let r = root.display();
         let configuration = format!(
@@ -133,6 +139,7 @@ impl Apt {
 
 fn assert_equal_to_apt(suite: &str, architecture: &str, sets: &[&str]) {
     let (universe, apt) = (universe(suite, architecture), Apt::new(suite, architecture));
+    let mut differences = Vec::new();
     for set in sets {
         let found = universe.resolve(&request(set), &BTreeMap::new()).unwrap_or_else(|e| panic!("{set}: {e}"));
         let mut ours: Vec<String> =
@@ -140,14 +147,13 @@ fn assert_equal_to_apt(suite: &str, architecture: &str, sets: &[&str]) {
         ours.sort();
         let apts = apt.would_install(set);
         let only = |a: &[String], b: &[String]| a.iter().filter(|p| !b.contains(p)).cloned().collect::<Vec<_>>();
-        assert!(
-            ours == apts,
-            "{suite} {architecture} {set}\nonly ours: {:?}\nonly apt's: {:?}",
-            only(&ours, &apts),
-            only(&apts, &ours)
-        );
+        if ours != apts {
+            let (more, less) = (only(&ours, &apts), only(&apts, &ours));
+            differences.push(format!("{suite} {architecture} {set}\nonly ours: {more:?}\nonly apt's: {less:?}\n"));
+        }
         assert!(ours.len() > 5, "{set}");
     }
+    assert!(differences.is_empty(), "{}", differences.concat());
 }
 
 #[test]
@@ -243,7 +249,7 @@ fn every_entry_is_what_tar_lists_for_it() {
                     "l"
                 }
                 Kind::File(content) if kind == "h" => {
-                    assert!(links[&tree.id(&path).unwrap()] > 1 && content.len() > 0, "{path}");
+                    assert!(links[&tree.id(&path).unwrap()] > 1 && !content.is_empty(), "{path}");
                     "h"
                 }
                 Kind::File(content) => {
@@ -324,14 +330,15 @@ fn a_locked_set_needs_neither_network_nor_index() {
     };
     assert!(same(&unpack(), &unpack()), "the same lock must give the same tree");
     // And what was fetched before can be resolved again.
-    let again = Universe::load(&repositories("trixie"), "arm64", &offline, &Mirrors::none(), now(), &Silent).unwrap();
+    let again =
+        Universe::load(&repositories("trixie", "arm64"), "arm64", &offline, &Mirrors::none(), now(), &Silent).unwrap();
     assert_eq!(Lock::new(&lock.request, &again, &again.resolve(&lock.request, &BTreeMap::new()).unwrap()), lock);
 }
 
 #[test]
 fn a_suite_an_architecture_or_a_component_that_does_not_exist_is_named() {
     let load = |change: fn(&mut Repository), architecture: &str| {
-        let mut one = repositories("trixie").swap_remove(0);
+        let mut one = repositories("trixie", "arm64").swap_remove(0);
         change(&mut one);
         let error = Universe::load(&[one], architecture, &store(), &mirrors(), now(), &Silent).unwrap_err();
         error.to_string()

@@ -49,9 +49,12 @@ fn ranged(body: &[u8], request: &Request) -> Response {
     }
 }
 
+/// Path and first byte asked for.
+type Seen = Arc<Mutex<Vec<(String, Option<usize>)>>>;
+
 struct Server {
     url: String,
-    requests: Arc<Mutex<Vec<(String, Option<usize>)>>>,
+    requests: Seen,
 }
 
 fn serve(answer: Answer) -> Server {
@@ -70,7 +73,7 @@ fn serve(answer: Answer) -> Server {
     Server { url, requests }
 }
 
-fn handle(mut stream: TcpStream, answer: &Answer, number: &AtomicUsize, seen: &Mutex<Vec<(String, Option<usize>)>>) {
+fn handle(mut stream: TcpStream, answer: &Answer, number: &AtomicUsize, seen: &Seen) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     let Some(first) = lines.next() else { return };
     let mut request = Request { path: first.split(' ').nth(1).unwrap().to_owned(), from: None };
@@ -212,7 +215,8 @@ fn a_file_longer_than_locked_is_not_read_to_its_end() {
     let server = serve(Box::new(move |_, request| ranged(&longer, request)));
     let (_dir, store) = store();
     let message = store.ensure(&[package], &mirrors(&server.url), &Silent).unwrap_err().to_string();
-    assert!(message.contains("is longer than"), "{message}");
+    assert_eq!(server.requests.lock().unwrap().len(), 1);
+    assert!(message.contains("size: expected"), "{message}");
 }
 
 #[test]
