@@ -5,6 +5,7 @@ use crate::draft::Draft;
 use crate::gpt::{self, GptError, Layout};
 use crate::sparse::{Blocks, Part};
 use crate::storage::WriteAt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -75,6 +76,20 @@ impl Card {
         let missing = || io::Error::new(io::ErrorKind::NotFound, format!("the card has no partition {number}"));
         let p = found.ok_or_else(missing)?;
         self.fill(p.start(), p.size(), write)
+    }
+
+    /// For a writer that has threads of its own: says that the first `len` bytes of partition `number` are to be on the
+    /// card as they will be, and gives the file and where the partition starts in it, in bytes.
+    ///
+    /// # Errors
+    /// A number that is not in the layout, more bytes than the partition has, no more open files.
+    pub fn claim(&self, number: u32, len: u64) -> io::Result<(File, u64)> {
+        let mut start = 0;
+        self.partition(number, |part| {
+            start = part.start();
+            part.claim(0, len)
+        })?;
+        Ok((self.draft.file().try_clone()?, start))
     }
 
     fn fill<T, E: From<io::Error>>(

@@ -311,7 +311,7 @@ mapping! {
         /// The list of all inputs and sizes.
         manifest: bool = true,
         /// Level of zstd, from fast to small.
-        zstd_level: At<Whole<1, 22>> = At::default_value(Whole::clamped(9)),
+        zstd_level: At<Whole<1, 22>> = At::default_value(Whole::clamped(3)),
     }
 }
 

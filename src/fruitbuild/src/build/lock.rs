@@ -1,0 +1,143 @@
+//! The lock beside a recipe: read it, make it, refresh it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use fruit_debian::resolve::Reason;
+use fruit_debian::{Lock, LockedPackage, Mirrors, Request, Store, Universe};
+use fruit_recipe::{At, Bootloader, Diagnostic, Diagnostics, InitSystem, Recipe};
+
+use super::sources::{self, Bars};
+use crate::failure::{Exit, Failure};
+use crate::progress::Progress;
+
+/// `recipes/NAME.lock` of `recipes/NAME.yaml`.
+pub fn path(recipe: &Path) -> PathBuf {
+    recipe.with_extension("lock")
+}
+
+/// What a recipe and its board ask the package resolver for.
+pub fn request(recipe: &Recipe) -> Request {
+    let board = &recipe.board;
+    let mut packages: BTreeSet<String> =
+        recipe.packages.iter().chain(&board.packages).map(|p| p.as_str().to_owned()).collect();
+    packages.insert(kernel_package(recipe).as_str().to_owned());
+    if recipe.init.value == InitSystem::Systemd {
+        packages.insert("systemd-sysv".to_owned());
+    }
+    let exclude = recipe.exclude.iter().map(|p| p.as_str().to_owned()).collect();
+    Request {
+        packages: packages.into_iter().collect(),
+        exclude,
+        recommends: recipe.recommends,
+        files_of: files_of(recipe).into_iter().collect(),
+        ..Request::default()
+    }
+}
+
+/// The recipe's kernel package, or else the board's.
+pub fn kernel_package(recipe: &Recipe) -> &At<fruit_recipe::PackageName> {
+    recipe.kernel.package.as_ref().unwrap_or(&recipe.board.kernel.package)
+}
+
+/// Packages that loader and firmware files are taken from, and those that the emulated machines start with.
+fn files_of(recipe: &Recipe) -> BTreeSet<String> {
+    let board = &recipe.board;
+    let mut names: BTreeSet<String> = board.firmware.iter().map(|f| f.package.as_str().to_owned()).collect();
+    if let Bootloader::UBoot(loader) = &board.bootloader.value {
+        names.insert(loader.package.as_str().to_owned());
+    }
+    for (_, machine) in board.qemu.iter() {
+        names.extend([&machine.bios, &machine.kernel].into_iter().flatten().map(|f| f.package.as_str().to_owned()));
+    }
+    names
+}
+
+/// Whether a package of the lock goes into the root.
+pub fn is_installed(package: &LockedPackage) -> bool {
+    package.reason != Reason::FilesOnly
+}
+
+/// The lock for a build: the one beside the recipe if it answers what the recipe asks, else a new one that keeps its
+/// versions, written beside the recipe. With `locked`, a lock that does not answer is an error.
+///
+/// # Errors
+/// An unreadable lock, packages that cannot be had, failed fetches or checks.
+pub fn for_build(
+    recipe: &Recipe,
+    locked: bool,
+    store: &Store,
+    mirrors: &Mirrors,
+    progress: &Progress,
+) -> Result<Lock, Failure> {
+    let path = path(&recipe.path);
+    let request = request(recipe);
+    let old = if path.exists() { Some(Lock::load(&path)?) } else { None };
+    match &old {
+        Some(lock) if lock.request == request && lock.architecture == recipe.board.architecture.to_string() => {
+            return Ok(lock.clone());
+        }
+        Some(_) if locked => {
+            return Err(Failure::input(format!(
+                "{}: the recipe asks for something else than this lock has; refresh it with: fruitbuild lock {}",
+                path.display(),
+                recipe.path.display()
+            )));
+        }
+        None if locked => {
+            return Err(Failure::input(format!(
+                "{}: there is no lock; make it with: fruitbuild lock {}",
+                path.display(),
+                recipe.path.display()
+            )));
+        }
+        _ => {}
+    }
+    progress.say(format!("choosing packages for {}", path.display()));
+    // Pins fail closed: if a version is gone from the mirrors, the person refreshes the lock knowingly.
+    let pins = old.as_ref().map(Lock::pins).unwrap_or_default();
+    let lock = resolve(recipe, &request, &pins, store, mirrors, progress)?;
+    lock.write(&path)?;
+    Ok(lock)
+}
+
+/// Resolves what the recipe asks for among what the repositories offer now.
+///
+/// # Errors
+/// As [`for_build`].
+pub fn resolve(
+    recipe: &Recipe,
+    request: &Request,
+    pins: &BTreeMap<String, fruit_debian::Version>,
+    store: &Store,
+    mirrors: &Mirrors,
+    progress: &Progress,
+) -> Result<Lock, Failure> {
+    let repositories = sources::repositories(recipe)?;
+    let architecture = recipe.board.architecture.to_string();
+    let bars = Bars::new(progress);
+    let universe = Universe::load(&repositories, &architecture, store, mirrors, sources::now(), &bars)?;
+    unknown_packages(recipe, &universe)?;
+    let pins: BTreeMap<_, _> =
+        pins.iter().filter(|(name, _)| !universe.offers_of(name).is_empty()).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let resolution =
+        universe.resolve(request, &pins).map_err(|why| Failure::new(Exit::Unsatisfiable, why.to_string()))?;
+    Ok(Lock::new(request, &universe, &resolution))
+}
+
+/// Names that no repository has are mistakes of the recipe: shown on their line.
+fn unknown_packages(recipe: &Recipe, universe: &Universe) -> Result<(), Failure> {
+    let mut found = Diagnostics::new();
+    let named = recipe.packages.iter().chain(&recipe.board.packages).chain([kernel_package(recipe)]);
+    for package in named {
+        let name = package.as_str();
+        if universe.offers_of(name).is_empty() && universe.providers_of(name).next().is_none() {
+            found.push(Diagnostic::at(
+                package,
+                format!("there is no package `{name}` for {} in the repositories of this recipe", universe.architecture()),
+                universe.similar_name(name),
+            ));
+        }
+    }
+    if found.has_errors() { Err(found.into()) } else { Ok(()) }
+}

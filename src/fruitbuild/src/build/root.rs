@@ -1,0 +1,341 @@
+//! From unpacked packages to the finished root, and what the kernel's package gives the boot partitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fruit_debian::PackageContents;
+use fruit_image::tree::{Content, Inode, Kind, Tree};
+use fruit_recipe::{Diagnostic, Diagnostics, Recipe};
+use fruit_root::finish::units::Units;
+use fruit_root::finish::users::UserSpec;
+use fruit_root::finish::{Identity, Release};
+use fruit_root::glob::Glob;
+use fruit_root::kernel::{self, Selection};
+use fruit_root::prune::{self, Saved, Settings};
+use fruit_root::records::Record;
+use fruit_root::scripts::Unhandled;
+use fruit_root::settle::Problem;
+use fruit_root::{PackageScripts, finish, overlay, records, scripts, settle};
+
+use super::lock::kernel_package;
+use crate::failure::{Failure, at};
+use crate::progress::Progress;
+
+/// A program of ours for the device, with the files that go with it.
+pub struct Baked {
+    /// Path in the root, and the file.
+    pub files: Vec<(String, Inode)>,
+}
+
+/// A root that only needs to be written.
+pub struct FinishedRoot {
+    pub tree: Tree,
+    /// Kernel image, as the package has it.
+    pub kernel: Content,
+    pub kernel_release: String,
+    /// Device trees by the path that the loader asks for.
+    pub device_trees: BTreeMap<String, Content>,
+    /// Modules of the initramfs, in load order.
+    pub initramfs_modules: Selection,
+    pub report: RootReport,
+}
+
+/// What the build says about a root.
+pub struct RootReport {
+    pub saved: Vec<Saved>,
+    pub unhandled: Vec<Unhandled>,
+    pub problems: Vec<Problem>,
+    pub enabled_units: Vec<String>,
+}
+
+/// Makes the root of `recipe` from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970.
+///
+/// # Errors
+/// Whatever the recipe asks for that the packages cannot give, on the recipe's line where it has one.
+pub fn finish_root(
+    recipe: &Recipe,
+    mut tree: Tree,
+    packages: &[PackageContents],
+    baked: &[Baked],
+    build_id: &str,
+    epoch: i64,
+    progress: &Progress,
+) -> Result<FinishedRoot, Failure> {
+    let scripts = package_scripts(packages);
+    // Before finishing: it makes the users that our programs' sysusers.d files name.
+    for one in baked {
+        bake(&mut tree, one, epoch)?;
+    }
+    finish::finish(&mut tree, &scripts, &identity(recipe, build_id), epoch)?;
+
+    let release = kernel_release(recipe, &tree)?;
+    let kernel = kernel::image(&tree, &release)?.clone();
+    let device_trees = device_trees(recipe, &tree, &release)?;
+    let initramfs_modules = select(recipe, &tree, &release, initramfs_modules(recipe))?;
+    let modules = root_modules(recipe, &tree, &release)?;
+    kernel::install(&mut tree, &modules, epoch)?;
+
+    let saved = prune_root(recipe, &mut tree, &modules)?;
+    drop_dangling_alternatives(&mut tree);
+    let mut enable = Vec::new();
+    for folder in &recipe.overlays {
+        enable.extend(overlay::apply(&mut tree, &folder.path, epoch)?.enable);
+    }
+    load_at_boot(recipe, &mut tree, epoch)?;
+    let enabled_units = configure_units(recipe, &mut tree, &scripts, enable, epoch)?;
+    fruit_root::finish::users::add(&mut tree, &users(recipe), epoch)?;
+    records::write(&mut tree, &package_records(packages), epoch)?;
+    let problems = settle::settle(&mut tree, epoch);
+
+    let acknowledged: BTreeSet<&str> = recipe.acknowledge.iter().map(|p| p.as_str()).collect();
+    let mut unhandled = scripts::unhandled(&scripts);
+    unhandled.retain(|u| !acknowledged.contains(u.package.as_str()));
+    for name in acknowledged.iter().filter(|name| !packages.iter().any(|p| p.name == **name)) {
+        progress.say(format!("note: `acknowledge` names {name}, which is not in this image"));
+    }
+    let report = RootReport { saved, unhandled, problems, enabled_units };
+    Ok(FinishedRoot { tree, kernel, kernel_release: release, device_trees, initramfs_modules, report })
+}
+
+/// What finishing must know of each package.
+pub fn package_scripts(packages: &[PackageContents]) -> Vec<PackageScripts> {
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    packages
+        .iter()
+        .map(|p| {
+            let mut scripts: BTreeMap<String, String> =
+                p.control.scripts.iter().map(|(name, bytes)| (name.clone(), text(bytes))).collect();
+            scripts.extend(p.control.triggers.iter().map(|t| ("triggers".to_owned(), t.clone())));
+            PackageScripts {
+                name: p.name.clone(),
+                version: p.version.clone(),
+                scripts,
+                conffiles: p.control.conffiles.clone(),
+                paths: p.paths.clone(),
+            }
+        })
+        .collect()
+}
+
+fn identity(recipe: &Recipe, build_id: &str) -> Identity {
+    Identity {
+        // The node's own name comes from fruit-init; this one shows if that fails.
+        hostname: recipe.name.as_str().to_owned(),
+        timezone: recipe.timezone.as_str().to_owned(),
+        locale: recipe.locale.as_str().to_owned(),
+        release: Release {
+            image_id: recipe.name.as_str().to_owned(),
+            image_version: recipe.version.as_str().to_owned(),
+            variant: recipe.description.clone().unwrap_or_else(|| recipe.name.as_str().to_owned()),
+            variant_id: recipe.board_name.clone(),
+            build_id: build_id.to_owned(),
+        },
+    }
+}
+
+fn kernel_release(recipe: &Recipe, tree: &Tree) -> Result<String, Failure> {
+    let releases = kernel::releases(tree);
+    match &releases[..] {
+        [one] => Ok(one.clone()),
+        several => {
+            let package = kernel_package(recipe);
+            let message = match several {
+                [] => format!("the package {package} and what it needs bring no kernel"),
+                _ => format!("several kernels are in this image ({}); name one package", several.join(", ")),
+            };
+            Err(diagnostic(Diagnostic::error(message).maybe_place(package.place.clone())))
+        }
+    }
+}
+
+fn diagnostic(one: Diagnostic) -> Failure {
+    Diagnostics::from(one).into()
+}
+
+fn device_trees(recipe: &Recipe, tree: &Tree, release: &str) -> Result<BTreeMap<String, Content>, Failure> {
+    let folder = format!("usr/lib/linux-image-{release}");
+    let mut found = BTreeMap::new();
+    for pattern in &recipe.board.device_trees.files {
+        let glob = Glob::new(&format!("{folder}/{}", pattern.as_str())).map_err(Failure::input)?;
+        let before = found.len();
+        for (path, _, inode) in tree.below(&folder) {
+            if let Kind::File(content) = &inode.kind
+                && glob.matches(path)
+            {
+                found.insert(path[folder.len() + 1..].to_owned(), content.clone());
+            }
+        }
+        if found.len() == before {
+            let all: Vec<&str> = tree.below(&folder).map(|(path, ..)| &path[folder.len().min(path.len())..]).collect();
+            let message = format!("kernel {release} has no device tree `{pattern}`");
+            return Err(diagnostic(Diagnostic::at(pattern, message, all)));
+        }
+    }
+    Ok(found)
+}
+
+fn initramfs_modules(recipe: &Recipe) -> Vec<String> {
+    recipe.board.modules.initramfs.iter().map(|m| m.as_str().to_owned()).collect()
+}
+
+fn root_modules(recipe: &Recipe, tree: &Tree, release: &str) -> Result<Selection, Failure> {
+    let modules = &recipe.board.modules;
+    if !recipe.prune.modules {
+        let dir = format!("{}/{release}/kernel", kernel::DIR);
+        let all = tree.below(&dir).filter(|(path, ..)| path.contains(".ko")).filter_map(|(path, ..)| {
+            Some(path.rsplit('/').next()?.split(".ko").next()?.to_owned())
+        });
+        return select(recipe, tree, release, all.collect());
+    }
+    let named = modules.initramfs.iter().chain(&modules.root).chain(&recipe.kernel.modules).chain(&recipe.kernel.load);
+    select(recipe, tree, release, named.map(|m| m.as_str().to_owned()).collect())
+}
+
+fn select(recipe: &Recipe, tree: &Tree, release: &str, names: Vec<String>) -> Result<Selection, Failure> {
+    kernel::select(tree, release, &names, false).map_err(|error| match &error {
+        fruit_root::Error::UnknownModule { module, release, candidates } => {
+            let board = &recipe.board.modules;
+            let mut written =
+                recipe.kernel.modules.iter().chain(&recipe.kernel.load).chain(&board.initramfs).chain(&board.root);
+            let message = format!("kernel {release} has no module `{module}`");
+            match written.find(|m| m.as_str() == module) {
+                Some(at) => diagnostic(Diagnostic::at(at, message, candidates)),
+                None => error.into(),
+            }
+        }
+        _ => error.into(),
+    })
+}
+
+fn load_at_boot(recipe: &Recipe, tree: &mut Tree, epoch: i64) -> Result<(), Failure> {
+    if recipe.kernel.load.is_empty() {
+        return Ok(());
+    }
+    let list: String = recipe.kernel.load.iter().flat_map(|m| [m.as_str(), "\n"]).collect();
+    put(tree, "etc/modules-load.d/fruitbuild.conf", Inode::file(list.as_str(), 0o644, epoch), epoch)
+}
+
+/// The recipe's switches in the names of the pruning rules.
+fn prune_root(recipe: &Recipe, tree: &mut Tree, modules: &Selection) -> Result<Vec<Saved>, Failure> {
+    let wanted = &recipe.prune;
+    let needs_perl = recipe.packages.iter().any(|p| p.as_str() == "perl" || p.as_str() == "perl-base");
+    let switches: [(bool, &[&str]); 9] = [
+        (wanted.docs, &["doc", "lint"]),
+        (wanted.man, &["man", "info"]),
+        (wanted.translations, &["locale"]),
+        (wanted.completions, &["completion"]),
+        (wanted.gconv, &["gconv"]),
+        (wanted.perl && !needs_perl, &["perl"]),
+        (wanted.hardware_names || wanted.catalog, &["hwdb"]),
+        (wanted.init_scripts, &["sysv"]),
+        (wanted.package_manager, &["dpkg"]),
+    ];
+    let skip = switches.iter().filter(|(on, _)| !on).flat_map(|(_, rules)| rules.iter().map(|r| (*r).to_owned()));
+    let mut keep: Vec<String> = wanted.keep.iter().map(|g| g.as_str().trim_start_matches('/').to_owned()).collect();
+    let mut also = Vec::new();
+    if wanted.firmware {
+        also.push("firmware".to_owned());
+        keep.extend(modules.firmware().into_iter().map(|f| format!("usr/lib/firmware/{f}")));
+        // Wi-Fi settings of single boards, which the driver finds by the board's name; and the rules of the air.
+        keep.extend(["usr/lib/firmware/brcm/*.txt", "usr/lib/firmware/regulatory.db*"].map(str::to_owned));
+    }
+    let settings = Settings {
+        skip: skip.collect(),
+        also,
+        locales: wanted.languages.iter().map(|l| l.as_str().to_owned()).collect(),
+        remove: wanted.remove.iter().map(|g| g.as_str().trim_start_matches('/').to_owned()).collect(),
+        keep,
+    };
+    Ok(prune::prune(tree, &settings)?)
+}
+
+/// Alternatives of manual pages that were pruned.
+fn drop_dangling_alternatives(tree: &mut Tree) {
+    let leads_nowhere = |target: &str| {
+        let real = tree.resolve(target.trim_start_matches('/'));
+        target.starts_with('/') && !real.is_ok_and(|real| tree.contains(&real))
+    };
+    let dangling: Vec<String> = tree
+        .below("etc/alternatives")
+        .filter(|(.., inode)| matches!(&inode.kind, Kind::Symlink(target) if leads_nowhere(target)))
+        .map(|(path, ..)| path.to_owned())
+        .collect();
+    for path in dangling {
+        tree.remove(&path);
+    }
+}
+
+fn bake(tree: &mut Tree, baked: &Baked, epoch: i64) -> Result<(), Failure> {
+    baked.files.iter().try_for_each(|(path, inode)| put(tree, path, inode.clone(), epoch))
+}
+
+fn put(tree: &mut Tree, path: &str, inode: Inode, epoch: i64) -> Result<(), Failure> {
+    let fail = |error: fruit_image::tree::TreeError| Failure::general(error.to_string());
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let folder = tree.resolve(folder).unwrap_or_else(|_| folder.to_owned());
+    tree.make_dirs(&folder, 0o755, epoch).map_err(fail)?;
+    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    tree.insert(&path, inode).map_err(fail)?;
+    Ok(())
+}
+
+fn configure_units(
+    recipe: &Recipe,
+    tree: &mut Tree,
+    scripts: &[PackageScripts],
+    more: Vec<String>,
+    epoch: i64,
+) -> Result<Vec<String>, Failure> {
+    let services = &recipe.services;
+    let names = |list: &[fruit_recipe::At<fruit_recipe::UnitName>]| list.iter().map(|u| u.as_str().to_owned()).collect();
+    let mut enable: Vec<String> = names(&services.enable);
+    enable.extend(more);
+    let units = Units { enable, disable: names(&services.disable), mask: names(&services.mask), ..Units::default() };
+    fruit_root::finish::units::configure(tree, scripts, &units, epoch).map_err(|error| match &error {
+        fruit_root::Error::UnknownUnit { unit, candidates } => {
+            let mut written = services.enable.iter().chain(&services.disable).chain(&services.mask);
+            match written.find(|u| u.as_str() == unit) {
+                Some(at) => diagnostic(Diagnostic::at(at, format!("no package of this image has the unit `{unit}`"), candidates)),
+                None => error.into(),
+            }
+        }
+        _ => error.into(),
+    })
+}
+
+fn users(recipe: &Recipe) -> Vec<UserSpec> {
+    recipe
+        .users
+        .iter()
+        .map(|(name, user)| UserSpec {
+            name: name.as_str().to_owned(),
+            uid: user.uid.as_ref().and_then(|uid| u32::try_from(uid.get()).ok()),
+            group: None,
+            groups: user.groups.iter().map(|g| g.as_str().to_owned()).collect(),
+            gecos: user.full_name.as_ref().map(|name| name.value.clone()),
+            home: user.home.as_ref().map(|home| home.as_str().to_owned()),
+            shell: user.shell.as_ref().map(|shell| shell.as_str().to_owned()),
+            password_hash: Some(user.password.shadow().to_owned()).filter(|hash| hash.starts_with('$')),
+            ssh_keys: user.ssh_keys.iter().map(|key| key.as_str().to_owned()).collect(),
+            sudo: false,
+            system: false,
+        })
+        .collect()
+}
+
+fn package_records(packages: &[PackageContents]) -> Vec<Record> {
+    packages
+        .iter()
+        .map(|p| Record {
+            name: p.name.clone(),
+            control: fruit_debian::status::status_stanza(&p.control),
+            md5sums: p.control.md5sums.as_ref().map(|sums| String::from_utf8_lossy(sums).into_owned()),
+        })
+        .collect()
+}
+
+/// A file of the workstation as content, by reference.
+pub fn file_content(path: &std::path::Path) -> Result<Content, Failure> {
+    let source = fruit_image::tree::Source::open(path).map_err(at(path))?;
+    let len = source.file().metadata().map_err(at(path))?.len();
+    Ok(Content::Range { source, offset: 0, len })
+}

@@ -1,0 +1,179 @@
+//! Where packages come from: the mirrors, the repositories of a recipe, the package store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fruit_debian::mirror::ENVIRONMENT;
+use fruit_debian::{Keyring, MirrorSources, Mirrors, Repository, Store};
+use fruit_recipe::Recipe;
+use serde::Deserialize;
+
+use crate::cli::Sources;
+use crate::failure::{Failure, at};
+use crate::progress::{Progress, Step, Unit};
+
+/// Debian's name of the archive that a suite's security updates are in.
+const DEBIAN: &str = "debian";
+const DEBIAN_SECURITY: &str = "debian-security";
+
+/// The user's own settings, `fruitbuild/config.yaml` in the configuration folder.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Configuration {
+    /// Archive name to address.
+    #[serde(default)]
+    mirrors: BTreeMap<String, String>,
+}
+
+/// Folder of all that can be made again: `--cache`, or `fruitbuild` in the user's cache folder.
+///
+/// # Errors
+/// Neither is known.
+pub fn cache_folder(sources: &Sources) -> Result<PathBuf, Failure> {
+    let environment = std::env::var_os("FRUITBUILD_CACHE").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    sources.cache.clone().or(environment).or_else(Store::default_root).ok_or_else(|| {
+        Failure::general("no folder for the package store: neither HOME nor XDG_CACHE_HOME is set; name one with --cache or FRUITBUILD_CACHE")
+    })
+}
+
+/// Mirrors by option, environment, configuration and the machine's apt, and those that the recipe itself names.
+///
+/// # Errors
+/// A value that is not a mirror, an unreadable configuration.
+pub fn mirrors(sources: &Sources, recipe: &Recipe) -> Result<Mirrors, Failure> {
+    let configuration = configuration()?;
+    let environment = std::env::var(ENVIRONMENT).ok();
+    let mut mirrors = Mirrors::find(&MirrorSources {
+        options: &sources.mirror,
+        environment: environment.as_deref(),
+        configuration: &configuration.mirrors,
+        etc_apt: Path::new("/etc/apt"),
+    })?;
+    for (name, repository) in recipe.repositories.iter() {
+        mirrors.set(name.as_str(), repository.url.as_str())?;
+    }
+    if let Some(mirror) = &recipe.distribution.mirror {
+        mirrors.set(DEBIAN, mirror.as_str())?;
+    }
+    if let Some(mirror) = &recipe.distribution.security_mirror {
+        mirrors.set(DEBIAN_SECURITY, mirror.as_str())?;
+    }
+    Ok(mirrors)
+}
+
+fn configuration() -> Result<Configuration, Failure> {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let Some(folder) = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or(home) else {
+        return Ok(Configuration::default());
+    };
+    let path = folder.join("fruitbuild/config.yaml");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(fruit_recipe::read_str(&path, &text)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Configuration::default()),
+        Err(error) => Err(at(&path)(error)),
+    }
+}
+
+/// The suites and components that a recipe takes packages from, the distribution's first.
+///
+/// # Errors
+/// A key file that cannot be read.
+pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Failure> {
+    let distribution = &recipe.distribution;
+    let keyring = match &distribution.keyring {
+        Some(file) => read_keyring(&file.resolve(&file.value))?,
+        None => Arc::new(Keyring::debian_archive()?),
+    };
+    let components: Vec<String> = distribution.components.iter().map(|c| c.as_str().to_owned()).collect();
+    // A mirror that the recipe names keeps old states, whose dates have passed.
+    let allow_expired = distribution.mirror.is_some();
+    let suite = distribution.suite.as_str();
+    let mut suites = vec![(DEBIAN, suite.to_owned())];
+    if distribution.updates {
+        suites.push((DEBIAN, format!("{suite}-updates")));
+    }
+    if distribution.security {
+        suites.push((DEBIAN_SECURITY, format!("{suite}-security")));
+    }
+    let mut all: Vec<Repository> = suites
+        .into_iter()
+        .map(|(archive, suite)| Repository {
+            archive: archive.to_owned(),
+            suite,
+            components: components.clone(),
+            keyring: keyring.clone(),
+            allow_expired,
+        })
+        .collect();
+    for (name, repository) in recipe.repositories.iter() {
+        let architecture = recipe.board.architecture.value;
+        if !repository.architectures.is_empty() && !repository.architectures.iter().any(|a| a.value == architecture) {
+            continue;
+        }
+        all.push(Repository {
+            archive: name.as_str().to_owned(),
+            suite: repository.suite.as_str().to_owned(),
+            components: repository.components.iter().map(|c| c.as_str().to_owned()).collect(),
+            keyring: read_keyring(&repository.key.resolve(&repository.key.value))?,
+            allow_expired: false,
+        });
+    }
+    Ok(all)
+}
+
+fn read_keyring(path: &Path) -> Result<Arc<Keyring>, Failure> {
+    let bytes = std::fs::read(path).map_err(at(path))?;
+    Ok(Arc::new(Keyring::parse(&bytes, &path.display().to_string())?))
+}
+
+/// Seconds since 1970-01-01 UTC.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Shows the package crate's progress as bars.
+pub struct Bars<'p> {
+    progress: &'p Progress,
+    steps: Mutex<BTreeMap<u8, Step>>,
+}
+
+impl<'p> Bars<'p> {
+    pub fn new(progress: &'p Progress) -> Bars<'p> {
+        Bars { progress, steps: Mutex::default() }
+    }
+}
+
+impl fruit_debian::Progress for Bars<'_> {
+    fn start(&self, step: fruit_debian::Step, _items: usize, bytes: u64) {
+        let name = match step {
+            fruit_debian::Step::Indices => "fetching indices",
+            fruit_debian::Step::Download => "fetching packages",
+            fruit_debian::Step::Decompress => "decompressing",
+            fruit_debian::Step::Read => "reading packages",
+        };
+        if let Ok(mut steps) = self.steps.lock() {
+            steps.insert(step as u8, self.progress.step(name, bytes, Unit::Bytes));
+        }
+    }
+
+    fn advance(&self, step: fruit_debian::Step, bytes: u64) {
+        if let Ok(steps) = self.steps.lock()
+            && let Some(step) = steps.get(&(step as u8))
+        {
+            step.add(bytes);
+        }
+    }
+
+    fn finish(&self, step: fruit_debian::Step) {
+        if let Ok(mut steps) = self.steps.lock() {
+            steps.remove(&(step as u8));
+        }
+    }
+
+    fn note(&self, text: &str) {
+        self.progress.say(text);
+    }
+}

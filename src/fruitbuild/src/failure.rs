@@ -1,0 +1,95 @@
+//! What ends a command: a message for the person, and an exit code for the script.
+
+use std::fmt;
+
+/// Exit codes, as documented in the README and the man page. 2 is clap's own for a wrong command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Exit {
+    /// Anything that has no code of its own.
+    General = 1,
+    /// A mistake in a recipe, a board, an overlay or a lock.
+    Input = 3,
+    /// A signature, hash or checksum that does not fit: nothing was used.
+    Untrusted = 4,
+    /// Something could not be fetched.
+    Network = 5,
+    /// The package set cannot be satisfied.
+    Unsatisfiable = 6,
+    /// The person said no, or the target was refused.
+    Refused = 7,
+}
+
+pub struct Failure {
+    pub exit: Exit,
+    /// Whole text, ready to print.
+    pub message: String,
+    /// Machine-readable details for `--json`, if there are any.
+    pub details: Option<serde_json::Value>,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into(), details: None }
+    }
+
+    pub fn general(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::General, message)
+    }
+
+    pub fn input(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Input, message)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)
+    }
+}
+
+/// An error with the path it happened at.
+pub fn at(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Failure + '_ {
+    move |error| Failure::general(format!("{}: {error}", path.display()))
+}
+
+impl From<fruit_recipe::Diagnostics> for Failure {
+    fn from(found: fruit_recipe::Diagnostics) -> Failure {
+        use std::io::IsTerminal;
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        Failure { exit: Exit::Input, message: found.render(colour), details: Some(found.to_json()) }
+    }
+}
+
+impl From<fruit_debian::Error> for Failure {
+    fn from(error: fruit_debian::Error) -> Failure {
+        use fruit_debian::Error;
+        let exit = match &error {
+            Error::Signature { .. } | Error::Expired { .. } | Error::Mismatch { .. } | Error::Entry { .. } => Exit::Untrusted,
+            Error::Deb { .. } | Error::TwoOwners { .. } => Exit::Untrusted,
+            Error::Fetch { .. } | Error::Offline { .. } | Error::NoMirror { .. } => Exit::Network,
+            Error::Unsatisfiable(_) => Exit::Unsatisfiable,
+            Error::Lock { .. } | Error::BadMirror { .. } => Exit::Input,
+            _ => Exit::General,
+        };
+        Failure::new(exit, error.to_string())
+    }
+}
+
+impl From<fruit_root::Error> for Failure {
+    fn from(error: fruit_root::Error) -> Failure {
+        Failure::input(error.to_string())
+    }
+}
+
+impl From<crate::device::DeviceError> for Failure {
+    fn from(error: crate::device::DeviceError) -> Failure {
+        Failure::general(error.to_string())
+    }
+}

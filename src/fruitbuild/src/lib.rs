@@ -1,0 +1,11 @@
+//! From a recipe to a card image, and what a person does with one. The command is in `main.rs`; tests and benches use
+//! the parts.
+
+pub mod boot;
+pub mod build;
+pub mod cli;
+pub mod device;
+pub mod failure;
+pub mod machine;
+pub mod progress;
+pub mod verbs;

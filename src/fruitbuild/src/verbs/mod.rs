@@ -1,0 +1,15 @@
+//! One file per verb of the command: parse, call, print.
+
+pub mod build;
+pub mod card_config;
+pub mod check;
+pub mod diff;
+pub mod flash;
+pub mod init;
+pub mod inspect;
+pub mod lock;
+pub mod run;
+pub mod schema;
+pub mod setup;
+pub mod shell;
+pub mod why;
