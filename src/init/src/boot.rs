@@ -130,7 +130,7 @@ fn boot(log: &mut Log) -> Result<std::convert::Infallible, Failure> {
     };
     write_report(&report).unwrap_or_else(|e| log.warn(format!("{BOOT_REPORT_PATH}: {e}")));
     log.info(&format!("{hostname}: starting {}", config.root.init));
-    std::mem::take(log).close();
+    log.hand_over();
     Err(failed(&config.root.init)(switch_root(Path::new(NEW_ROOT), &config.root.init)))
 }
 

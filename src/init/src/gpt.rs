@@ -78,6 +78,9 @@ pub struct Growth {
     pub writes: Vec<Write>,
 }
 
+/// Fills the bytes from an offset of the disk.
+type ReadAt<'a> = dyn Fn(&mut [u8], u64) -> std::io::Result<()> + 'a;
+
 struct Header {
     my_lba: u64,
     alternate_lba: u64,
@@ -145,22 +148,40 @@ impl Table {
     /// # Errors
     /// [`GptError::Invalid`] if both are damaged or not there, [`GptError::Read`].
     pub fn read(disk: &File, disk_sectors: u64) -> Result<Table, GptError> {
-        let primary = match Table::read_at(disk, 1, disk_sectors)? {
+        Table::read_with(&|bytes, offset| disk.read_exact_at(bytes, offset), disk_sectors)
+    }
+
+    /// [`Table::read`] over the bytes of a whole disk.
+    ///
+    /// # Errors
+    /// [`GptError::Invalid`].
+    pub fn parse(disk: &[u8]) -> Result<Table, GptError> {
+        let read = |bytes: &mut [u8], offset: u64| {
+            let at = usize::try_from(offset).ok();
+            let found = at.and_then(|at| disk.get(at..at.checked_add(bytes.len())?));
+            bytes.copy_from_slice(found.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        };
+        Table::read_with(&read, disk.len() as u64 / SECTOR)
+    }
+
+    fn read_with(read: &ReadAt<'_>, disk_sectors: u64) -> Result<Table, GptError> {
+        let primary = match Table::read_one(read, 1, disk_sectors)? {
             Ok(table) => return Ok(table),
             Err(reason) => reason,
         };
-        match Table::read_at(disk, disk_sectors.saturating_sub(1), disk_sectors)? {
+        match Table::read_one(read, disk_sectors.saturating_sub(1), disk_sectors)? {
             Ok(table) => Ok(Table { from_backup: true, ..table }),
             Err(backup) => Err(GptError::Invalid { primary, backup }),
         }
     }
 
-    fn read_at(disk: &File, lba: u64, disk_sectors: u64) -> std::io::Result<Result<Table, &'static str>> {
+    fn read_one(read: &ReadAt<'_>, lba: u64, disk_sectors: u64) -> std::io::Result<Result<Table, &'static str>> {
         if lba == 0 || lba >= disk_sectors {
             return Ok(Err("no such sector"));
         }
         let mut sector = [0u8; SECTOR_BYTES];
-        disk.read_exact_at(&mut sector, lba.saturating_mul(SECTOR))?;
+        read(&mut sector, lba.saturating_mul(SECTOR))?;
         let header = match Header::parse(&sector, lba, disk_sectors) {
             Ok(header) => header,
             Err(reason) => return Ok(Err(reason)),
@@ -170,7 +191,7 @@ impl Table {
         if header.entries_lba + entry_sectors(header.entry_count) > disk_sectors {
             return Ok(Err("entries behind the end of the disk"));
         }
-        disk.read_exact_at(&mut entries, header.entries_lba * SECTOR)?;
+        read(&mut entries, header.entries_lba * SECTOR)?;
         if fruit_node::crc32::crc32(&entries) != header.entries_crc {
             return Ok(Err("wrong checksum of the entries"));
         }

@@ -30,6 +30,8 @@ pub fn switch_root(root: &Path, program: &str) -> io::Error {
 fn try_switch(root: &Path) -> io::Result<()> {
     for path in MOVED {
         let target = root.join(path.trim_start_matches('/'));
+        // In the overlay, when the image is too lean to have it.
+        fs::create_dir_all(&target)?;
         mount_move(path, &target).map_err(|e| named(path, e.into()))?;
     }
     std::env::set_current_dir(root)?;

@@ -84,9 +84,10 @@ impl Log {
         self.timeline.push(Step { name: name.into(), at_ms });
     }
 
-    /// Ends the log: the kernel limits messages from userspace again, as it was told to.
-    pub fn close(self) {
-        if let Some(devkmsg) = self.devkmsg {
+    /// Lets the kernel limit messages from userspace again, as it was told to. The log stays open until the root's init
+    /// has really started.
+    pub fn hand_over(&self) {
+        if let Some(devkmsg) = &self.devkmsg {
             let _ = std::fs::write(DEVKMSG, devkmsg);
         }
     }

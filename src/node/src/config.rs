@@ -9,7 +9,7 @@ use crate::hostname::HostNameTemplate;
 use crate::locale::{Keyboard, TimeZone};
 use crate::network::{Interface, NtpServer};
 use crate::text::{checked_text, is_made_of, shown};
-use crate::wifi::Wifi;
+use crate::wifi::{Wifi, WifiNetwork};
 
 /// Settings of one node. Every key is optional; what is not said is as the image has it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -79,6 +79,16 @@ fn check_label_value(text: &str) -> Result<String, String> {
 }
 
 impl NodeConfig {
+    /// What is well-formed and still can't work, as key (such as `network[0]`) and sentence. The lenient reader leaves
+    /// such entries out; a recipe should refuse them.
+    pub fn contradictions(&self) -> Vec<(String, String)> {
+        let interfaces = self.network.iter().flatten().map(Interface::contradiction);
+        let interfaces = interfaces.enumerate().map(|(i, c)| (format!("network[{i}]"), c));
+        let networks = self.wifi.iter().flat_map(|wifi| &wifi.networks).map(WifiNetwork::contradiction);
+        let networks = networks.enumerate().map(|(i, c)| (format!("wifi.networks[{i}]"), c));
+        interfaces.chain(networks).filter_map(|(key, contradiction)| Some((key, contradiction?))).collect()
+    }
+
     /// These settings on top of `defaults`: ssh keys and labels are added, everything else replaces its key.
     #[must_use]
     pub fn over(self, defaults: NodeConfig) -> NodeConfig {

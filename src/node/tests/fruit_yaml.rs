@@ -302,6 +302,27 @@ fn the_lenient_reader_and_the_strict_types_read_the_same() {
     assert_eq!(good(&json), config);
 }
 
+#[test]
+fn contradictions_are_found_in_both_kinds_of_entries() {
+    let json =
+        r#"{"network":[{},{"dhcp":false}],"wifi":{"networks":[{"ssid":"a","eap":{"method":"tls","identity":"x"}}]}}"#;
+    let config: NodeConfig = serde_json::from_str(json).unwrap();
+    let keys: Vec<String> = config.contradictions().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["network[1]", "wifi.networks[0]"]);
+    let (config, problems) = read(json.as_bytes());
+    assert_eq!((config.network.unwrap().len(), config.wifi, problems.len()), (1, None, 2));
+}
+
+#[cfg(feature = "schema")]
+#[test]
+fn the_schema_knows_every_key_and_the_shape_of_its_text() {
+    let schema = serde_json::to_value(schemars::schema_for!(NodeConfig)).unwrap();
+    for key in serde_json::to_value(good(&full())).unwrap().as_object().unwrap().keys() {
+        assert!(schema["properties"].get(key).is_some(), "{key}");
+    }
+    assert!(schema["$defs"]["Country"]["pattern"].is_string(), "{schema:#}");
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
