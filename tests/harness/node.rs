@@ -1,0 +1,174 @@
+//! A node in an emulator: an image that was really built, the distribution's real U-Boot and kernel.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::TcpStream;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fruit_image::disk::DiskFile;
+use fruit_image::gpt::{self, Partition};
+use fruitbuild::cli;
+use fruitbuild::machine::{self, Console};
+use fruitbuild::progress::Progress;
+use fruitbuild::verbs::run::Prepared;
+
+use crate::harness::{image_of, out, recipe_path, succeed, tool};
+
+/// The emulators run on machines that are busy with other things: this is for hangs, not for speed.
+pub const PATIENCE: Duration = Duration::from_secs(900);
+
+pub struct Node {
+    prepared: Prepared,
+    pub console: Option<Console>,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Node {
+    /// A fresh card of `recipe` for `machine`, with a `fruit.yaml` that lets us in and says `more` besides.
+    pub fn new(recipe: &str, machine: &str, more: &str) -> Node {
+        let image = image_of(recipe);
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        succeed(tool("ssh-keygen", "openssh-client").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+        let config = folder.path().join("fruit.yaml");
+        std::fs::write(&config, format!("ssh_authorized_keys:\n  - {}\n{more}", public.trim())).unwrap();
+        let options = cli::Run {
+            what: recipe_path(recipe),
+            image: Some(image),
+            machine: Some(machine.to_owned()),
+            out: out(),
+            ssh: false,
+            ssh_port: None,
+            identity: None,
+            disk: Some(folder.path().join("disk.img")),
+            config: Some(config),
+            sources: cli::Sources { mirror: Vec::new(), offline: false, cache: None },
+        };
+        let prepared = Prepared::new(&options, &Progress::new(true)).unwrap();
+        Node { prepared, console: None, port: machine::free_port().unwrap(), folder }
+    }
+
+    pub fn disk(&self) -> &Path {
+        self.prepared.disk()
+    }
+
+    /// Switches it on.
+    pub fn start(&mut self) -> &mut Console {
+        self.console = Some(self.prepared.plan(Some(self.port)).start().unwrap());
+        self.console()
+    }
+
+    pub fn console(&mut self) -> &mut Console {
+        self.console.as_mut().expect("the node is switched on")
+    }
+
+    /// Waits until ssh lets us in.
+    pub fn wait_for_ssh(&mut self) {
+        let start = Instant::now();
+        while !self.is_up() {
+            let console = self.console().text();
+            let tail = &console[console.floor_char_boundary(console.len().saturating_sub(4000))..];
+            assert!(start.elapsed() < PATIENCE, "no ssh after {PATIENCE:?}; the console said:\n{tail}");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        let mut banner = [0; 4];
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        // QEMU itself accepts; only the guest's sshd says who it is. Before the boot is done, logins are refused.
+        stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-" && self.ssh("true").is_ok()
+    }
+
+    /// Runs a command on the node: its output, or what it said on its way to failing.
+    pub fn ssh(&self, command: &str) -> Result<String, String> {
+        let output = self.ssh_command().arg(command).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout).trim_end().to_owned())
+        } else {
+            Err(format!("{command}: {}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr)))
+        }
+    }
+
+    fn ssh_command(&self) -> Command {
+        let mut ssh = tool("ssh", "openssh-client");
+        ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
+            .args(["-o", "ConnectTimeout=20", "-o", "BatchMode=yes", "-i"])
+            .arg(self.folder.path().join("key"))
+            .args(["-p", &self.port.to_string(), "root@127.0.0.1"]);
+        ssh
+    }
+
+    /// As [`Node::ssh`], of a command that must succeed.
+    pub fn run(&self, command: &str) -> String {
+        self.ssh(command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Reboots in good order and waits until it is back.
+    pub fn reboot(&mut self) {
+        let before = self.run("cat /proc/sys/kernel/random/boot_id");
+        let _ = self.ssh("reboot");
+        let start = Instant::now();
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            match self.ssh("cat /proc/sys/kernel/random/boot_id") {
+                Ok(id) if id != before => return,
+                _ => assert!(start.elapsed() < PATIENCE, "the node did not come back"),
+            }
+        }
+    }
+
+    pub fn cut_power(&mut self) {
+        self.console().cut_power().unwrap();
+        self.console = None;
+    }
+
+    /// What fruit-init told about this boot.
+    pub fn boot_report(&self) -> serde_json::Value {
+        serde_json::from_str(&self.run("cat /run/fruit/boot.json")).unwrap()
+    }
+
+    pub fn partition(&self, name: &str) -> Partition {
+        partition(self.disk(), name)
+    }
+
+    /// Changes bytes of the card, which must be switched off.
+    pub fn write(&self, offset: u64, bytes: &[u8]) {
+        assert!(self.console.is_none(), "the card is in use");
+        File::options().write(true).open(self.disk()).unwrap().write_all_at(bytes, offset).unwrap();
+    }
+
+    pub fn read(&self, offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        File::open(self.disk()).unwrap().read_exact_at(&mut bytes, offset).unwrap();
+        bytes
+    }
+
+    /// Copies one partition over another of the same size.
+    pub fn copy_partition(&self, from: &str, to: &str) {
+        let (from, to) = (self.partition(from), self.partition(to));
+        const PIECE: u64 = 1 << 20;
+        for at in (0..from.size()).step_by(PIECE as usize) {
+            let bytes = self.read(from.start() + at, PIECE.min(from.size() - at) as usize);
+            self.write(to.start() + at, &bytes);
+        }
+    }
+}
+
+pub fn partition(image: &Path, name: &str) -> Partition {
+    let disk = DiskFile::open(image).unwrap();
+    let found = gpt::read(&disk).unwrap();
+    found.layout.partitions.into_iter().find(|p| p.name == name).unwrap_or_else(|| panic!("no partition {name}"))
+}
+
+/// Where the image of a recipe is, for looking into it.
+pub fn image(recipe: &str) -> PathBuf {
+    image_of(recipe)
+}
