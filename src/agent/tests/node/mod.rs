@@ -39,6 +39,13 @@ pub struct Lines {
     signal: Vec<UnixStream>,
 }
 
+impl Lines {
+    /// Sends levels of the signal line, ASCII, to whoever listens.
+    pub fn signal(&mut self, levels: &[u8]) {
+        self.signal.retain_mut(|stream| stream.write_all(levels).is_ok());
+    }
+}
+
 pub struct Board(pub Arc<Mutex<Lines>>);
 
 impl Board {
@@ -84,10 +91,10 @@ impl Board {
         self.driven(5).iter().filter(|level| **level == Some(true)).count()
     }
 
-    /// Sends levels of the signal line, ASCII.
+    /// Sends levels of the signal line, ASCII, to an agent that listens.
     pub fn signal(&self, levels: &[u8]) {
-        wait_for("the agent to listen to the signal line", || self.0.lock().unwrap().signal.last_mut().map(|_| ()));
-        self.0.lock().unwrap().signal.last_mut().unwrap().write_all(levels).unwrap();
+        wait_for("the agent to listen to the signal line", || self.0.lock().unwrap().signal.last().map(|_| ()));
+        self.0.lock().unwrap().signal(levels);
     }
 }
 
