@@ -23,6 +23,7 @@ pub(crate) fn bundle(root: &mut Root) -> Result<(), Error> {
     if found.is_empty() {
         return Ok(());
     }
+    root.dir("usr/local/share/ca-certificates", 0o755, 0, 0)?;
     let mut bundle = String::new();
     let mut conf = String::new();
     for (_, path) in found.keys() {

@@ -5,6 +5,8 @@
 //! conditions are nearly always "if it is not there yet"). Commands that change something run only when certain, or
 //! when the reviewed table says so.
 
+use std::collections::BTreeSet;
+
 use fruit_image::tree::Kind;
 
 use super::accounts::Accounts;
@@ -15,13 +17,22 @@ use crate::scripts::{Command, Script, known, reviewed_apply};
 
 /// Applies the effects of all scripts in order.
 pub(crate) fn apply(root: &mut Root, scripts: &[Script<'_>], accounts: &Accounts) -> Result<(), Error> {
+    let mut made = BTreeSet::new();
     for script in scripts {
         for command in script.known_commands() {
-            let allowed = command.certain || reviewed_apply(&script.package.name, script.name, command.name());
+            let reviewed = reviewed_apply(&script.package.name, script.name, command.name());
+            let allowed = reviewed.unwrap_or(command.certain);
             if let Some(effect) = Effect::of(command)
-                && (allowed || effect.only_adds())
+                && (allowed || (reviewed.is_none() && effect.only_adds()))
             {
-                effect.apply(root, accounts)?;
+                effect.apply(root, accounts, command.certain || allowed)?;
+                made.extend(effect.files().iter().cloned());
+            }
+            // Notes that a preinst leaves for its postinst, which removes them.
+            if command.name() == "rm" {
+                for path in command.words.iter().map(|w| w.trim_start_matches('/')).filter(|w| made.contains(*w)) {
+                    root.tree.remove(path);
+                }
             }
         }
     }
@@ -163,7 +174,15 @@ impl Effect {
         matches!(self, Effect::Dirs { .. } | Effect::Touch(_) | Effect::Symlink { .. } | Effect::Copy { .. })
     }
 
-    fn apply(&self, root: &mut Root, accounts: &Accounts) -> Result<(), Error> {
+    /// Files that it makes.
+    fn files(&self) -> &[String] {
+        match self {
+            Effect::Touch(paths) => paths,
+            _ => &[],
+        }
+    }
+
+    fn apply(&self, root: &mut Root, accounts: &Accounts, certain: bool) -> Result<(), Error> {
         match self {
             Effect::Dirs { mode, owner, group, paths } => {
                 for path in paths.iter().filter(|p| lasting(p)) {
@@ -179,7 +198,15 @@ impl Effect {
             }
             Effect::Symlink { target, path, replace } => {
                 let there = root.tree.get(path).map(|inode| matches!(inode.kind, Kind::Symlink(_)));
-                if lasting(path) && !root.exists(path) && (there.is_none() || (*replace && there == Some(true))) {
+                // A link below an undecided condition is for a file that is there.
+                let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+                let aim = if target.starts_with('/') { target.clone() } else { format!("{dir}/{target}") };
+                let wanted = certain || root.exists(aim.trim_start_matches('/'));
+                if wanted
+                    && lasting(path)
+                    && !root.exists(path)
+                    && (there.is_none() || (*replace && there == Some(true)))
+                {
                     root.symlink(target, path)?;
                 }
             }

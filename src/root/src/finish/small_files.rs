@@ -25,13 +25,16 @@ fn debianutils(root: &mut Root) -> Result<(), Error> {
         }
         return root.write_new("etc/shells", text, 0o644);
     };
-    for name in crate::edit::names(root.tree, "usr/share/debianutils/shells.d") {
-        let listed = root.text(&format!("usr/share/debianutils/shells.d/{name}"))?.unwrap_or_default();
+    let dir = "usr/share/debianutils/shells.d";
+    let lists = crate::edit::names(root.tree, dir).into_iter().map(|name| format!("{dir}/{name}"));
+    for list in std::iter::once("usr/share/debianutils/shells".to_owned()).chain(lists) {
+        let listed = root.text(&list)?.unwrap_or_default();
         for shell in listed.lines().map(|l| l.split('#').next().unwrap_or("").trim()).filter(|l| l.starts_with('/')) {
-            // update-shells adds both spellings of a path below the merged /usr.
-            let other = match shell.strip_prefix("/usr") {
-                Some(short) => short.to_owned(),
-                None => format!("/usr{shell}"),
+            // The shell and, through the links of the merged /usr, the file that it is.
+            let (dir, name) = shell.rsplit_once('/').unwrap_or(("", shell));
+            let other = match root.tree.resolve(dir.trim_start_matches('/')) {
+                Ok(real) => format!("/{real}/{name}"),
+                Err(_) => shell.to_owned(),
             };
             for path in [shell, &other] {
                 if !text.lines().any(|l| l == path) {
@@ -49,7 +52,7 @@ fn readline_common(root: &mut Root) -> Result<(), Error> {
 
 fn netbase(root: &mut Root) -> Result<(), Error> {
     if root.exists("etc/protocols") {
-        root.write_new("etc/networks", "default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n", 0o644)?;
+        root.write_new("etc/networks", "default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n\n", 0o644)?;
     }
     Ok(())
 }

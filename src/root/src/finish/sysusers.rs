@@ -8,6 +8,8 @@ use crate::edit::{Root, names};
 
 struct Line {
     kind: String,
+    /// `u!`: the account is expired, so that no login of any kind gets in.
+    locked: bool,
     name: String,
     id: String,
     gecos: String,
@@ -56,7 +58,7 @@ fn add_user(accounts: &mut Accounts, line: &Line) -> Result<(), Error> {
         home: or(&line.home, "/"),
         shell: or(&line.shell, if uid == 0 { "/bin/sh" } else { "/usr/sbin/nologin" }),
         password: "!*".to_owned(),
-        ageing: ":::::".to_owned(),
+        ageing: if line.locked { "::::1:" } else { ":::::" }.to_owned(),
     });
     Ok(())
 }
@@ -84,8 +86,9 @@ fn read(root: &Root) -> Result<Vec<Line>, Error> {
             if !matches!(kind.trim_end_matches(['!', '-']), "u" | "g" | "m" | "r") {
                 return Err(malformed(path, number, text, "a line of type u, g, m or r (sysusers.d(5))"));
             }
+            let locked = kind.contains('!');
             let kind = kind.trim_end_matches(['!', '-']).to_owned();
-            lines.push(Line { kind, name: next(), id: next(), gecos: next(), home: next(), shell: next() });
+            lines.push(Line { kind, locked, name: next(), id: next(), gecos: next(), home: next(), shell: next() });
         }
     }
     Ok(lines)

@@ -7,6 +7,7 @@ use fruit_image::tree::{Kind, Tree};
 
 use crate::edit::{Root, names};
 use crate::error::candidates;
+use crate::glob::Glob;
 use crate::scripts::{Script, known};
 use crate::{Error, PackageScripts};
 
@@ -90,7 +91,7 @@ pub fn configure(
     if units.as_packaged {
         for unit in packaged(packages) {
             // A package may enable what another one provides, or what is not built on this architecture.
-            if !disabled.contains(&unit) && enabler.find(&unit).is_ok() {
+            if !disabled.contains(&unit) && enabler.find(&unit).is_ok() && preset(&enabler.root, &unit)? {
                 enabler.enable(&unit, &disabled, false)?;
             }
         }
@@ -143,29 +144,40 @@ fn packaged(packages: &[PackageScripts]) -> Vec<String> {
     units
 }
 
-/// `deb-systemd-helper enable` after `was-enabled` (dh_installsystemd: new installations are enabled, and a unit
-/// packaged with --no-enable asks `debian-installed` instead), and plain `systemctl enable`.
+/// `deb-systemd-helper enable` as far as a first installation reaches it, and `systemctl enable`. Units of users'
+/// managers are not for an image to enable.
 fn enabled_by(script: &Script<'_>) -> Vec<String> {
     let mut units = Vec::new();
-    let mut asked = BTreeSet::new();
     for command in script.known_commands() {
         let words: Vec<&str> = command.words.iter().map(String::as_str).filter(|w| !w.starts_with('-')).collect();
-        match words.as_slice() {
-            ["deb-systemd-helper", "was-enabled", unit] => {
-                asked.insert((*unit).to_owned());
-            }
-            ["deb-systemd-helper", "debian-installed", unit] => {
-                asked.remove(*unit);
-                units.retain(|u| u != unit);
-            }
-            ["deb-systemd-helper", "enable", unit] if asked.contains(*unit) => units.push((*unit).to_owned()),
-            ["systemctl", "enable", list @ ..] => {
-                units.extend(list.iter().filter(|u| known(u)).map(|u| (*u).to_owned()))
-            }
-            _ => {}
+        if let ["deb-systemd-helper" | "systemctl", "enable", list @ ..] = words.as_slice()
+            && !command.words.iter().any(|w| w == "--user")
+        {
+            units.extend(list.iter().filter(|u| known(u)).map(|u| (*u).to_owned()));
         }
     }
     units
+}
+
+/// Whether the distribution's presets (systemd.preset(5)) let a packaged unit be enabled, as deb-systemd-helper asks
+/// them: the first line that fits decides, no line means yes.
+fn preset(root: &Root, unit: &str) -> Result<bool, Error> {
+    let dir = "usr/lib/systemd/system-preset";
+    for file in names(root.tree, dir) {
+        // The image's own preset is for the running system: what this crate has not enabled stays off.
+        if file == "00-fruit.preset" || !file.ends_with(".preset") {
+            continue;
+        }
+        for line in root.text(&format!("{dir}/{file}"))?.unwrap_or_default().lines() {
+            let mut words = line.split_whitespace();
+            let (Some(verb @ ("enable" | "disable")), Some(pattern)) = (words.next(), words.next()) else { continue };
+            let template = template(unit).map_or_else(|| unit.to_owned(), |(name, _)| name);
+            if Glob::new(pattern).is_ok_and(|glob| glob.matches(unit) || glob.matches(&template)) {
+                return Ok(verb == "enable");
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn is_unit(name: &str) -> bool {

@@ -190,9 +190,9 @@ fn reviewed(package: &str, script: &str, command: &str) -> Option<&'static Revie
     })
 }
 
-/// Whether the table lets an uncertain change of this command happen.
-pub(crate) fn reviewed_apply(package: &str, script: &str, command: &str) -> bool {
-    reviewed(package, script, command).is_some_and(|entry| entry.apply)
+/// What the table says of a command: `Some(true)` lets an uncertain change happen, `Some(false)` passes it over.
+pub(crate) fn reviewed_apply(package: &str, script: &str, command: &str) -> Option<bool> {
+    reviewed(package, script, command).map(|entry| entry.apply)
 }
 
 /// The commands of all scripts that are not accounted for, in the packages' order.

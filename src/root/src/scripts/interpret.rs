@@ -150,7 +150,7 @@ impl Interpreter {
                     self.flow = Flow::On;
                 }
                 if !writes.is_empty() {
-                    self.simple(&[], writes, *line);
+                    self.simple(&[Word::of("cat")], writes, *line);
                 }
                 truth
             }
@@ -439,6 +439,9 @@ fn truth_of(fields: &[String]) -> Truth {
     match name.as_str() {
         "true" | ":" => Truth::True,
         "false" => Truth::False,
+        // State of earlier installations: a new one has none, and new units are enabled (deb-systemd-helper(1p)).
+        "deb-systemd-helper" if arguments.iter().any(|a| a == "debian-installed") => Truth::False,
+        "deb-systemd-helper" if arguments.iter().any(|a| a == "was-enabled") => Truth::True,
         // No override is registered before the first package that asks for it.
         "dpkg-statoverride" if arguments.iter().any(|a| a == "--list") => Truth::False,
         "[" => test(arguments.strip_suffix(&["]".to_owned()]).unwrap_or(arguments), 0),

@@ -21,6 +21,11 @@ pub struct Word {
 }
 
 impl Word {
+    /// A word of plain text.
+    pub fn of(text: &str) -> Word {
+        Word { parts: vec![Part::Text(text.to_owned())], quoted: false }
+    }
+
     /// The text of a word that has no expansions.
     pub fn literal(&self) -> Option<&str> {
         match self.parts.as_slice() {

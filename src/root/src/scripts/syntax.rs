@@ -220,7 +220,7 @@ impl Parser {
         Ok(match (node, writes) {
             (node, writes) if writes.is_empty() => node,
             (Node::Subshell { body, line, .. }, writes) => Node::Subshell { body, writes, line },
-            (node, writes) => Node::List(vec![node, Node::Simple { words: Vec::new(), writes, line }]),
+            (node, writes) => Node::List(vec![node, Node::Simple { words: vec![Word::of("cat")], writes, line }]),
         })
     }
 
