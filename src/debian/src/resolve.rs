@@ -29,6 +29,9 @@ pub struct Request {
     /// Names that are taken for absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
+    /// Names that other packages may depend on without getting them, since their work is done otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supplied: Vec<String>,
     /// Also what packages recommend, where it can be had.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recommends: bool,
@@ -260,7 +263,8 @@ impl<'u, 'r> Attempt<'u, 'r> {
         let applicable: Vec<Relation> =
             clause.0.iter().filter(|r| r.applies_to(self.universe.architecture())).cloned().collect();
         let clause = Clause(applicable);
-        if clause.0.is_empty() || self.selection.satisfies(&clause).is_some() {
+        let supplied = clause.0.iter().any(|relation| self.request.supplied.contains(&relation.name));
+        if clause.0.is_empty() || supplied || self.selection.satisfies(&clause).is_some() {
             return Ok(());
         }
         let by_name = self.universe.offer(by).name.to_string();

@@ -11,6 +11,10 @@ use super::sources::{self, Bars};
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 
+/// What kernel packages depend on for their scripts, whose work fruitbuild does itself: it makes the initramfs, puts the
+/// kernel on the boot partition, and indexes the modules. A root in which somebody loads modules names its `modprobe`.
+const SUPPLIED: [&str; 4] = ["initramfs-tools", "linux-initramfs-tool", "linux-base", "kmod"];
+
 /// `recipes/NAME.lock` of `recipes/NAME.yaml`.
 pub fn path(recipe: &Path) -> PathBuf {
     recipe.with_extension("lock")
@@ -29,6 +33,7 @@ pub fn request(recipe: &Recipe) -> Request {
     Request {
         packages: packages.into_iter().collect(),
         exclude,
+        supplied: SUPPLIED.map(str::to_owned).to_vec(),
         recommends: recipe.recommends,
         files_of: files_of(recipe).into_iter().collect(),
         ..Request::default()
