@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fruit_image::tree::{Kind, Tree};
 
 use crate::Error;
+use crate::edit::exists;
 use crate::glob::Glob;
 
 /// A named set of patterns.
@@ -170,32 +171,31 @@ pub const RULES: [Rule; 16] = [
     },
     Rule {
         name: "kernel",
-        what: "the package's copies of kernel, symbols and device trees; the image's are in the boot partition",
-        remove: &["boot/*", "vmlinuz*", "initrd.img*", "usr/lib/linux-image-*"],
+        what: "packages' copies of kernel, device trees, loaders and board firmware; the image's are in its boot partitions",
+        remove: &[
+            "boot/*",
+            "vmlinuz*",
+            "initrd.img*",
+            "usr/lib/linux-image-*",
+            "usr/lib/raspi-firmware",
+            "usr/lib/u-boot",
+        ],
         keep: &[],
     },
 ];
 
 /// Rules that apply only when asked for by name.
-pub const OPTIONAL: [Rule; 2] = [
-    Rule {
-        name: "zoneinfo",
-        what: "time zones except UTC and the one set",
-        remove: &["usr/share/zoneinfo/**"],
-        keep: &[
-            "usr/share/zoneinfo/UTC",
-            "usr/share/zoneinfo/Etc/UTC",
-            "usr/share/zoneinfo/tzdata.zi",
-            "usr/share/zoneinfo/zone1970.tab",
-        ],
-    },
-    Rule {
-        name: "firmware",
-        what: "firmware not kept by name",
-        remove: &["usr/lib/firmware/**", "usr/lib/raspi-firmware"],
-        keep: &[],
-    },
-];
+pub const OPTIONAL: [Rule; 1] = [Rule {
+    name: "zoneinfo",
+    what: "time zones except UTC and the one set",
+    remove: &["usr/share/zoneinfo/**"],
+    keep: &[
+        "usr/share/zoneinfo/UTC",
+        "usr/share/zoneinfo/Etc/UTC",
+        "usr/share/zoneinfo/tzdata.zi",
+        "usr/share/zoneinfo/zone1970.tab",
+    ],
+}];
 
 /// What a recipe says about pruning.
 #[derive(Clone, Debug, Default)]
@@ -206,6 +206,9 @@ pub struct Settings {
     pub also: Vec<String>,
     /// Locales whose translations stay: `de`, `de_DE`, `pt_BR`.
     pub locales: Vec<String>,
+    /// Remove firmware, except files that match these patterns relative to /lib/firmware (what modules ask for:
+    /// [`crate::kernel::Selection::firmware`]) and what these are links to. `None`: firmware stays.
+    pub firmware: Option<Vec<String>>,
     /// Paths to remove besides; a directory means all that is in it.
     pub remove: Vec<String>,
     /// Paths that stay whatever rule names them.
@@ -243,6 +246,7 @@ pub fn prune(tree: &mut Tree, settings: &Settings) -> Result<Vec<Saved>, Error> 
     if let Some(Kind::Symlink(zone)) = tree.get("etc/localtime").map(|inode| &inode.kind) {
         keep.extend(globs("etc/localtime", &[zone.trim_start_matches('/').to_owned()])?);
     }
+    let links = working_links(tree);
     let mut saved = Vec::new();
     let chosen = RULES.iter().filter(|r| !settings.skip.iter().any(|s| s == r.name));
     for rule in chosen.chain(OPTIONAL.iter().filter(|r| settings.also.iter().any(|s| s == r.name))) {
@@ -251,10 +255,51 @@ pub fn prune(tree: &mut Tree, settings: &Settings) -> Result<Vec<Saved>, Error> 
         exceptions.extend(keep.iter().cloned());
         saved.push(apply(tree, rule.name, &remove, &exceptions));
     }
+    if let Some(wanted) = &settings.firmware {
+        let mut exceptions = firmware(tree, wanted)?;
+        exceptions.extend(keep.iter().cloned());
+        saved.push(apply(tree, "firmware", &globs("firmware", &["usr/lib/firmware/**"])?, &exceptions));
+    }
     let remove = globs("prune: remove", &settings.remove)?;
     saved.push(apply(tree, "recipe", &remove, &keep));
+    saved.push(drop_links(tree, links, &keep));
     saved.retain(|s| s.files > 0);
     Ok(saved)
+}
+
+/// The firmware files that match, and what they lead to when they are links. The kernel asks for the database of radio
+/// regulations without any module naming it (net/wireless/reg.c).
+fn firmware(tree: &Tree, wanted: &[String]) -> Result<Vec<Glob>, Error> {
+    const DIR: &str = "usr/lib/firmware";
+    let patterns: Vec<String> = wanted.iter().map(|w| format!("{DIR}/{w}")).collect();
+    let mut keep = globs("firmware", &patterns)?;
+    keep.extend(globs("firmware", &[format!("{DIR}/regulatory.db*")])?);
+    let matching = tree.below(DIR).filter(|(path, ..)| keep.iter().any(|glob| glob.matches(path)));
+    let targets: Vec<String> = matching.filter_map(|(path, ..)| tree.resolve(path).ok()).collect();
+    // The names are taken as they are: a `[` in a file name is no set.
+    let literal = |path: &String| path.replace(['[', ']', '*', '?', '{', '}'], "?");
+    keep.extend(globs("firmware", &targets.iter().map(literal).collect::<Vec<_>>())?);
+    Ok(keep)
+}
+
+/// Symbolic links that lead somewhere.
+fn working_links(tree: &Tree) -> Vec<String> {
+    let links = tree.iter().filter(|(path, _, inode)| matches!(inode.kind, Kind::Symlink(_)) && exists(tree, path));
+    links.map(|(path, ..)| path.to_owned()).collect()
+}
+
+/// Removes the links whose files went: alternatives of manual pages, run levels, certificates.
+fn drop_links(tree: &mut Tree, links: Vec<String>, keep: &[Glob]) -> Saved {
+    let mut saved = Saved { rule: "links".to_owned(), files: 0, bytes: 0 };
+    let broken: Vec<String> = links
+        .into_iter()
+        .filter(|path| tree.contains(path) && !exists(tree, path) && !keep.iter().any(|g| g.covers(path)))
+        .collect();
+    for path in broken {
+        tree.remove(&path);
+        saved.files += 1;
+    }
+    saved
 }
 
 fn check_names(settings: &Settings) -> Result<(), Error> {
@@ -364,6 +409,33 @@ mod tests {
         assert!(tree.contains("usr/share/man/man1/ls.1.gz"));
         assert!(tree.contains("usr/bin/y") && !tree.contains("usr/bin/x"));
         assert!(tree.contains("usr/share/locale/de/LC_MESSAGES/a.mo") && !tree.contains("usr/share/locale/fr"));
+    }
+
+    #[test]
+    fn firmware_that_no_module_asks_for_goes_and_links_keep_their_files() {
+        let mut tree = tree(&[
+            "usr/lib/firmware/cypress/cyfmac.bin",
+            "usr/lib/firmware/intel/x.ucode",
+            "usr/lib/firmware/brcm/b.1.txt",
+        ]);
+        let mut root = Root::new(&mut tree, 0);
+        root.symlink("../cypress/cyfmac.bin", "usr/lib/firmware/brcm/brcmfmac.bin").unwrap();
+        let firmware = Some(vec!["brcm/brcmfmac.bin".to_owned(), "brcm/b.*.txt".to_owned()]);
+        prune(&mut tree, &Settings { firmware, ..Settings::default() }).unwrap();
+        assert!(tree.contains("usr/lib/firmware/cypress/cyfmac.bin") && tree.contains("usr/lib/firmware/brcm/b.1.txt"));
+        assert!(!tree.contains("usr/lib/firmware/intel"));
+    }
+
+    #[test]
+    fn links_go_with_the_files_they_lead_to_and_others_stay() {
+        let mut tree = tree(&["usr/share/man/man1/less.1.gz", "usr/bin/less"]);
+        let mut root = Root::new(&mut tree, 0);
+        root.symlink("/usr/share/man/man1/less.1.gz", "etc/alternatives/pager.1.gz").unwrap();
+        root.symlink("/usr/bin/less", "etc/alternatives/pager").unwrap();
+        root.symlink("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf").unwrap();
+        prune(&mut tree, &Settings::default()).unwrap();
+        assert!(!tree.contains("etc/alternatives/pager.1.gz"));
+        assert!(tree.contains("etc/alternatives/pager") && tree.contains("etc/resolv.conf"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::edit::Root;
 const PROGRAM: &str = "usr/bin/busybox";
 /// The applet names stand in the program one after another, each ended by NUL, in byte order (busybox's
 /// include/applet_tables.h); these two come first.
-const START: &[u8] = b"\0[\0[[\0";
+const START: &[u8] = b"[\0[[\0";
 /// More than any busybox has.
 const MAX_APPLETS: usize = 1000;
 
@@ -100,9 +100,13 @@ pub(crate) fn applets(root: &mut Root) -> Result<(), Error> {
 
 /// The applets of a busybox program; none when it has no table of them.
 fn names(program: &[u8]) -> Vec<String> {
-    let Some(start) = program.windows(START.len()).position(|window| window == START) else { return Vec::new() };
+    let starts = program.windows(START.len()).enumerate().filter(|(_, window)| *window == START);
+    starts.map(|(start, _)| table(&program[start..])).max_by_key(Vec::len).unwrap_or_default()
+}
+
+fn table(bytes: &[u8]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for name in program[start + 1..].split(|b| *b == 0).take(MAX_APPLETS) {
+    for name in bytes.split(|b| *b == 0).take(MAX_APPLETS) {
         let Ok(text) = std::str::from_utf8(name) else { break };
         let legal = |c: char| c.is_ascii_alphanumeric() || "[-_.+".contains(c);
         let in_order = names.last().is_none_or(|last| last.as_str() < text);

@@ -368,3 +368,70 @@ fn specifiers(value: &str, unit: &str) -> String {
         .iter()
         .fold(value.to_owned(), |text, (name, with)| text.replace(name, with))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(units: &[(&str, &str)]) -> Tree {
+        let mut tree = Tree::new(0);
+        let mut root = Root::new(&mut tree, 0);
+        root.write("usr/lib/systemd/systemd", "", 0o755).unwrap();
+        root.write("usr/lib/systemd/system/multi-user.target", "", 0o644).unwrap();
+        for (name, text) in units {
+            root.write(&format!("usr/lib/systemd/system/{name}"), *text, 0o644).unwrap();
+        }
+        tree
+    }
+
+    fn links(tree: &Tree) -> Vec<String> {
+        let below = tree.below(ETC).filter(|(.., inode)| matches!(inode.kind, Kind::Symlink(_)));
+        below.map(|(path, ..)| path[ETC.len() + 1..].to_owned()).filter(|p| p != "default.target").collect()
+    }
+
+    fn enable(list: &[&str]) -> Units {
+        Units { as_packaged: false, enable: list.iter().map(|u| (*u).to_owned()).collect(), ..Units::default() }
+    }
+
+    #[test]
+    fn install_sections_make_the_links_that_systemctl_makes() {
+        let mut tree = tree(&[
+            (
+                "a.service",
+                "[Unit]\nWantedBy=not.this\n[Install]\nWantedBy=x.target y.target\nAlias=b.service\nAlso=c.socket\n",
+            ),
+            ("c.socket", "[Install]\nRequiredBy=s.target\nUpheldBy=u.target\n"),
+            ("t@.service", "[Install]\nDefaultInstance=one\nWantedBy=dev-%i.target\n"),
+        ]);
+        let enabled = configure(&mut tree, &[], &enable(&["a", "t@two.service", "t@.service"]), 0).unwrap();
+        assert_eq!(enabled, ["a.service", "c.socket", "t@one.service", "t@two.service"]);
+        let expected = [
+            "b.service",
+            "dev-one.target.wants/t@one.service",
+            "dev-two.target.wants/t@two.service",
+            "s.target.requires/c.socket",
+            "u.target.upholds/c.socket",
+            "x.target.wants/a.service",
+            "y.target.wants/a.service",
+        ];
+        assert_eq!(links(&tree), expected);
+    }
+
+    #[test]
+    fn what_the_recipe_disables_wins_and_what_it_masks_cannot_start() {
+        let text = "[Install]\nWantedBy=x.target\n";
+        let mut tree = tree(&[("a.service", text), ("b.service", text), ("systemd-firstboot.service", "")]);
+        let units = Units { disable: vec!["a".into()], mask: vec!["b".into()], ..enable(&["a", "b"]) };
+        assert!(configure(&mut tree, &[], &units, 0).unwrap().is_empty());
+        assert_eq!(links(&tree), ["b.service", "systemd-firstboot.service"]);
+    }
+
+    #[test]
+    fn units_that_do_not_exist_or_cannot_be_enabled_are_errors() {
+        let mut tree = tree(&[("ssh.service", "[Unit]\n"), ("systemd-networkd.service", "")]);
+        let error = configure(&mut tree, &[], &enable(&["systemd-network"]), 0).unwrap_err().to_string();
+        assert!(error.contains("did you mean systemd-networkd.service"), "{error}");
+        let error = configure(&mut tree, &[], &enable(&["ssh"]), 0).unwrap_err().to_string();
+        assert!(error.contains("no [Install] section"), "{error}");
+    }
+}

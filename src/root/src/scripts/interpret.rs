@@ -38,6 +38,8 @@ const MAX_STEPS: usize = 20_000;
 const MAX_DEPTH: usize = 8;
 /// A loop over more words than this is read once, with its variable unknown.
 const MAX_ROUNDS: usize = 64;
+/// A longer value counts as unknown: `a=$a$a` doubles.
+const MAX_VALUE: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Truth {
@@ -259,7 +261,8 @@ impl Interpreter {
         while let Some((first, more)) = rest.split_first() {
             let Some((name, value)) = assignment(first) else { break };
             let value = self.expand(&value).join(" ");
-            self.variables.insert(name, known(&value).then_some(value));
+            let usable = known(&value) && value.len() <= MAX_VALUE;
+            self.variables.insert(name, usable.then_some(value));
             rest = more;
         }
         let fields: Vec<String> = rest.iter().flat_map(|word| self.expand(word)).collect();

@@ -47,3 +47,82 @@ pub fn read(packages: &[PackageScripts]) -> Vec<Script<'_>> {
     }
     scripts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run(script: &str) -> Vec<String> {
+        commands("pkg", "postinst", script).unwrap().iter().map(|c| c.words.join(" ")).collect()
+    }
+
+    #[test]
+    fn only_what_a_first_installation_reaches_is_left() {
+        let script = r#"#!/bin/sh
+set -e
+NAME=thing
+make() { mkdir -p "$DPKG_ROOT/var/$1/$NAME"; }
+case "$1" in
+configure)
+	if [ -n "$2" ] && dpkg --compare-versions "$2" lt-nl "3~"; then rm -rf /old; fi
+	for d in lib "log"; do make $d; done
+	[ -d /run/systemd/system ] && systemctl restart x || true
+	cat <<-END
+	rm -rf /not-a-command
+	END
+	;;
+triggered) reload ;;
+*) echo "unknown $1" >&2; exit 1 ;;
+esac
+[ "$1" = configure ] || fail
+exit 0
+never
+"#;
+        let found = run(script);
+        assert!(found.contains(&"mkdir -p /var/lib/thing".to_owned()), "{found:?}");
+        assert!(found.contains(&"mkdir -p /var/log/thing".to_owned()), "{found:?}");
+        for gone in ["rm ", "systemctl", "reload", "fail", "never", "echo"] {
+            assert!(!found.iter().any(|c| c.starts_with(gone)), "{gone}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_stays_visible_and_is_uncertain() {
+        let commands = commands("p", "postinst", "if probe; then rm -f \"$X/y\"; fi; chown root $(id -u)").unwrap();
+        let rm = commands.iter().find(|c| c.name() == "rm").unwrap();
+        assert_eq!((rm.words[2].as_str(), rm.certain), ("$X/y", false));
+        assert!(!known(&commands.last().unwrap().words[2]));
+    }
+
+    #[test]
+    fn an_unknown_effect_is_named_with_its_line() {
+        let package = PackageScripts {
+            name: "odd".into(),
+            version: "1".into(),
+            scripts: [("postinst".to_owned(), "#!/bin/sh\nset -e\nfrobnicate --hard /etc/x\n".to_owned())].into(),
+            ..PackageScripts::default()
+        };
+        let found = unhandled(&[package]);
+        assert_eq!((found[0].line, found[0].command.as_str()), (3, "frobnicate --hard /etc/x"));
+        let perl = [("config".to_owned(), "#!/usr/bin/perl\nprint 1;\n".to_owned())].into();
+        assert_eq!(unhandled(&[PackageScripts { scripts: perl, ..PackageScripts::default() }]).len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic_or_hang(
+            words in proptest::collection::vec(
+                prop_oneof![
+                    Just("if"), Just("then"), Just("fi"), Just("case"), Just("in"), Just("esac"), Just("for"), Just("do"),
+                    Just("done"), Just("{"), Just("}"), Just("("), Just(")"), Just("f()"), Just("f"), Just("$("), Just("`"),
+                    Just("\""), Just("'"), Just("${a:-$b"), Just("<<E"), Just("\n"), Just(";"), Just(";;"), Just("&&"),
+                    Just("!"), Just("a=$a$a"), Just(">"), Just("é"), Just("\\"), Just("$@"), Just("["), Just("]"), Just("while"),
+                ],
+                0..80,
+            ),
+        ) {
+            let _ = commands("p", "postinst", &words.join(" "));
+        }
+    }
+}

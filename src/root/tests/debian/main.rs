@@ -2,5 +2,6 @@
 
 mod archive;
 mod depmod;
+mod node;
 mod oracle;
 mod scripts;
