@@ -245,6 +245,6 @@ fn boots_to_login(recipe: &str, machine: &str) {
 
 #[test]
 fn the_32_bit_image_boots_to_login() {
-    let mut node = Node::new("armhf", "raspi2b", "hostname: older\n");
+    let mut node = Node::new("armhf", "virt", "hostname: older\n");
     node.start().expect("older login: ", PATIENCE).unwrap();
 }

@@ -18,7 +18,7 @@ use fruitbuild::verbs::run::Prepared;
 use crate::harness::{image_of, out, recipe_path, succeed, tool};
 
 /// The emulators run on machines that are busy with other things: this is for hangs, not for speed.
-pub const PATIENCE: Duration = Duration::from_secs(900);
+pub const PATIENCE: Duration = Duration::from_secs(420);
 
 pub struct Node {
     prepared: Prepared,

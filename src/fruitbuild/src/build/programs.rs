@@ -1,20 +1,25 @@
 //! Our own programs in an image: which ones, and the files that go with them.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use fruit_agent::config::AgentConfig;
+use fruit_agent::files as agent_files;
 use fruit_image::tree::{Content, Inode};
-use fruit_recipe::Recipe;
+use fruit_recipe::{InitSystem, Recipe};
 
 use super::root::{Baked, file_content};
-use crate::device::Programs;
+use crate::device::{Programs, hex};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
 const INIT: &str = "fruit-init";
+const AGENT: &str = "fruit-agent";
 
 /// What a recipe wants of our programs; its settings are checked.
 pub struct Wanted {
-    names: Vec<&'static str>,
+    /// Settings of the power agent, if the recipe has its section.
+    agent: Option<AgentConfig>,
 }
 
 /// The programs themselves.
@@ -30,8 +35,15 @@ pub struct Obtained {
 ///
 /// # Errors
 /// A setting that the program would refuse, on its line.
-pub fn wanted(_recipe: &Recipe) -> Result<Wanted, Failure> {
-    Ok(Wanted { names: vec![INIT] })
+pub fn wanted(recipe: &Recipe) -> Result<Wanted, Failure> {
+    if !recipe.agent.is_written() {
+        return Ok(Wanted { agent: None });
+    }
+    if recipe.init.value != InitSystem::Systemd {
+        let wrong = fruit_recipe::Diagnostic::error("the power agent needs systemd, and this recipe has another init");
+        return Err(fruit_recipe::Diagnostics::from(wrong.maybe_place(recipe.agent.place(&[]))).into());
+    }
+    Ok(Wanted { agent: Some(recipe.agent.read()?) })
 }
 
 impl Wanted {
@@ -39,21 +51,40 @@ impl Wanted {
     ///
     /// # Errors
     /// As [`Programs::obtain`].
-    pub fn obtain(&self, recipe: &Recipe, cache: &Path, _epoch: i64, progress: &Progress) -> Result<Obtained, Failure> {
+    pub fn obtain(&self, recipe: &Recipe, cache: &Path, epoch: i64, progress: &Progress) -> Result<Obtained, Failure> {
         let architecture = recipe.board.architecture.to_string();
-        let files = Programs::new(cache).obtain(&self.names, &architecture, &|line| progress.say(line))?;
+        let names: Vec<&str> = [INIT].into_iter().chain(self.agent.is_some().then_some(AGENT)).collect();
+        let files = Programs::new(cache).obtain(&names, &architecture, &|line| progress.say(line))?;
         let mut hashes = Vec::new();
         for (name, path) in &files {
-            let content = file_content(path)?;
-            hashes.push((name.clone(), super::inputs::sha256_of(&content)?));
+            hashes.push((name.clone(), sha256_of_file(path)?));
         }
-        let init = file_content(&files[INIT])?;
-        Ok(Obtained { init, in_root: Vec::new(), hashes })
+        let in_root = match &self.agent {
+            Some(config) => vec![baked_agent(config, &files, epoch)?],
+            None => Vec::new(),
+        };
+        Ok(Obtained { init: file_content(&files[INIT])?, in_root, hashes })
     }
 }
 
-/// A program of the root: executable by all, owned by root.
-#[allow(dead_code)]
-fn program(content: Content, epoch: i64) -> Inode {
-    Inode::file(content, 0o755, epoch)
+fn sha256_of_file(path: &Path) -> Result<String, Failure> {
+    use sha2::{Digest, Sha256};
+    let bytes = std::fs::read(path).map_err(crate::failure::at(path))?;
+    Ok(hex(&Sha256::digest(bytes)))
+}
+
+fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<Baked, Failure> {
+    let path = |absolute: &str| absolute.trim_start_matches('/').to_owned();
+    let mut baked = vec![
+        (path(agent_files::PROGRAM_PATH), Inode::file(file_content(&files[AGENT])?, 0o755, epoch)),
+        (path(fruit_agent::config::CONFIG_PATH), Inode::file(config.to_yaml().as_str(), 0o644, epoch)),
+    ];
+    for file in agent_files::FILES {
+        let inode = match file.content {
+            agent_files::Content::Text(text) => Inode::file(text, 0o644, epoch),
+            agent_files::Content::Link(target) => Inode::symlink(target, epoch),
+        };
+        baked.push((path(file.path), inode));
+    }
+    Ok(Baked { files: baked })
 }

@@ -75,7 +75,6 @@ pub fn finish_root(
     kernel::install(&mut tree, &modules, epoch)?;
 
     let saved = prune_root(recipe, &mut tree, &modules)?;
-    drop_dangling_alternatives(&mut tree);
     let mut enable = Vec::new();
     for folder in &recipe.overlays {
         enable.extend(overlay::apply(&mut tree, &folder.path, epoch)?.enable);
@@ -230,38 +229,17 @@ fn prune_root(recipe: &Recipe, tree: &mut Tree, modules: &Selection) -> Result<V
         (wanted.package_manager, &["dpkg"]),
     ];
     let skip = switches.iter().filter(|(on, _)| !on).flat_map(|(_, rules)| rules.iter().map(|r| (*r).to_owned()));
-    let mut keep: Vec<String> = wanted.keep.iter().map(|g| g.as_str().trim_start_matches('/').to_owned()).collect();
-    let mut also = Vec::new();
-    if wanted.firmware {
-        also.push("firmware".to_owned());
-        keep.extend(modules.firmware().into_iter().map(|f| format!("usr/lib/firmware/{f}")));
-        // Wi-Fi settings of single boards, which the driver finds by the board's name; and the rules of the air.
-        keep.extend(["usr/lib/firmware/brcm/*.txt", "usr/lib/firmware/regulatory.db*"].map(str::to_owned));
-    }
+    // Besides what the modules ask for: Wi-Fi settings of single boards, which the driver finds by the board's name.
+    let firmware = wanted.firmware.then(|| modules.firmware().into_iter().chain(["brcm/*.txt".to_owned()]).collect());
     let settings = Settings {
         skip: skip.collect(),
-        also,
+        also: Vec::new(),
         locales: wanted.languages.iter().map(|l| l.as_str().to_owned()).collect(),
+        firmware,
         remove: wanted.remove.iter().map(|g| g.as_str().trim_start_matches('/').to_owned()).collect(),
-        keep,
+        keep: wanted.keep.iter().map(|g| g.as_str().trim_start_matches('/').to_owned()).collect(),
     };
     Ok(prune::prune(tree, &settings)?)
-}
-
-/// Alternatives of manual pages that were pruned.
-fn drop_dangling_alternatives(tree: &mut Tree) {
-    let leads_nowhere = |target: &str| {
-        let real = tree.resolve(target.trim_start_matches('/'));
-        target.starts_with('/') && !real.is_ok_and(|real| tree.contains(&real))
-    };
-    let dangling: Vec<String> = tree
-        .below("etc/alternatives")
-        .filter(|(.., inode)| matches!(&inode.kind, Kind::Symlink(target) if leads_nowhere(target)))
-        .map(|(path, ..)| path.to_owned())
-        .collect();
-    for path in dangling {
-        tree.remove(&path);
-    }
 }
 
 fn bake(tree: &mut Tree, baked: &Baked, epoch: i64) -> Result<(), Failure> {

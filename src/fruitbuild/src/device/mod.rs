@@ -10,7 +10,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 /// Folders of the workspace that device programs are made of; their content is part of the cache key.
-const SOURCES: [&str; 7] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/node", "src/init", "src/agent", "src/image"];
+const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/node", "src/init", "src/agent"];
 
 /// Where a release keeps prebuilt device programs, relative to the folder of the `fruitbuild` program.
 const SHIPPED: &str = "../lib/fruitbuild";

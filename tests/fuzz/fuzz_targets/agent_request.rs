@@ -1,0 +1,8 @@
+//! HTTP requests to the agent.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = fruit_agent::serve::parse(bytes);
+});

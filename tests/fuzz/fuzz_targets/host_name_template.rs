@@ -1,0 +1,11 @@
+//! Host names with placeholders.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(template) = text.parse::<fruit_node::HostNameTemplate>() {
+        let _ = template.expand(&fruit_node::HostFacts::default());
+    }
+});

@@ -1,0 +1,9 @@
+//! Addresses of mirrors.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = fruit_debian::mirror::Mirror::parse(text, "fuzz");
+});

@@ -1,0 +1,8 @@
+//! Kernel modules.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = fruit_root::kernel::elf::parse("fuzz.ko", bytes);
+});

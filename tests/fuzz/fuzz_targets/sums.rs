@@ -1,0 +1,9 @@
+//! Checksums in hexadecimal.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = fruit_image::sums::Sum::parse(text);
+});
