@@ -48,9 +48,60 @@ pub fn read(packages: &[PackageScripts]) -> Vec<Script<'_>> {
     scripts
 }
 
+/// A file name that a package takes from others: what they ship at `from` lands at `to`. Absolute paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diversion {
+    pub by: String,
+    pub from: String,
+    pub to: String,
+}
+
+/// The diversions that the packages' `preinst` scripts add before anything is unpacked (dpkg-divert(1)).
+pub fn diversions(packages: &[PackageScripts]) -> Vec<Diversion> {
+    let with_divert: Vec<PackageScripts> =
+        packages.iter().filter(|p| p.scripts.get("preinst").is_some_and(|s| s.contains("dpkg-divert"))).cloned().collect();
+    let mut found = Vec::new();
+    for script in read(&with_divert).iter().filter(|script| script.name == "preinst") {
+        let calls = script.known_commands().iter().filter(|c| c.certain && c.name() == "dpkg-divert");
+        found.extend(calls.filter_map(|call| diversion(&script.package.name, &call.words)));
+    }
+    found
+}
+
+/// One call; `None` when it adds nothing, or when what it says is not known.
+fn diversion(package: &str, words: &[String]) -> Option<Diversion> {
+    let (mut by, mut to, mut from) = (package.to_owned(), None, None);
+    let mut rest = words.iter().skip(1);
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "--package" => by = rest.next()?.clone(),
+            "--divert" => to = Some(rest.next()?.clone()),
+            "--local" => by = String::new(),
+            "--remove" | "--list" | "--listpackage" | "--truename" => return None,
+            option if option.starts_with("--") => {}
+            path => from = Some(path.to_owned()),
+        }
+    }
+    let from = from?;
+    let to = to.unwrap_or_else(|| format!("{from}.distrib"));
+    (known(&from) && known(&to) && from.starts_with('/') && to.starts_with('/')).then_some(Diversion { by, from, to })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn diversions_are_those_that_a_first_installation_adds() {
+        let preinst = "#!/bin/sh\nset -e\nif [ \"$1\" = upgrade ]; then dpkg-divert --remove /bin/old; fi\n\
+            dpkg-divert --package mine --add --rename --divert /usr/bin/tool.real /usr/bin/tool\n";
+        let scripts = [("preinst".to_owned(), preinst.to_owned())].into();
+        let package = PackageScripts { name: "mine".into(), scripts, ..PackageScripts::default() };
+        let expected =
+            Diversion { by: "mine".into(), from: "/usr/bin/tool".into(), to: "/usr/bin/tool.real".into() };
+        assert_eq!(diversions(&[package]), [expected]);
+    }
+
     use proptest::prelude::*;
 
     fn run(script: &str) -> Vec<String> {
