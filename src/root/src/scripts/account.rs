@@ -251,7 +251,8 @@ fn accounted(package: &str, script: &str, command: &Command, shipped: &BTreeSet<
         // Only asks, frees a name that an older version had taken, or protects the links of the merged /usr from dpkg.
         "dpkg-divert" => {
             let harmless = |w: &String| {
-                matches!(w.as_str(), "--list" | "--listpackage" | "--truename" | "--remove") || w.ends_with(".usr-is-merged")
+                matches!(w.as_str(), "--list" | "--listpackage" | "--truename" | "--remove")
+                    || w.ends_with(".usr-is-merged")
             };
             command.words.iter().any(harmless)
         }

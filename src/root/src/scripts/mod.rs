@@ -58,8 +58,11 @@ pub struct Diversion {
 
 /// The diversions that the packages' `preinst` scripts add before anything is unpacked (dpkg-divert(1)).
 pub fn diversions(packages: &[PackageScripts]) -> Vec<Diversion> {
-    let with_divert: Vec<PackageScripts> =
-        packages.iter().filter(|p| p.scripts.get("preinst").is_some_and(|s| s.contains("dpkg-divert"))).cloned().collect();
+    let with_divert: Vec<PackageScripts> = packages
+        .iter()
+        .filter(|p| p.scripts.get("preinst").is_some_and(|s| s.contains("dpkg-divert")))
+        .cloned()
+        .collect();
     let mut found = Vec::new();
     for script in read(&with_divert).iter().filter(|script| script.name == "preinst") {
         let calls = script.known_commands().iter().filter(|c| c.certain && c.name() == "dpkg-divert");
@@ -97,8 +100,7 @@ mod tests {
             dpkg-divert --package mine --add --rename --divert /usr/bin/tool.real /usr/bin/tool\n";
         let scripts = [("preinst".to_owned(), preinst.to_owned())].into();
         let package = PackageScripts { name: "mine".into(), scripts, ..PackageScripts::default() };
-        let expected =
-            Diversion { by: "mine".into(), from: "/usr/bin/tool".into(), to: "/usr/bin/tool.real".into() };
+        let expected = Diversion { by: "mine".into(), from: "/usr/bin/tool".into(), to: "/usr/bin/tool.real".into() };
         assert_eq!(diversions(&[package]), [expected]);
     }
 
