@@ -38,5 +38,5 @@ pub use progress::{Progress, Silent, Step};
 pub use resolve::{Request, Resolution};
 pub use store::Store;
 pub use universe::{Repository, Universe};
-pub use unpack::{Diversions, PackageContents, unpack_all};
+pub use unpack::{Diversions, PackageContents, unpack_all, unpack_diverted};
 pub use version::Version;

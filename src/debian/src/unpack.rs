@@ -68,9 +68,25 @@ pub fn unpack_all(
     mtime: i64,
     progress: &dyn Progress,
 ) -> Result<(Tree, Vec<PackageContents>)> {
-    let mut unpacker = Unpacker::new(architecture, diversions.clone(), mtime)?;
+    unpack_diverted(store, architecture, packages, &|_| diversions.clone(), mtime, progress)
+}
+
+/// As [`unpack_all`], with the diversions that follow from the packages' own control files.
+///
+/// # Errors
+/// As [`unpack_all`].
+pub fn unpack_diverted(
+    store: &Store,
+    architecture: &str,
+    packages: &[LockedPackage],
+    diversions: &dyn Fn(&[&Control]) -> Diversions,
+    mtime: i64,
+    progress: &dyn Progress,
+) -> Result<(Tree, Vec<PackageContents>)> {
     let mut contents = Vec::new();
     let mut opened = open_all(store, packages, progress)?;
+    let found = diversions(&opened.iter().map(|p| &p.control).collect::<Vec<_>>());
+    let mut unpacker = Unpacker::new(architecture, found, mtime)?;
     let order = dependency_order(&opened.iter().map(|p| &p.control).collect::<Vec<_>>());
     for number in order {
         unpacker.add(&opened[number])?;

@@ -46,8 +46,6 @@ mapping! {
         alignment: At<Alignment> = At::default_value(Alignment(Size::mib(1))),
         /// Most that the RAM overlay may hold where the recipe does not say.
         overlay: At<OverlayCap> = At::default_value(OverlayCap::Percent(50)),
-        /// Hardware watchdog.
-        watchdog: Option<Watchdog>,
         /// Emulated machines to try an image on, by QEMU's name of the machine; the first one is used if none is asked for.
         qemu: Named<Machine, Qemu>,
     }
@@ -67,15 +65,6 @@ keyword! {
 }
 
 impl Architecture {
-    /// Rust target of programs that run on the device: static, with musl.
-    pub const fn rust_target(self) -> &'static str {
-        match self {
-            Self::Arm64 => "aarch64-unknown-linux-musl",
-            Self::Armhf => "armv7-unknown-linux-musleabihf",
-            Self::Amd64 => "x86_64-unknown-linux-musl",
-        }
-    }
-
     /// Debian's name of the multi-arch folder in `/usr/lib`.
     pub const fn multiarch(self) -> &'static str {
         match self {
@@ -247,17 +236,6 @@ impl JsonSchema for Alignment {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<Size>()
-    }
-}
-
-mapping! {
-    /// The hardware watchdog.
-    "the settings of the watchdog"
-    pub struct Watchdog {
-        /// Its kernel module.
-        module: At<ModuleName>,
-        /// Seconds without a sign of life until it resets the board. The Pi's counter ends at 15.
-        timeout: At<Whole<1, 3600>> = At::default_value(Whole::clamped(15)),
     }
 }
 

@@ -23,7 +23,7 @@ mod words;
 
 pub use board::{
     Alignment, Architecture, Board, BoardKernel, BoardModules, Compatible, Console, DeviceTrees, FileOfPackage,
-    FirmwareFiles, FirmwarePartition, KernelForm, Machine, PartitionTable, Qemu, QemuDisk, Watchdog,
+    FirmwareFiles, FirmwarePartition, KernelForm, Machine, PartitionTable, Qemu, QemuDisk,
 };
 pub use decode::{Named, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};

@@ -62,7 +62,7 @@ pub fn starter(answers: &Answers) -> String {
         quoted(&answers.timezone),
     );
     if answers.base == Base::Minimal {
-        text.push_str("\ninit: busybox\n");
+        text.push_str("\ninit: busybox\n# Starts networking and ssh.\noverlays: [busybox]\n");
     }
     text.push_str(
         "\nusers:\n  root:\n    # Hashes only, never a password: `mkpasswd -m yescrypt`.\n    password: locked\n",

@@ -11,7 +11,11 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0uTQ6NVMmvZaZtSY0aZ2cLb
 #[test]
 fn a_started_recipe_passes_the_check_as_it_stands() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let search = Search { recipes: vec![top.join("recipes")], boards: vec![top.join("boards")], overlays: Vec::new() };
+    let search = Search {
+        recipes: vec![top.join("recipes")],
+        boards: vec![top.join("boards")],
+        overlays: vec![top.join("overlays")],
+    };
     for (base, keys) in [(Base::Systemd, vec![]), (Base::Minimal, vec![SshKey::new(KEY).unwrap()])] {
         let answers = Answers {
             name: ImageName::new("rack").unwrap(),

@@ -12,7 +12,8 @@ pub mod sources;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fruit_debian::{Diversions, Lock, Mirrors, PackageContents, Store, unpack_all};
+use fruit_debian::package::Control;
+use fruit_debian::{Diversions, Lock, Mirrors, PackageContents, Store, unpack_all, unpack_diverted};
 use fruit_image::tree::Tree;
 use fruit_node::init::{Module, Overlay};
 use fruit_node::{HostNameTemplate, InitConfig, NodeConfig};
@@ -59,6 +60,7 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
 
     fs::create_dir_all(&options.out).map_err(at(&options.out))?;
     let names = Names::new(&recipe, &options.out);
+    let _turn = outputs::turn(&cache, &names, progress)?;
     if !options.force
         && let Some(outcome) = outputs::unchanged(&cache, &names, &inputs)
     {
@@ -97,9 +99,27 @@ pub fn assemble(
     let bars = sources::Bars::new(progress);
     store.ensure(&lock.packages, mirrors, &bars)?;
     let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
-    let (tree, packages) = unpack_all(store, &lock.architecture, &installed, &Diversions::default(), epoch, &bars)?;
+    let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
     let root = root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, progress)?;
     Ok((root, packages))
+}
+
+/// What packages' scripts would have diverted before any file is laid down.
+fn diversions(packages: &[&Control]) -> Diversions {
+    let scripts: Vec<_> = packages
+        .iter()
+        .map(|control| fruit_root::PackageScripts {
+            name: control.name().to_owned(),
+            version: control.version().to_owned(),
+            scripts: root::script_texts(control),
+            ..Default::default()
+        })
+        .collect();
+    let mut diversions = Diversions::default();
+    for one in fruit_root::scripts::diversions(&scripts) {
+        diversions.divert(one.from.trim_start_matches('/'), one.to.trim_start_matches('/'), &one.by);
+    }
+    diversions
 }
 
 /// Packages that only files are taken from, each in a tree of its own, by name.

@@ -97,22 +97,25 @@ pub fn finish_root(
 
 /// What finishing must know of each package.
 pub fn package_scripts(packages: &[PackageContents]) -> Vec<PackageScripts> {
-    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
     packages
         .iter()
-        .map(|p| {
-            let mut scripts: BTreeMap<String, String> =
-                p.control.scripts.iter().map(|(name, bytes)| (name.clone(), text(bytes))).collect();
-            scripts.extend(p.control.triggers.iter().map(|t| ("triggers".to_owned(), t.clone())));
-            PackageScripts {
-                name: p.name.clone(),
-                version: p.version.clone(),
-                scripts,
-                conffiles: p.control.conffiles.clone(),
-                paths: p.paths.clone(),
-            }
+        .map(|p| PackageScripts {
+            name: p.name.clone(),
+            version: p.version.clone(),
+            scripts: script_texts(&p.control),
+            conffiles: p.control.conffiles.clone(),
+            paths: p.paths.clone(),
         })
         .collect()
+}
+
+/// A package's maintainer scripts and triggers, by the name of the control file.
+pub fn script_texts(control: &fruit_debian::package::Control) -> BTreeMap<String, String> {
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    let mut scripts: BTreeMap<String, String> =
+        control.scripts.iter().map(|(name, bytes)| (name.clone(), text(bytes))).collect();
+    scripts.extend(control.triggers.iter().map(|t| ("triggers".to_owned(), t.clone())));
+    scripts
 }
 
 fn identity(recipe: &Recipe, build_id: &str) -> Identity {
