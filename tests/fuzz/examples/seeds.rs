@@ -66,7 +66,11 @@ impl Seeds {
         self.put("mirror", "named", "https://user@host.example:8080/debian/");
         self.put("in_release", "form", "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\nSHA256:\n 00 1 a\n- -----x\n-----BEGIN PGP SIGNATURE-----\n\niHUEABYKAB0WIQQ=\n=abcd\n-----END PGP SIGNATURE-----\n");
         self.put("glob", "stars", "usr/**/*.[a-z]o{,.xz}?\nusr/lib/modules/a.ko.xz");
-        self.put("overlay_rules", "rules", "rules:\n  - {path: etc/ssh/*, owner: root, group: root, mode: \"0600\"}\nenable: [a.service]\n");
+        self.put(
+            "overlay_rules",
+            "rules",
+            "rules:\n  - {path: etc/ssh/*, owner: root, group: root, mode: \"0600\"}\nenable: [a.service]\n",
+        );
         self.put("maintainer_script", "postinst", "#!/bin/sh\nset -e\ncase \"$1\" in\n configure)\n  if [ ! -e /etc/a ]; then\n   adduser --system --group a || true\n  fi\n  for f in a b; do chown \"$f\":a /var/lib/$f; done\n  cat <<-'E' >/etc/x\n\ty\n\tE\n  ;;\nesac\n#DEBHELPER#\nexit 0\n");
         self.put("copyright", "dep5", "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: 2025 A\nLicense: GPL-2+ and (MIT or BSD-3-clause)\n\nLicense: MIT\n Text\n");
         self.put("sums", "sum", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -78,7 +82,11 @@ impl Seeds {
         let mut tar = tar::Builder::new(Vec::new());
         for (kind, path, data) in [
             (tar::EntryType::Directory, "./", ""),
-            (tar::EntryType::Regular, "./control", "Package: a\nVersion: 1\nArchitecture: all\nMaintainer: a\nDescription: a\n"),
+            (
+                tar::EntryType::Regular,
+                "./control",
+                "Package: a\nVersion: 1\nArchitecture: all\nMaintainer: a\nDescription: a\n",
+            ),
             (tar::EntryType::Regular, "./conffiles", "/etc/a\n"),
             (tar::EntryType::Regular, "./postinst", "#!/bin/sh\n"),
             (tar::EntryType::Symlink, "./link", ""),
@@ -137,7 +145,8 @@ impl Seeds {
                 size: 1 << 20,
             })
             .collect();
-        let layout = gpt::plan(uuid::Uuid::from_bytes([9; 16]), None, 1 << 20, gpt::Mbr::Hybrid { partition: 1 }, &wanted);
+        let layout =
+            gpt::plan(uuid::Uuid::from_bytes([9; 16]), None, 1 << 20, gpt::Mbr::Hybrid { partition: 1 }, &wanted);
         let table = gpt::encode(&layout.expect("a layout")).expect("a table");
         self.put("gpt", "three", &table.head);
         self.put("inspect", "three", &table.head);
