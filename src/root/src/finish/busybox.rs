@@ -1,6 +1,7 @@
 //! A root without systemd gets its tools from busybox: a link for every applet that the program has and that no other
 //! package brings. Debian's busybox has no links of its own.
 
+use super::accounts::Accounts;
 use crate::Error;
 use crate::edit::Root;
 
@@ -95,7 +96,18 @@ pub(crate) fn applets(root: &mut Root) -> Result<(), Error> {
             false => root.symlink("busybox", &format!("usr/bin/{name}"))?,
         }
     }
-    Ok(())
+    shells(root)
+}
+
+/// base-passwd gives root bash, which is not in such a root; dropbear refuses who has no shell.
+fn shells(root: &mut Root) -> Result<(), Error> {
+    let mut accounts = Accounts::load(root)?;
+    for user in &mut accounts.users {
+        if user.shell.ends_with("/bash") && !root.exists(user.shell.trim_start_matches('/')) {
+            user.shell = "/bin/sh".to_owned();
+        }
+    }
+    accounts.store(root)
 }
 
 /// The applets of a busybox program; none when it has no table of them.

@@ -42,10 +42,10 @@ pub fn finish(tree: &mut Tree, packages: &[PackageScripts], identity: &Identity,
     nsswitch::apply(root, packages)?;
     pam::apply(root)?;
     alternatives::apply(root, &scripts)?;
+    busybox::applets(root)?;
     small_files::apply(root)?;
     ssh::sshd_config(root)?;
     certificates::bundle(root)?;
-    busybox::applets(root)?;
     effects::apply(root, &scripts, &accounts)?;
     identity::apply(root, identity)
 }
