@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 use fruit_debian::Lock;
 use fruitbuild::device::Programs;
 
-use super::{fruitbuild, image_of, recipe_path, top};
+use super::harness::{fruitbuild, image_of, recipe_path, top};
 
 /// A user that owns nothing: Debian's `nobody`.
 const NOBODY: u32 = 65534;

@@ -19,7 +19,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
 
 use crate::digest::hash_all;
 use crate::error::{Error, Result};
@@ -31,9 +30,6 @@ use crate::release::Vouched;
 
 /// Largest InRelease file accepted, in bytes; Debian's has 150 kB.
 const MAX_IN_RELEASE: u64 = 16 << 20;
-
-/// A file in `tmp/` that old was left by a build that was killed.
-const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Transfers at the same time.
 pub const DEFAULT_TRANSFERS: usize = 6;
@@ -246,14 +242,21 @@ impl Store {
         fs::rename(&tmp, path).map_err(Error::io(path))
     }
 
-    /// A new file in `tmp/`, to be renamed when it is whole.
+    /// A new file in `tmp/`, to be renamed when it is whole. It is locked as long as it is open, so that others do not
+    /// take it for litter.
     pub(crate) fn new_file(&self) -> Result<(PathBuf, File)> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         loop {
             let name = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
             let path = self.root.join("tmp").join(name);
             match OpenOptions::new().write(true).read(true).create_new(true).open(&path) {
-                Ok(file) => return Ok((path, file)),
+                Ok(file) => {
+                    file.lock().map_err(Error::io(&path))?;
+                    // Another build may have swept it away before the lock.
+                    if is_named(&file, &path) {
+                        return Ok((path, file));
+                    }
+                }
                 // Left by a killed process that had our number.
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(Error::Io { path, source }),
@@ -261,17 +264,24 @@ impl Store {
         }
     }
 
-    /// Removes what killed builds left. That it cannot is no reason not to work.
+    /// Removes what killed builds left: nobody holds its lock. That it cannot is no reason not to work.
     fn sweep(&self) {
-        let now = SystemTime::now();
-        let old = |entry: &fs::DirEntry| {
-            let modified = entry.metadata().and_then(|meta| meta.modified()).ok()?;
-            now.duration_since(modified).ok().filter(|age| *age > STALE)
-        };
-        let entries = fs::read_dir(self.root.join("tmp")).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| old(entry).is_some()) {
-            let _ = fs::remove_file(entry.path());
+        for entry in fs::read_dir(self.root.join("tmp")).into_iter().flatten().flatten() {
+            if let Ok(file) = OpenOptions::new().write(true).open(entry.path())
+                && file.try_lock().is_ok()
+                && is_named(&file, &entry.path())
+            {
+                let _ = fs::remove_file(entry.path());
+            }
         }
+    }
+}
+
+/// Whether `path` still leads to the open `file`.
+fn is_named(file: &File, path: &Path) -> bool {
+    match (fs::metadata(path), file.metadata()) {
+        (Ok(named), Ok(opened)) => named.ino() == opened.ino() && named.dev() == opened.dev(),
+        _ => false,
     }
 }
 
@@ -282,11 +292,7 @@ fn lock_part(part: &Path, whole: &Path) -> Result<Option<File>> {
         let file = open.map_err(Error::io(part))?;
         file.lock().map_err(Error::io(part))?;
         // The lock may be that of a file which its former owner has renamed since we opened it.
-        let same = match (fs::metadata(part), file.metadata()) {
-            (Ok(named), Ok(opened)) => named.ino() == opened.ino() && named.dev() == opened.dev(),
-            _ => false,
-        };
-        if same {
+        if is_named(&file, part) {
             return Ok(Some(file));
         }
         if whole.exists() {

@@ -19,6 +19,7 @@ use super::card::WrittenCard;
 use super::inputs::Inputs;
 use super::root::FinishedRoot;
 use crate::failure::{Failure, at};
+use crate::progress::Progress;
 
 pub const TOOL: &str = concat!("fruitbuild-", env!("CARGO_PKG_VERSION"));
 
@@ -159,7 +160,9 @@ fn pretty(value: &Value) -> String {
 /// One file for all images of the folder: lines of other images stay.
 fn write_sums(path: &Path, sums: &BTreeMap<PathBuf, Sum>) -> Result<(), Failure> {
     let mut all: BTreeMap<String, Sum> = BTreeMap::new();
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Builds of other images into this folder wait until this line is in.
+    let _turn = fs::File::open(folder).and_then(|lock| lock.lock().map(|()| lock)).map_err(at(folder))?;
     for line in fs::read_to_string(path).unwrap_or_default().lines() {
         if let Some((sum, name)) = line.split_once("  ")
             && let Some(sum) = Sum::parse(sum)
@@ -272,14 +275,40 @@ fn component(made: &Made<'_>, package: &PackageContents) -> Component {
     }
 }
 
-fn memory(cache: &Path, names: &Names) -> PathBuf {
+/// Where the cache keeps something about the image of that name and place.
+fn memory(cache: &Path, names: &Names, ending: &str) -> PathBuf {
     let place = fs::canonicalize(names.img.parent().unwrap_or(Path::new("."))).unwrap_or_default();
     let key = Sum::of(format!("{}/{}", place.display(), file_name(&names.img)).as_bytes()).to_string();
-    cache.join("builds").join(format!("{}.json", &key[..32]))
+    cache.join("builds").join(format!("{}.{ending}", &key[..32]))
+}
+
+/// Held while an image is built.
+pub struct Turn {
+    _lock: fs::File,
+}
+
+/// Waits for another build of the same image into the same folder, which most likely does what this one is to do.
+///
+/// # Errors
+/// File system errors with the path.
+pub fn turn(cache: &Path, names: &Names, progress: &Progress) -> Result<Turn, Failure> {
+    let path = memory(cache, names, "lock");
+    let folder = path.parent().unwrap_or(cache);
+    fs::create_dir_all(folder).map_err(at(folder))?;
+    let lock = fs::File::create(&path).map_err(at(&path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            progress.say(format!("waiting for another build of {}", names.img.display()));
+            lock.lock().map_err(at(&path))?;
+        }
+        Err(fs::TryLockError::Error(error)) => return Err(at(&path)(error)),
+    }
+    Ok(Turn { _lock: lock })
 }
 
 fn remember(cache: &Path, names: &Names, outcome: &Outcome) -> Result<(), Failure> {
-    let path = memory(cache, names);
+    let path = memory(cache, names, "json");
     let folder = path.parent().unwrap_or(cache);
     fs::create_dir_all(folder).map_err(at(folder))?;
     let text = serde_json::to_string(outcome).map_err(|error| Failure::general(error.to_string()))?;
@@ -288,7 +317,7 @@ fn remember(cache: &Path, names: &Names, outcome: &Outcome) -> Result<(), Failur
 
 /// The last build's outcome, if it was of the same inputs and its files are still as it left them.
 pub fn unchanged(cache: &Path, names: &Names, inputs: &Inputs) -> Option<Outcome> {
-    let text = fs::read_to_string(memory(cache, names)).ok()?;
+    let text = fs::read_to_string(memory(cache, names, "json")).ok()?;
     let outcome: Outcome = serde_json::from_str(&text).ok()?;
     let same = |output: &Output| {
         fs::metadata(&output.path).is_ok_and(|m| m.len() == output.size && mtime_ns(&m) == output.mtime_ns)

@@ -10,7 +10,7 @@ use crate::failure::{Failure, at};
 
 pub fn why(package: &str, recipe: Option<&Path>, as_json: bool) -> Result<(), Failure> {
     let locks = match recipe {
-        Some(recipe) => vec![lock::path(recipe)],
+        Some(recipe) => vec![lock_of(recipe)?],
         None => all_locks(Path::new("recipes"))?,
     };
     let mut found = Vec::new();
@@ -33,18 +33,31 @@ pub fn why(package: &str, recipe: Option<&Path>, as_json: bool) -> Result<(), Fa
     if as_json {
         println!("{:#}", json!(found));
     }
+    if locks.is_empty() {
+        return Err(Failure::input("there is no lock in recipes/; make one with: fruitbuild lock RECIPE"));
+    }
     if found.is_empty() {
         let names = locks.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-        return Err(Failure::general(match &locks[..] {
-            [] => "there is no lock in recipes/; make one with: fruitbuild lock RECIPE".to_owned(),
-            _ => format!("package {package} is not in {names}"),
-        }));
+        return Err(Failure::general(format!("package {package} is not in {names}")));
     }
     Ok(())
 }
 
+fn lock_of(recipe: &Path) -> Result<PathBuf, Failure> {
+    let path = lock::path(recipe);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let message = format!("{}: there is no lock; make it with: fruitbuild lock {}", path.display(), recipe.display());
+    Err(Failure::input(message))
+}
+
 fn all_locks(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let entries = std::fs::read_dir(folder).map_err(at(folder))?;
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(at(folder)(error)),
+    };
     let mut locks = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<_>, _>>()
