@@ -217,10 +217,10 @@ fn minimal_boots_with_busybox_and_takes_ssh_by_dropbear() {
     assert_eq!(node.run("readlink -f /proc/1/exe"), "/usr/bin/busybox");
     let report = node.boot_report();
     assert_eq!((&report["verity"], &report["data"]["state"]), (&true.into(), &"persistent".into()), "{report:#}");
-    let key = node.run("ls -l /var/lib/fruit/ssh; cksum /var/lib/fruit/ssh/*");
+    let key = node.run("ls -l /var/lib/fruit/ssh; sha256sum /var/lib/fruit/ssh/*");
     node.run("echo forgotten > /etc/forgotten; echo kept > /var/lib/fruit/kept; sync");
     node.reboot();
-    assert_eq!(node.run("ls -l /var/lib/fruit/ssh; cksum /var/lib/fruit/ssh/*"), key);
+    assert_eq!(node.run("ls -l /var/lib/fruit/ssh; sha256sum /var/lib/fruit/ssh/*"), key);
     assert_eq!(node.run("cat /var/lib/fruit/kept"), "kept");
     assert!(node.ssh("cat /etc/forgotten").is_err());
 }
