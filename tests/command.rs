@@ -45,7 +45,8 @@ fn init_starts_a_recipe_that_passes_the_check_and_overwrites_nothing() {
 fn check_underlines_the_mistake_and_says_what_was_meant() {
     let project = Project::empty();
     project.write("recipes/bad.yaml", "extends: base.yaml\nname: bad\nboard: raspberypi3\nhostnam: x\nversion: 1\n");
-    let words = ["recipes/bad.yaml:3:8", "^^^^^^^^^^^", "did you mean `raspberrypi3`?", "recipes/bad.yaml:4:1", "`hostname`"];
+    let words =
+        ["recipes/bad.yaml:3:8", "^^^^^^^^^^^", "did you mean `raspberrypi3`?", "recipes/bad.yaml:4:1", "`hostname`"];
     let answer = project.fail(&["check", "recipes/bad.yaml"], 3, &words);
     assert_eq!(answer.stdout, "");
     let json = project.run(&["check", "--json", "recipes/bad.yaml"]);
@@ -96,8 +97,13 @@ fn unknown_packages_units_and_modules_are_mistakes_on_their_lines() {
     recipe("exclude: [libc6]\n");
     project.fail(&arguments("lock", "recipes/wrong.yaml"), 6, &["cannot be installed", "libc6", "excluded"]);
     recipe("kernel:\n  modules: [ext5]\n");
-    project.fail(&arguments("build", "recipes/wrong.yaml"), 3, &["recipes/wrong.yaml:4", "has no module `ext5`", "did you mean"]);
-    project.write("recipes/wrong.yaml", "extends: pistack.yaml\nname: wrong\nservices:\n  enable:\n    - shh.service\n");
+    project.fail(
+        &arguments("build", "recipes/wrong.yaml"),
+        3,
+        &["recipes/wrong.yaml:4", "has no module `ext5`", "did you mean"],
+    );
+    project
+        .write("recipes/wrong.yaml", "extends: pistack.yaml\nname: wrong\nservices:\n  enable:\n    - shh.service\n");
     let words = ["recipes/wrong.yaml:5", "has the unit `shh.service`", "did you mean `ssh.service`?"];
     project.fail(&arguments("build", "recipes/wrong.yaml"), 3, &words);
     assert!(!project.path("out/SHA256SUMS").exists());
@@ -154,7 +160,8 @@ fn inspect_and_diff_show_what_is_in_images() {
     let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let project = Project::empty();
     let text = project.succeed(&["inspect", &path(&minimal), "--largest", "3"]).stdout;
-    for word in ["FAT FRUITOS", "EROFS minimal", "ext4 data", "boot-control block", "slots: active a", "dropbear-bin "] {
+    for word in ["FAT FRUITOS", "EROFS minimal", "ext4 data", "boot-control block", "slots: active a", "dropbear-bin "]
+    {
         assert!(text.contains(word), "no {word:?} in:\n{text}");
     }
     let value = project.succeed(&["inspect", "--json", &path(&pistack)]).json();
@@ -169,7 +176,8 @@ fn inspect_and_diff_show_what_is_in_images() {
     let text = project.succeed(&["diff", &manifest(&minimal), &manifest(&pistack)]).stdout;
     assert!(text.lines().any(|l| l.starts_with("systemd  — → ")) && text.contains("root-a  +"), "{text}");
     let value = project.succeed(&["diff", "--json", &path(&minimal), &path(&pistack)]).json();
-    let added = value["files"].as_array().unwrap().iter().any(|f| f["path"] == "/usr/bin/bash" && f["change"] == "added");
+    let added =
+        value["files"].as_array().unwrap().iter().any(|f| f["path"] == "/usr/bin/bash" && f["change"] == "added");
     assert!(added, "{value:#}");
     project.fail(&["diff", &path(&minimal), &manifest(&minimal)], 3, &["not of one kind"]);
 }
@@ -189,7 +197,10 @@ fn flash_writes_a_file_reads_it_back_and_refuses_what_would_do_harm() {
     harness::succeed(tool("cmp", "diffutils").arg(&image).arg(project.path("second.img")));
     let manifest: Value = serde_json::from_slice(&fs::read(image.with_extension("manifest.json")).unwrap()).unwrap();
     // Only what holds something is written.
-    assert!(json["written"].as_u64().unwrap() <= manifest["image"]["bytes_to_write"].as_u64().unwrap() + (1 << 20), "{json}");
+    assert!(
+        json["written"].as_u64().unwrap() <= manifest["image"]["bytes_to_write"].as_u64().unwrap() + (1 << 20),
+        "{json}"
+    );
 
     project.write("fruit.yaml", "hostname: kitchen\n");
     project.succeed(&["flash", image_path, "card.img", "--config", "fruit.yaml"]);
@@ -255,8 +266,19 @@ fn schemas_name_every_key() {
 fn completions_and_man_pages_cover_every_verb() {
     let project = Project::empty();
     let verbs = [
-        "setup", "init", "check", "lock", "build", "why", "diff", "inspect", "run", "flash", "schema",
-        "shell-completions", "man",
+        "setup",
+        "init",
+        "check",
+        "lock",
+        "build",
+        "why",
+        "diff",
+        "inspect",
+        "run",
+        "flash",
+        "schema",
+        "shell-completions",
+        "man",
     ];
     for shell in ["bash", "zsh", "fish"] {
         let script = project.succeed(&["shell-completions", shell]).stdout;
@@ -299,7 +321,15 @@ fn talk_goes_to_stderr_data_to_stdout_and_quiet_means_quiet() {
 fn exit_codes_are_those_of_the_help() {
     let project = Project::empty();
     let help = project.succeed(&["--help"]).stdout;
-    for (code, word) in [(0, "done"), (2, "command line"), (3, "recipe"), (4, "signature"), (5, "fetched"), (6, "package set"), (7, "refused")] {
+    for (code, word) in [
+        (0, "done"),
+        (2, "command line"),
+        (3, "recipe"),
+        (4, "signature"),
+        (5, "fetched"),
+        (6, "package set"),
+        (7, "refused"),
+    ] {
         let line = help.lines().find(|line| line.trim_start().starts_with(&format!("{code}  ")));
         assert!(line.is_some_and(|line| line.contains(word)), "{code}: {help}");
     }

@@ -94,7 +94,8 @@ fn sgdisk_finds_no_problem_and_the_old_table_shows_the_firmware_partition_to_the
             assert!(list.lines().any(|line| line.ends_with(&format!(" {name}"))), "no {name} in:\n{list}");
         }
         let old = said(tool("fdisk", "fdisk").args(["-t", "dos", "-o", "Start,Sectors,Id", "-l"]).arg(&built.image));
-        let rows: Vec<Vec<&str>> = old.lines().map(|l| l.split_whitespace().collect()).filter(|r: &Vec<_>| r.len() == 3).collect();
+        let rows: Vec<Vec<&str>> =
+            old.lines().map(|l| l.split_whitespace().collect()).filter(|r: &Vec<_>| r.len() == 3).collect();
         let (start, size) = built.partition("firmware");
         let firmware = [(start / 512).to_string(), (size / 512).to_string(), "c".to_owned()];
         assert_eq!(rows[rows.len() - 2], ["1", &(start / 512 - 1).to_string(), "ee"], "{old}");
@@ -124,7 +125,10 @@ fn e2fsck_has_nothing_to_say_of_data() {
         let output = tool("e2fsck", "e2fsprogs").arg("-fn").arg(built.extract("data")).output().unwrap();
         let verdict = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{verdict}");
-        assert!(!verdict.contains("Fix") && verdict.contains("clean") | verdict.contains("non-contiguous"), "{verdict}");
+        assert!(
+            !verdict.contains("Fix") && verdict.contains("clean") | verdict.contains("non-contiguous"),
+            "{verdict}"
+        );
     }
 }
 
@@ -142,7 +146,8 @@ fn fsck_erofs_and_the_kernel_read_the_root_alike() {
         let mounted = built.folder.path().join("mounted");
         fs::create_dir(&mounted).unwrap();
         succeed(tool("mount", "mount").args(["-t", "erofs", "-o", "loop,ro"]).arg(&root).arg(&mounted));
-        let compared = tool("diff", "diffutils").args(["-r", "--no-dereference"]).arg(&mounted).arg(&extracted).output();
+        let compared =
+            tool("diff", "diffutils").args(["-r", "--no-dereference"]).arg(&mounted).arg(&extracted).output();
         let unmounted = tool("umount", "mount").arg(&mounted).status().unwrap();
         let compared = compared.unwrap();
         assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stdout));
@@ -159,13 +164,20 @@ fn veritysetup_verifies_the_root_with_the_hash_on_the_slots_command_line() {
         assert!(line.contains(command_line), "{line}");
         let verity = line.split_whitespace().find_map(|word| word.strip_prefix("fruit.verity=")).unwrap();
         assert_eq!(built.manifest["kernel"]["verity"], verity);
-        let [blocks, hash_block, root_hash, salt] = verity.split(':').collect::<Vec<_>>()[..] else { panic!("{verity}") };
+        let [blocks, hash_block, root_hash, salt] = verity.split(':').collect::<Vec<_>>()[..] else {
+            panic!("{verity}")
+        };
         let root = built.extract("root-a");
         // The superblock of the hash tree stands in the block before the hashes, behind the data.
         assert_eq!(blocks.parse::<u64>().unwrap() + 1, hash_block.parse::<u64>().unwrap());
         let offset = format!("--hash-offset={}", blocks.parse::<u64>().unwrap() * 4096);
         let verify = |file: &Path, hash: &str| {
-            tool("veritysetup", "cryptsetup-bin").arg("verify").args([file, file]).args([hash, &offset]).output().unwrap()
+            tool("veritysetup", "cryptsetup-bin")
+                .arg("verify")
+                .args([file, file])
+                .args([hash, &offset])
+                .output()
+                .unwrap()
         };
         let verdict = verify(&root, root_hash);
         assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
@@ -368,8 +380,14 @@ fn builds_killed_at_any_moment_leave_nothing_half_written_and_no_litter() {
     }
     project.succeed(&build);
     same_outputs(reference.parent().unwrap(), &project.path("out"), "minimal");
-    succeed(tool("sha256sum", "coreutils").current_dir(project.path("out")).args(["--strict", "--quiet", "-c", "SHA256SUMS"]));
-    let names = |folder: &str| fs::read_dir(project.path(folder)).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+    succeed(tool("sha256sum", "coreutils").current_dir(project.path("out")).args([
+        "--strict",
+        "--quiet",
+        "-c",
+        "SHA256SUMS",
+    ]));
+    let names =
+        |folder: &str| fs::read_dir(project.path(folder)).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
     assert_eq!(names("out").len(), 6, "{:?}", names("out"));
     assert!(names("cache/tmp").is_empty(), "{:?}", names("cache/tmp"));
 }

@@ -20,8 +20,10 @@ pub fn why(package: &str, recipe: Option<&Path>, as_json: bool) -> Result<(), Fa
         if chain.is_empty() {
             continue;
         }
-        let steps: Vec<_> =
-            chain.iter().map(|p| json!({"package": p.name, "version": p.version, "reason": p.reason.to_string()})).collect();
+        let steps: Vec<_> = chain
+            .iter()
+            .map(|p| json!({"package": p.name, "version": p.version, "reason": p.reason.to_string()}))
+            .collect();
         if !as_json {
             println!("{}:", path.display());
             for (depth, step) in chain.iter().enumerate() {
@@ -58,10 +60,8 @@ fn all_locks(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(at(folder)(error)),
     };
-    let mut locks = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(at(folder))?;
+    let mut locks =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(at(folder))?;
     locks.retain(|path| path.extension().is_some_and(|e| e == "lock"));
     locks.sort();
     Ok(locks)
