@@ -83,9 +83,7 @@ fn every_recipe_of_the_repository_passes_the_check() {
 /// Packages, units and modules are known only with the packages at hand: from the shared store, over its mirror.
 #[test]
 fn unknown_packages_units_and_modules_are_mistakes_on_their_lines() {
-    image_of("minimal");
-    image_of("pistack");
-    let project = Project::empty();
+    let project = Project::of("pistack");
     let cache = project::shared_cache();
     let arguments = |verb, recipe| [verb, recipe, "--cache", cache.to_str().unwrap()];
     let recipe = |lines: &str| {
