@@ -232,7 +232,7 @@ fn the_qemu_arm64_image_boots_to_login() {
 
 #[test]
 fn the_qemu_x86_64_image_boots_to_login() {
-    boots_to_login("qemu-x86_64", "q35");
+    boots_to_login("qemu-x86_64", "pc");
 }
 
 fn boots_to_login(recipe: &str, machine: &str) {
