@@ -307,21 +307,36 @@ pub fn turn(cache: &Path, names: &Names, progress: &Progress) -> Result<Turn, Fa
     Ok(Turn { _lock: lock })
 }
 
+/// What the cache knows of the last build of an image.
+#[derive(Serialize, Deserialize)]
+struct Memory {
+    /// The program that built it: another one may make other bytes of the same inputs.
+    program: String,
+    outcome: Outcome,
+}
+
+/// Tells this program from one that was compiled at another time, without reading it.
+fn this_program() -> Option<String> {
+    let meta = fs::metadata(std::env::current_exe().ok()?).ok()?;
+    Some(format!("{TOOL} {} {}", meta.len(), mtime_ns(&meta)))
+}
+
 fn remember(cache: &Path, names: &Names, outcome: &Outcome) -> Result<(), Failure> {
     let path = memory(cache, names, "json");
     let folder = path.parent().unwrap_or(cache);
     fs::create_dir_all(folder).map_err(at(folder))?;
-    let text = serde_json::to_string(outcome).map_err(|error| Failure::general(error.to_string()))?;
+    let memory = Memory { program: this_program().unwrap_or_default(), outcome: outcome.clone() };
+    let text = serde_json::to_string(&memory).map_err(|error| Failure::general(error.to_string()))?;
     write_whole(&path, text.as_bytes())
 }
 
-/// The last build's outcome, if it was of the same inputs and its files are still as it left them.
+/// The last build's outcome, if it was of the same inputs by this same program and its files are still as it left them.
 pub fn unchanged(cache: &Path, names: &Names, inputs: &Inputs) -> Option<Outcome> {
     let text = fs::read_to_string(memory(cache, names, "json")).ok()?;
-    let outcome: Outcome = serde_json::from_str(&text).ok()?;
+    let Memory { program, outcome } = serde_json::from_str(&text).ok()?;
     let same = |output: &Output| {
         fs::metadata(&output.path).is_ok_and(|m| m.len() == output.size && mtime_ns(&m) == output.mtime_ns)
     };
-    let whole = outcome.build_id == inputs.build_id && outcome.outputs.iter().all(same);
+    let whole = this_program()? == program && outcome.build_id == inputs.build_id && outcome.outputs.iter().all(same);
     whole.then_some(Outcome { changed: false, ..outcome })
 }
