@@ -1,5 +1,7 @@
 //! A node in an emulator: an image that was really built, the distribution's real U-Boot and kernel.
 
+#![allow(dead_code)] // each test program uses its own part
+
 use std::fs::File;
 use std::io::Read;
 use std::net::TcpStream;
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use fruit_image::disk::DiskFile;
 use fruit_image::gpt::{self, Partition};
 use fruitbuild::cli;
-use fruitbuild::machine::{self, Console};
+use fruitbuild::machine::{self, Console, Plan};
 use fruitbuild::progress::Progress;
 use fruitbuild::verbs::run::Prepared;
 
@@ -59,8 +61,15 @@ impl Node {
 
     /// Switches it on.
     pub fn start(&mut self) -> &mut Console {
-        self.console = Some(self.prepared.plan(Some(self.port)).start().unwrap());
+        let socket = self.monitor();
+        let plan = Plan { monitor: Some(&socket), ..self.prepared.plan(Some(self.port)) };
+        self.console = Some(plan.start().unwrap());
         self.console()
+    }
+
+    /// Socket of the emulator's monitor, while it is switched on.
+    pub fn monitor(&self) -> PathBuf {
+        self.folder.path().join("monitor")
     }
 
     pub fn console(&mut self) -> &mut Console {

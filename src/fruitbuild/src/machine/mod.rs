@@ -33,6 +33,8 @@ pub struct Plan<'a> {
     pub disk: &'a Path,
     /// Port of this machine's loopback that leads to the guest's port 22.
     pub ssh_port: Option<u16>,
+    /// Where QEMU's monitor (QMP) is to listen.
+    pub monitor: Option<&'a Path>,
 }
 
 impl Plan<'_> {
@@ -68,7 +70,14 @@ impl Plan<'_> {
         let mut list: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| list.extend(words.iter().map(|word| OsString::from(*word)));
         let machine = qemu.options.iter().fold(self.machine.to_owned(), |all, option| format!("{all},{option}"));
-        add(&["-M", &machine, "-m", &format!("{}M", qemu.memory.value.bytes() >> 20), "-smp", &qemu.smp.get().to_string()]);
+        add(&[
+            "-M",
+            &machine,
+            "-m",
+            &format!("{}M", qemu.memory.value.bytes() >> 20),
+            "-smp",
+            &qemu.smp.get().to_string(),
+        ]);
         add(&["-accel", if qemu.single_thread { "tcg,thread=single" } else { "tcg,thread=multi" }]);
         if let Some(cpu) = &qemu.cpu {
             add(&["-cpu", cpu]);
@@ -85,6 +94,9 @@ impl Plan<'_> {
         if let Some(watchdog) = &qemu.watchdog {
             add(&["-device", watchdog]);
         }
+        if let Some(socket) = self.monitor {
+            add(&["-qmp", &format!("unix:{},server=on,wait=off", escaped(socket))]);
+        }
         for argument in &qemu.arguments {
             add(&[argument]);
         }
@@ -99,15 +111,21 @@ impl Plan<'_> {
     }
 }
 
+/// A file name within an option. QEMU's rule is that its commas are doubled.
+fn escaped(file: &Path) -> String {
+    file.to_string_lossy().replace(',', ",,")
+}
+
 fn disk_arguments(kind: QemuDisk, file: &Path) -> Vec<OsString> {
     let drive = |interface: &str| {
         let mut drive = OsString::from("file=");
-        // A comma in a file name is doubled, by QEMU's rule.
-        drive.push(file.to_string_lossy().replace(',', ",,"));
+        drive.push(escaped(file));
         drive.push(format!(",format=raw,cache=unsafe,{interface}"));
         drive
     };
-    let device = |name: &str| vec!["-drive".into(), drive("if=none,id=disk0"), "-device".into(), format!("{name},drive=disk0").into()];
+    let device = |name: &str| {
+        vec!["-drive".into(), drive("if=none,id=disk0"), "-device".into(), format!("{name},drive=disk0").into()]
+    };
     match kind {
         QemuDisk::Sd => vec!["-drive".into(), drive("if=sd")],
         QemuDisk::VirtioMmio => device("virtio-blk-device"),

@@ -95,7 +95,7 @@ impl Prepared {
             .find(|(name, _)| name.as_str() == self.machine)
             .unwrap_or_else(|| unreachable!("machine_name found it"));
         let architecture = self.recipe.board.architecture.value;
-        Plan { machine: name.as_str(), architecture, qemu, files: &self.files, disk: &self.disk, ssh_port }
+        Plan { machine: name.as_str(), architecture, qemu, files: &self.files, disk: &self.disk, ssh_port, monitor: None }
     }
 }
 
