@@ -173,7 +173,8 @@ fn without_a_usable_data_partition_the_node_runs_from_ram_and_mistakes_in_fruit_
     let firmware = node.partition("firmware");
     let mistakes = node.disk().with_file_name("mistakes.yaml");
     let key = std::fs::read_to_string(node.disk().with_file_name("key.pub")).unwrap();
-    std::fs::write(&mistakes, format!("hostname: -bad-\ntimezon: Mars\nssh_authorized_keys:\n- {}\n", key.trim())).unwrap();
+    std::fs::write(&mistakes, format!("hostname: -bad-\ntimezon: Mars\nssh_authorized_keys:\n- {}\n", key.trim()))
+        .unwrap();
     harness::succeed(
         harness::tool("mcopy", "mtools")
             .arg("-o")

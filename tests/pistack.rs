@@ -35,6 +35,8 @@ use serde_json::{Value, json};
 
 const BOARD: u8 = 3;
 const PI: Pi = Pi::One;
+/// Seconds of the board per second: emulated nodes on a busy machine start slower than the longest boot delay of 255 s.
+const CLOCK: f64 = 0.25;
 
 /// Lines of the chip as in `tests/recipes/pistack-virt.yaml`.
 const HEARTBEAT: u32 = 1 << 5;
@@ -102,7 +104,8 @@ impl Rig {
     /// Both are ready; the power is off.
     fn new() -> Rig {
         let node = Node::new("pistack-virt", "virt", "hostname: stacked\n");
-        let simulator = Simulator::start(&StackConfig::with_ids([BOARD]), &Endpoints::default()).unwrap();
+        let endpoints = Endpoints { clock: CLOCK, ..Endpoints::default() };
+        let simulator = Simulator::start(&StackConfig::with_ids([BOARD]), &endpoints).unwrap();
         simulator.stack().set_model(BOARD, PI, PiModel::External).unwrap();
         let line = transport::open(&Port::Device(simulator.pty().unwrap().to_owned())).unwrap();
         // Busy machines answer late.
@@ -114,9 +117,9 @@ impl Rig {
             move || bridge(&simulator, &socket, &sender, &stop)
         });
         let mut rig = Rig { node, simulator, bus: Master::new(line, timing), power, stop, bridge: Some(bridge) };
-        // The most that the board can be set to: emulators are slow.
+        // Delays: the most that the board can be set to.
         for (timer, seconds) in [
-            (Timer::HeartbeatTimeout, 30),
+            (Timer::HeartbeatTimeout, 15),
             (Timer::BootDelay, 255),
             (Timer::OffDelay, 255),
             (Timer::SignalledOffDelay, 255),

@@ -127,8 +127,10 @@ fn an_excluded_package_is_as_good_as_absent() {
 
 #[test]
 fn what_is_supplied_otherwise_is_not_installed_for_others_but_can_be_asked_for() {
-    let universe = universe("kernel 1; Depends: ramdisk | any-ramdisk, tool (>= 3)\nramdisk 1; Depends: more\nmore 1\ntool 1");
-    let supplied = |packages| Request { supplied: vec!["any-ramdisk".to_owned(), "tool".to_owned()], ..request(packages) };
+    let universe =
+        universe("kernel 1; Depends: ramdisk | any-ramdisk, tool (>= 3)\nramdisk 1; Depends: more\nmore 1\ntool 1");
+    let supplied =
+        |packages| Request { supplied: vec!["any-ramdisk".to_owned(), "tool".to_owned()], ..request(packages) };
     assert_eq!(solve(&universe, &supplied("kernel")).unwrap(), "kernel 1");
     assert_eq!(solve(&universe, &supplied("kernel tool")).unwrap(), "kernel 1, tool 1");
     assert!(solve(&universe, &request("kernel")).is_err());

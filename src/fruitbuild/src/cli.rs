@@ -110,13 +110,9 @@ pub enum Verb {
     /// Write an image to a card
     Flash(Flash),
     /// Print the JSON schema of recipe or board files, for editors
-    Schema {
-        kind: SchemaKind,
-    },
+    Schema { kind: SchemaKind },
     /// Print completions for a shell
-    ShellCompletions {
-        shell: clap_complete::Shell,
-    },
+    ShellCompletions { shell: clap_complete::Shell },
     /// Write the man pages into a folder
     Man {
         /// Folder, made if needed

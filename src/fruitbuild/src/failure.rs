@@ -71,7 +71,9 @@ impl From<fruit_debian::Error> for Failure {
     fn from(error: fruit_debian::Error) -> Failure {
         use fruit_debian::Error;
         let exit = match &error {
-            Error::Signature { .. } | Error::Expired { .. } | Error::Mismatch { .. } | Error::Entry { .. } => Exit::Untrusted,
+            Error::Signature { .. } | Error::Expired { .. } | Error::Mismatch { .. } | Error::Entry { .. } => {
+                Exit::Untrusted
+            }
             Error::Deb { .. } | Error::TwoOwners { .. } => Exit::Untrusted,
             Error::Fetch { .. } | Error::Offline { .. } | Error::NoMirror { .. } => Exit::Network,
             Error::Unsatisfiable(_) => Exit::Unsatisfiable,

@@ -82,14 +82,16 @@ pub fn write(
     let disk = Guid::of_disk(recipe.name.as_str());
     let initramfs = compress_initramfs(initramfs)?;
     let kernel = kernel_image(recipe, &root.kernel)?;
-    let mut slot = SlotFiles { kernel, initramfs, device_trees: root.device_trees.clone(), command_line: String::new() };
+    let mut slot =
+        SlotFiles { kernel, initramfs, device_trees: root.device_trees.clone(), command_line: String::new() };
 
     let plan = RootPlan::new(recipe, &root.tree, epoch)?;
     // The command line's length does not matter for the size: one cluster in any case.
     let boot_tree = partitions::boot(&recipe.board, packages, &slot, epoch)?;
     let layout = layout(recipe, disk, plan.total_len(), &boot_tree)?;
     let size_of = |number: u32| layout.partitions[number as usize - 1].size();
-    let copies = bootctl::COPY_OFFSETS.map(|offset| (layout.partitions[STATE as usize - 1].start() + offset) / gpt::SECTOR);
+    let copies =
+        bootctl::COPY_OFFSETS.map(|offset| (layout.partitions[STATE as usize - 1].start() + offset) / gpt::SECTOR);
 
     let card = Card::create(target, layout.clone()).map_err(fail)?;
     let verity = plan.write(&card)?;
@@ -195,7 +197,8 @@ fn layout(recipe: &Recipe, disk: Guid, root_len: u64, boot_tree: &Tree) -> Resul
     let boot = sizes.boot.bytes().unwrap_or_else(|| grown(boot_least).max(64 * MIB));
     let root = sizes.root.bytes().unwrap_or_else(|| grown(root_len));
     if root < root_len {
-        let message = format!("the root needs {} MiB, and its partition is to have {}", root_len.div_ceil(MIB), root / MIB);
+        let message =
+            format!("the root needs {} MiB, and its partition is to have {}", root_len.div_ceil(MIB), root / MIB);
         let place = sizes.root.place.clone();
         return Err(fruit_recipe::Diagnostics::from(fruit_recipe::Diagnostic::error(message).maybe_place(place)).into());
     }

@@ -45,9 +45,11 @@ impl Inputs {
         for folder in &recipe.overlays {
             overlay_files(&folder.path, folder.name.as_str(), &mut list)?;
         }
-        list.extend(
-            programs.hashes.iter().map(|(name, sha256)| Input { kind: "program", name: name.clone(), sha256: sha256.clone() }),
-        );
+        list.extend(programs.hashes.iter().map(|(name, sha256)| Input {
+            kind: "program",
+            name: name.clone(),
+            sha256: sha256.clone(),
+        }));
         let mut hash = Sha256::new();
         hash.update(format!("fruitbuild {} format {FORMAT} epoch {epoch}\n", env!("CARGO_PKG_VERSION")));
         for input in &list {

@@ -123,8 +123,11 @@ pub fn resolve(
     let bars = Bars::new(progress);
     let universe = Universe::load(&repositories, &architecture, store, mirrors, sources::now(), &bars)?;
     unknown_packages(recipe, &universe)?;
-    let pins: BTreeMap<_, _> =
-        pins.iter().filter(|(name, _)| !universe.offers_of(name).is_empty()).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let pins: BTreeMap<_, _> = pins
+        .iter()
+        .filter(|(name, _)| !universe.offers_of(name).is_empty())
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
     let resolution =
         universe.resolve(request, &pins).map_err(|why| Failure::new(Exit::Unsatisfiable, why.to_string()))?;
     Ok(Lock::new(request, &universe, &resolution))
@@ -139,7 +142,10 @@ fn unknown_packages(recipe: &Recipe, universe: &Universe) -> Result<(), Failure>
         if universe.offers_of(name).is_empty() && universe.providers_of(name).next().is_none() {
             found.push(Diagnostic::at(
                 package,
-                format!("there is no package `{name}` for {} in the repositories of this recipe", universe.architecture()),
+                format!(
+                    "there is no package `{name}` for {} in the repositories of this recipe",
+                    universe.architecture()
+                ),
                 universe.similar_name(name),
             ));
         }

@@ -77,7 +77,14 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
         card::write(&recipe, &root, &boot_packages, &initramfs, epoch, &names.img)?
     };
     let _step = progress.step("compressing", 1, Unit::Pieces);
-    let made = outputs::Made { recipe: &recipe, lock: &lock, inputs: &inputs, root: &root, packages: &packages, card: &written };
+    let made = outputs::Made {
+        recipe: &recipe,
+        lock: &lock,
+        inputs: &inputs,
+        root: &root,
+        packages: &packages,
+        card: &written,
+    };
     outputs::write(&made, &names, &cache, epoch)
 }
 

@@ -92,7 +92,8 @@ pub fn write(made: &Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result
     let bmap = if wanted.zst {
         let level = i32::try_from(wanted.zstd_level.get()).unwrap_or(i32::MAX);
         let threads = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-        let done = zst::compress(image, &names.zst, zst::Options { level, threads, sum_image: wanted.img }).map_err(io)?;
+        let done =
+            zst::compress(image, &names.zst, zst::Options { level, threads, sum_image: wanted.img }).map_err(io)?;
         sums.insert(names.zst.clone(), done.sum);
         sums.extend(done.image_sum.map(|sum| (names.img.clone(), sum)));
         done.bmap
@@ -193,12 +194,8 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Value {
             })
         })
         .collect();
-    let saved: Vec<Value> = root
-        .report
-        .saved
-        .iter()
-        .map(|s| json!({"rule": s.rule, "files": s.files, "bytes": s.bytes}))
-        .collect();
+    let saved: Vec<Value> =
+        root.report.saved.iter().map(|s| json!({"rule": s.rule, "files": s.files, "bytes": s.bytes})).collect();
     let unhandled: Vec<Value> = root
         .report
         .unhandled

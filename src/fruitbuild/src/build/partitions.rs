@@ -196,5 +196,6 @@ fn uboot_environment(loader: &UBoot, size: u64) -> Result<Vec<u8>, Failure> {
     let mut variables: BTreeMap<String, String> = script::environment(&board).into_iter().collect();
     variables.extend(loader.environment.iter().map(|(name, value)| (name.to_string(), value.clone())));
     let size = usize::try_from(size).map_err(|error| Failure::input(format!("uboot.env: {error}")))?;
-    uboot::environment(size, variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))).map_err(|error| Failure::input(format!("uboot.env: {error}")))
+    uboot::environment(size, variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        .map_err(|error| Failure::input(format!("uboot.env: {error}")))
 }

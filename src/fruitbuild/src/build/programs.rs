@@ -37,7 +37,8 @@ pub struct Obtained {
 /// A setting that the program would refuse, on its line.
 pub fn wanted(recipe: &Recipe) -> Result<Wanted, Failure> {
     if recipe.update.is_written() {
-        let wrong = fruit_recipe::Diagnostic::error("this version of fruitbuild has no updater to give these settings to");
+        let wrong =
+            fruit_recipe::Diagnostic::error("this version of fruitbuild has no updater to give these settings to");
         return Err(fruit_recipe::Diagnostics::from(wrong.maybe_place(recipe.update.place(&[]))).into());
     }
     if !recipe.agent.is_written() {

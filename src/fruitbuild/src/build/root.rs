@@ -183,9 +183,10 @@ fn root_modules(recipe: &Recipe, tree: &Tree, release: &str) -> Result<Selection
     let modules = &recipe.board.modules;
     if !recipe.prune.modules {
         let dir = format!("{}/{release}/kernel", kernel::DIR);
-        let all = tree.below(&dir).filter(|(path, ..)| path.contains(".ko")).filter_map(|(path, ..)| {
-            Some(path.rsplit('/').next()?.split(".ko").next()?.to_owned())
-        });
+        let all = tree
+            .below(&dir)
+            .filter(|(path, ..)| path.contains(".ko"))
+            .filter_map(|(path, ..)| Some(path.rsplit('/').next()?.split(".ko").next()?.to_owned()));
         return select(recipe, tree, release, all.collect());
     }
     let named = modules.initramfs.iter().chain(&modules.root).chain(&recipe.kernel.modules).chain(&recipe.kernel.load);
@@ -267,7 +268,8 @@ fn configure_units(
     epoch: i64,
 ) -> Result<Vec<String>, Failure> {
     let services = &recipe.services;
-    let names = |list: &[fruit_recipe::At<fruit_recipe::UnitName>]| list.iter().map(|u| u.as_str().to_owned()).collect();
+    let names =
+        |list: &[fruit_recipe::At<fruit_recipe::UnitName>]| list.iter().map(|u| u.as_str().to_owned()).collect();
     let mut enable: Vec<String> = names(&services.enable);
     enable.extend(more);
     let units = Units { enable, disable: names(&services.disable), mask: names(&services.mask), ..Units::default() };
@@ -275,7 +277,11 @@ fn configure_units(
         fruit_root::Error::UnknownUnit { unit, candidates } => {
             let mut written = services.enable.iter().chain(&services.disable).chain(&services.mask);
             match written.find(|u| u.as_str() == unit) {
-                Some(at) => diagnostic(Diagnostic::at(at, format!("no package of this image has the unit `{unit}`"), candidates)),
+                Some(at) => diagnostic(Diagnostic::at(
+                    at,
+                    format!("no package of this image has the unit `{unit}`"),
+                    candidates,
+                )),
                 None => error.into(),
             }
         }

@@ -24,9 +24,13 @@ pub enum DeviceError {
          set FRUITBUILD_DEVICE_PROGRAMS to a folder that holds {target}/{program}"
     )]
     NoSource { program: String, target: String, source_tree: PathBuf },
-    #[error("{program} must be built for {target}, and that Rust target is not installed; run: fruitbuild setup   (or: rustup target add {target})")]
+    #[error(
+        "{program} must be built for {target}, and that Rust target is not installed; run: fruitbuild setup   (or: rustup target add {target})"
+    )]
     MissingTarget { program: String, target: String },
-    #[error("{program} must be built for {target}, which needs the C compiler {linker}; run: fruitbuild setup   (or: apt-get install {package})")]
+    #[error(
+        "{program} must be built for {target}, which needs the C compiler {linker}; run: fruitbuild setup   (or: apt-get install {package})"
+    )]
     MissingLinker { program: String, target: String, linker: String, package: String },
     #[error("building {program} for {target} failed; cargo said:\n{output}")]
     Build { program: String, target: String, output: String },

@@ -96,7 +96,13 @@ fn manifests(old: &Value, new: &Value, as_json: bool) -> Result<(), Failure> {
     }
     for row in &rows {
         let side = |key: &str| row[key].as_str().unwrap_or("—").to_owned();
-        println!("{}  {} → {}  {:+} KiB", side("package"), side("old"), side("new"), row["grown"].as_i64().unwrap_or(0) / 1024);
+        println!(
+            "{}  {} → {}  {:+} KiB",
+            side("package"),
+            side("old"),
+            side("new"),
+            row["grown"].as_i64().unwrap_or(0) / 1024
+        );
     }
     for row in &partitions {
         println!("{}  {:+} KiB", row["name"].as_str().unwrap_or_default(), row["grown"].as_i64().unwrap_or(0) / 1024);

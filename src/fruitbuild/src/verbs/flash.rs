@@ -101,9 +101,10 @@ fn list(system: &System, as_json: bool) -> Result<(), Failure> {
 
 fn failure(error: FlashError) -> Failure {
     let exit = match &error {
-        FlashError::Refused { .. } | FlashError::Partition { .. } | FlashError::SameFile(_) | FlashError::TooSmall { .. } => {
-            Exit::Refused
-        }
+        FlashError::Refused { .. }
+        | FlashError::Partition { .. }
+        | FlashError::SameFile(_)
+        | FlashError::TooSmall { .. } => Exit::Refused,
         FlashError::DamagedImage { .. } | FlashError::BadCard { .. } | FlashError::OtherImage { .. } => Exit::Untrusted,
         _ => Exit::General,
     };

@@ -32,7 +32,10 @@ pub fn init(options: &cli::Init, progress: &Progress) -> Result<(), Failure> {
     let timezone = TimeZone::new("UTC").map_err(Failure::general)?;
     let path = options.file.clone().unwrap_or_else(|| PathBuf::from(format!("recipes/{name}.yaml")));
     if path.exists() && !options.force {
-        return Err(Failure::new(Exit::Refused, format!("{}: is there already; overwrite it with --force", path.display())));
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("{}: is there already; overwrite it with --force", path.display()),
+        ));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(at(folder))?;

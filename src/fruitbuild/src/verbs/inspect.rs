@@ -38,10 +38,18 @@ pub fn inspect(image: &Path, largest: usize, as_json: bool) -> Result<(), Failur
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         println!("{:>12.1} {:>10.1}  {:10}  {}", mib("start"), mib("size"), text("name"), text("content"));
     }
-    println!("\nslots: active {}, on trial {}", slots["active"].as_str().unwrap_or("?"), slots["trial"].as_str().unwrap_or("none"));
+    println!(
+        "\nslots: active {}, on trial {}",
+        slots["active"].as_str().unwrap_or("?"),
+        slots["trial"].as_str().unwrap_or("none")
+    );
     println!("\n{} packages in slot a", packages.len());
     for package in &packages {
-        println!("  {} {}", package["name"].as_str().unwrap_or_default(), package["version"].as_str().unwrap_or_default());
+        println!(
+            "  {} {}",
+            package["name"].as_str().unwrap_or_default(),
+            package["version"].as_str().unwrap_or_default()
+        );
     }
     println!("\nlargest files of slot a");
     for file in &files {
@@ -117,8 +125,11 @@ fn packages(root: &Tree) -> Vec<Value> {
         .into_iter()
         .filter_map(|name| {
             let text = String::from_utf8(root.read(&format!("{RECORDS}/{name}")).ok()?).ok()?;
-            let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::to_owned);
-            Some(json!({"name": field("Package")?, "version": field("Version")?, "architecture": field("Architecture")}))
+            let field =
+                |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::to_owned);
+            Some(
+                json!({"name": field("Package")?, "version": field("Version")?, "architecture": field("Architecture")}),
+            )
         })
         .collect()
 }

@@ -66,7 +66,11 @@ impl Prepared {
         let recipe = fruit_recipe::load(&options.what, &build::search())?;
         let image = options.image.clone().unwrap_or_else(|| Names::new(&recipe, &options.out).img);
         if !image.is_file() {
-            let message = format!("{}: there is no such image; make it with: fruitbuild build {}", image.display(), options.what.display());
+            let message = format!(
+                "{}: there is no such image; make it with: fruitbuild build {}",
+                image.display(),
+                options.what.display()
+            );
             return Err(Failure::input(message));
         }
         let machine = machine_name(&recipe.board, options.machine.as_deref())?;
@@ -95,7 +99,15 @@ impl Prepared {
             .find(|(name, _)| name.as_str() == self.machine)
             .unwrap_or_else(|| unreachable!("machine_name found it"));
         let architecture = self.recipe.board.architecture.value;
-        Plan { machine: name.as_str(), architecture, qemu, files: &self.files, disk: &self.disk, ssh_port, monitor: None }
+        Plan {
+            machine: name.as_str(),
+            architecture,
+            qemu,
+            files: &self.files,
+            disk: &self.disk,
+            ssh_port,
+            monitor: None,
+        }
     }
 }
 
@@ -190,7 +202,11 @@ fn with_ssh(plan: &Plan<'_>, options: &cli::Run, progress: &Progress) -> Result<
     let started = Instant::now();
     while !answers_ssh(port) {
         if started.elapsed() > PATIENCE {
-            return Err(Failure::general(format!("no ssh after {} s; the console said:\n{}", PATIENCE.as_secs(), console.text())));
+            return Err(Failure::general(format!(
+                "no ssh after {} s; the console said:\n{}",
+                PATIENCE.as_secs(),
+                console.text()
+            )));
         }
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -201,7 +217,8 @@ fn with_ssh(plan: &Plan<'_>, options: &cli::Run, progress: &Progress) -> Result<
         ssh.arg("-i").arg(identity);
     }
     let status = ssh.args(["-p", &port.to_string(), "root@127.0.0.1"]).status();
-    let status = status.map_err(|error| Failure::general(format!("cannot run ssh: {error} (Debian: openssh-client)")))?;
+    let status =
+        status.map_err(|error| Failure::general(format!("cannot run ssh: {error} (Debian: openssh-client)")))?;
     console.cut_power().map_err(|error| Failure::general(error.to_string()))?;
     if status.success() { Ok(()) } else { Err(Failure::general(format!("ssh ended with {status}"))) }
 }
@@ -211,5 +228,7 @@ fn answers_ssh(port: u16) -> bool {
     use std::io::Read;
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut banner = [0; 4];
-    stream.set_read_timeout(Some(Duration::from_secs(5))).is_ok() && stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-"
+    stream.set_read_timeout(Some(Duration::from_secs(5))).is_ok()
+        && stream.read_exact(&mut banner).is_ok()
+        && &banner == b"SSH-"
 }

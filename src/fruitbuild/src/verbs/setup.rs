@@ -7,8 +7,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 
 /// Rust targets of the device programs.
-const TARGETS: [&str; 3] =
-    ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl", "armv7-unknown-linux-gnueabihf"];
+const TARGETS: [&str; 3] = ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl", "armv7-unknown-linux-gnueabihf"];
 
 /// A tool that must be on the PATH, and the Debian package that brings it.
 type Tool = (&'static str, &'static str);
@@ -68,7 +67,10 @@ fn add_rust_targets(progress: &Progress) -> Result<(), Failure> {
         return Ok(());
     }
     progress.say(format!("adding Rust targets: {}", missing.join(" ")));
-    run(Command::new("rustup").arg("target").arg("add").args(&missing), &format!("rustup target add {}", missing.join(" ")))
+    run(
+        Command::new("rustup").arg("target").arg("add").args(&missing),
+        &format!("rustup target add {}", missing.join(" ")),
+    )
 }
 
 fn rust_target_installed(target: &str) -> bool {
@@ -115,7 +117,5 @@ fn run(command: &mut Command, by_hand: &str) -> Result<(), Failure> {
 pub fn on_path(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Debian keeps checkers in sbin, which a plain user's PATH lacks.
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .any(|folder| folder.join(tool).is_file())
+    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|folder| folder.join(tool).is_file())
 }
