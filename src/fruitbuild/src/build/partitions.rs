@@ -47,8 +47,8 @@ pub fn firmware(board: &Board, packages: &BootPackages, copies: [u64; 2], time: 
     match &board.bootloader.value {
         Bootloader::UBoot(loader) => {
             if let Some(name) = &loader.install_as {
-                let content = package_file(packages, &loader.package.value.to_string(), &loader.file.value)?;
-                put(&mut tree, &name.value.to_string(), content, time)?;
+                let content = package_file(packages, loader.package.as_str(), &loader.file.value)?;
+                put(&mut tree, name.as_str(), content, time)?;
             }
             if let Some(text) = &board.config_txt {
                 put(&mut tree, "config.txt", text.value.as_str(), time)?;
@@ -81,8 +81,8 @@ pub fn boot(board: &Board, packages: &BootPackages, slot: &SlotFiles, time: i64)
             put(&mut tree, "slot.env", format!("args={}\n", slot.command_line).as_str(), time)?;
         }
         Bootloader::Tryboot(loader) => {
-            put(&mut tree, &loader.kernel_as.value.to_string(), slot.kernel.clone(), time)?;
-            put(&mut tree, &loader.initramfs_as.value.to_string(), slot.initramfs.clone(), time)?;
+            put(&mut tree, loader.kernel_as.as_str(), slot.kernel.clone(), time)?;
+            put(&mut tree, loader.initramfs_as.as_str(), slot.initramfs.clone(), time)?;
             let consoles: String = board.console.iter().map(|c| format!("console={} ", c.value)).collect();
             put(&mut tree, "cmdline.txt", format!("{consoles}{}\n", slot.command_line).as_str(), time)?;
             if let Some(text) = &board.config_txt {
