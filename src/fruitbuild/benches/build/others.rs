@@ -114,7 +114,7 @@ impl Extracted {
         }
         fs::write(folder.join("pool/Packages"), index).expect("a file of the bench");
         fs::write(folder.join("genimage.cfg"), genimage(&folder, project)).expect("a file of the bench");
-        let sources = format!("deb [trusted=yes] file:{} ./", folder.join("pool").display());
+        let sources = format!("deb [trusted=yes] copy:{} ./", folder.join("pool").display());
         Extracted { folder, packages: names.join(","), sources }
     }
 
@@ -151,7 +151,7 @@ fn genimage(folder: &Path, project: &Project) -> String {
     };
     let release = manifest["kernel"]["release"].as_str().expect("the kernel's release");
     let at = |path: &str| folder.join(path).display().to_string();
-    let firmware = ["bootcode.bin", "start.elf", "fixup.dat"]
+    let firmware = ["bootcode.bin", "start_cd.elf", "fixup_cd.dat"]
         .map(|name| at(&format!("other-files/usr/lib/raspi-firmware/{name}")));
     let loader = at("other-files/usr/lib/u-boot/rpi_arm64/u-boot.bin");
     let kernel = at(&format!("root/boot/vmlinuz-{release}"));
@@ -174,8 +174,10 @@ fn genimage(folder: &Path, project: &Project) -> String {
         ("data", "data.ext4"),
     ] {
         let image = if image.is_empty() { String::new() } else { format!("image = \"{image}\"\n    ") };
+        // Their root is not pruned, and as large as it is.
+        let size = if name == "root-a" { String::new() } else { format!("size = {}\n  ", size(name)) };
         // Writing to a String does not fail.
-        let _ = write!(config, "  partition {name} {{\n    {image}size = {}\n  }}\n", size(name));
+        let _ = write!(config, "  partition {name} {{\n    {image}{size}}}\n");
     }
     config + "}\n"
 }
