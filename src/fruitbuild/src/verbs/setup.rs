@@ -19,7 +19,7 @@ const BUILD_TOOLS: [Tool; 3] = [
 ];
 
 /// Checkers and peers that the tests hold our output against.
-const TEST_TOOLS: [Tool; 19] = [
+const TEST_TOOLS: [Tool; 24] = [
     ("mmdebstrap", "mmdebstrap"),
     ("fsck.erofs", "erofs-utils"),
     ("sgdisk", "gdisk"),
@@ -39,6 +39,11 @@ const TEST_TOOLS: [Tool; 19] = [
     ("zstd", "zstd"),
     ("xz", "xz-utils"),
     ("dtc", "device-tree-compiler"),
+    ("gpg", "gpg"),
+    ("dbus-daemon", "dbus-daemon"),
+    ("systemd-analyze", "systemd"),
+    ("time", "time"),
+    ("ar", "binutils"),
 ];
 
 /// Installs the Rust targets of the device programs and the tools that `run` needs; with `tests` also the tools that
