@@ -1,2 +1,17 @@
 //! What is signed and shipped: release metadata, manifests and bundles. Bytes and clock come in, nothing here does I/O
 //! but through what it is handed.
+//!
+//! A repository, a bundle and a peer are the same thing: a map from [`Name`]s to bytes. A folder or an HTTP server has
+//! them as files, a bundle as the entries of a tar in the order of use.
+
+pub mod bundle;
+pub mod digest;
+pub mod frame;
+pub mod manifest;
+pub mod name;
+pub mod source;
+
+pub use digest::Digest;
+pub use manifest::{Delta, Manifest};
+pub use name::Name;
+pub use source::{Source, SourceError};
