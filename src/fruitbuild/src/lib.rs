@@ -8,4 +8,5 @@ pub mod device;
 pub mod failure;
 pub mod machine;
 pub mod progress;
+pub mod release;
 pub mod verbs;

@@ -322,3 +322,20 @@ proptest! {
         use_all(&bytes);
     }
 }
+
+#[test]
+fn extents_say_where_the_bytes_of_a_file_are() {
+    let dir = tempfile::tempdir().unwrap();
+    for (kind, size) in [(Kind::Fat16, 32 * MIB), (Kind::Fat32, 64 * MIB)] {
+        let tree = boot_tree();
+        let image = std::fs::read(build(dir.path(), &tree, &options(kind, size))).unwrap();
+        let volume = Volume::open(&image[..]).unwrap();
+        for entry in volume.list().unwrap().iter().filter(|e| !e.is_dir) {
+            let extents = volume.extents(entry).unwrap();
+            let bytes: Vec<u8> =
+                extents.iter().flat_map(|e| &image[e.offset as usize..(e.offset + e.len) as usize]).copied().collect();
+            assert_eq!(bytes, volume.content(entry, u64::MAX).unwrap(), "{}", entry.path);
+            assert!(extents.len() <= 1, "our writer lays a file down in one run: {}", entry.path);
+        }
+    }
+}

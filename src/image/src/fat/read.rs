@@ -2,6 +2,7 @@ use super::geometry::Geometry;
 use super::name::{self, LongName, ShortName};
 use super::{ATTR_DIRECTORY, ATTR_LONG_NAME, ATTR_VOLUME, FatError, Kind, MAX_DIRECTORY, SECTOR, SLOT};
 use crate::disk::{Disk, Window};
+use crate::storage::Extent;
 use std::collections::BTreeSet;
 
 /// Directories within directories at most, and bytes of all directories together. A boot partition has a handful and a
@@ -176,12 +177,32 @@ impl<'a, D: Disk + ?Sized> Volume<'a, D> {
             let n = (entry.size - bytes.len() as u64).min(self.geometry.cluster_size());
             self.append(&mut bytes, cluster, n, &entry.path)?;
             if (bytes.len() as u64) < entry.size {
-                cluster = self.next(cluster, &entry.path)?.ok_or_else(|| {
-                    FatError::Damaged(format!("{}: its clusters end before its {} bytes", entry.path, entry.size))
-                })?;
+                cluster = self.next(cluster, &entry.path)?.ok_or_else(|| ends_early(entry))?;
             }
         }
         Ok(bytes)
+    }
+
+    /// Where the content of a file that [`Volume::list`] found is, in order, neighbours joined.
+    ///
+    /// # Errors
+    /// A damaged filesystem; read errors.
+    pub fn extents(&self, entry: &Entry) -> Result<Vec<Extent>, FatError> {
+        let mut extents: Vec<Extent> = Vec::new();
+        let (mut left, mut cluster) = (entry.size, entry.first);
+        while left > 0 {
+            let offset = self.place(cluster, &entry.path)?;
+            let len = left.min(self.geometry.cluster_size());
+            match extents.last_mut() {
+                Some(last) if last.offset + last.len == offset => last.len += len,
+                _ => extents.push(Extent { offset, len }),
+            }
+            left -= len;
+            if left > 0 {
+                cluster = self.next(cluster, &entry.path)?.ok_or_else(|| ends_early(entry))?;
+            }
+        }
+        Ok(extents)
     }
 
     fn directory(&self, first: u32, budget: &mut u64) -> Result<Vec<u8>, FatError> {
@@ -212,12 +233,18 @@ impl<'a, D: Disk + ?Sized> Volume<'a, D> {
 
     /// Appends the first `n` bytes of a cluster.
     fn append(&self, bytes: &mut Vec<u8>, cluster: u32, n: u64, of: &str) -> Result<(), FatError> {
+        let start = self.place(cluster, of)?;
+        let old = bytes.len();
+        bytes.resize(old + n as usize, 0);
+        self.read(&mut bytes[old..], start)
+    }
+
+    /// First byte of a cluster, which must exist.
+    fn place(&self, cluster: u32, of: &str) -> Result<u64, FatError> {
         if cluster < 2 || u64::from(cluster) >= self.geometry.clusters + 2 {
             return Err(FatError::Damaged(format!("{of}: there is no cluster {cluster}")));
         }
-        let old = bytes.len();
-        bytes.resize(old + n as usize, 0);
-        self.read(&mut bytes[old..], self.geometry.cluster_start(cluster))
+        Ok(self.geometry.cluster_start(cluster))
     }
 
     /// The cluster after this one, which must exist.
@@ -236,6 +263,10 @@ impl<'a, D: Disk + ?Sized> Volume<'a, D> {
     fn read(&self, buf: &mut [u8], at: u64) -> Result<(), FatError> {
         Ok(crate::storage::ReadAt::read_exact_at(&self.disk, buf, at)?)
     }
+}
+
+fn ends_early(entry: &Entry) -> FatError {
+    FatError::Damaged(format!("{}: its clusters end before its {} bytes", entry.path, entry.size))
 }
 
 /// The entries of one directory, `.`, `..`, labels and deleted ones left out.
