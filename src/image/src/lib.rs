@@ -17,5 +17,6 @@ pub mod storage;
 pub mod sums;
 pub mod tree;
 pub mod uboot;
-pub mod verity;
 pub mod zst;
+
+pub use fruit_verity as verity;

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+pub use fruit_verity::WriteAt;
+
 use crate::tree::{Content, Source};
 
 /// A run of bytes of an image.
@@ -33,13 +35,6 @@ pub trait ReadAt {
         self.read_exact_at(&mut bytes, extent.offset)?;
         Ok(bytes.into())
     }
-}
-
-/// Bytes that can be written by position, from several threads at once.
-pub trait WriteAt {
-    /// # Errors
-    /// Write errors.
-    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
 }
 
 fn past_the_end() -> io::Error {
@@ -74,24 +69,6 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 
     fn content(&self, extent: Extent) -> io::Result<Content> {
         (**self).content(extent)
-    }
-}
-
-impl WriteAt for File {
-    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        FileExt::write_all_at(self, buf, offset)
-    }
-}
-
-impl<T: WriteAt + ?Sized> WriteAt for &T {
-    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        (**self).write_all_at(buf, offset)
-    }
-}
-
-impl<T: WriteAt + ?Sized> WriteAt for Arc<T> {
-    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        (**self).write_all_at(buf, offset)
     }
 }
 

@@ -5,8 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::PathBuf;
 
-use fruit_node::Verity;
-use fruit_node::cmdline::{VERITY_BLOCK, hex};
+use fruit_node::cmdline::hex;
+use fruit_verity::{BLOCK, Params};
 
 use crate::gpt::{Extent, SECTOR};
 use crate::ioctl::{DM_HEADER, DmRequest, device_mapper};
@@ -36,8 +36,8 @@ const TARGET_TYPE_AT: usize = 24;
 ///
 /// # Errors
 /// A sentence.
-pub fn check_fits(verity: &Verity, partition: Extent) -> Result<(), String> {
-    let blocks = partition.bytes() / VERITY_BLOCK;
+pub fn check_fits(verity: &Params, partition: Extent) -> Result<(), String> {
+    let blocks = partition.bytes() / BLOCK;
     // At least one block of the tree behind its start.
     if verity.hash_start_block < blocks && verity.data_blocks < blocks {
         Ok(())
@@ -51,10 +51,10 @@ pub fn check_fits(verity: &Verity, partition: Extent) -> Result<(), String> {
 
 /// The table line of the target (Documentation/admin-guide/device-mapper/verity.rst), without options: a corrupt block
 /// is an I/O error. `device` is `major:minor`.
-pub fn table(verity: &Verity, device: &str) -> String {
+pub fn table(verity: &Params, device: &str) -> String {
     let salt = if verity.salt.is_empty() { "-".into() } else { hex(&verity.salt) };
     format!(
-        "1 {device} {device} {VERITY_BLOCK} {VERITY_BLOCK} {} {} sha256 {} {salt}",
+        "1 {device} {device} {BLOCK} {BLOCK} {} {} sha256 {} {salt}",
         verity.data_blocks,
         verity.hash_start_block,
         hex(&verity.root_hash)
@@ -92,7 +92,7 @@ fn minor(header: &[u8]) -> u64 {
 ///
 /// # Errors
 /// Those of the kernel; typically a missing dm-verity module.
-pub fn open(verity: &Verity, device: &str) -> io::Result<PathBuf> {
+pub fn open(verity: &Params, device: &str) -> io::Result<PathBuf> {
     let control = OpenOptions::new().read(true).write(true).open(CONTROL);
     let control = control.map_err(|e| io::Error::new(e.kind(), format!("{CONTROL}: {e}; is dm-mod loaded?")))?;
     let uuid = format!("fruit-verity-{}", hex(&verity.root_hash));
@@ -106,8 +106,8 @@ pub fn open(verity: &Verity, device: &str) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-fn start(control: &File, verity: &Verity, device: &str) -> io::Result<()> {
-    let sectors = verity.data_blocks.saturating_mul(VERITY_BLOCK / SECTOR);
+fn start(control: &File, verity: &Params, device: &str) -> io::Result<()> {
+    let sectors = verity.data_blocks.saturating_mul(BLOCK / SECTOR);
     let table = table(verity, device);
     device_mapper(control, DmRequest::TableLoad, &mut request(READ_ONLY, "", Some((sectors, &table))))?;
     // Suspend without its flag is resume: it puts the loaded table to work.
@@ -118,8 +118,8 @@ fn start(control: &File, verity: &Verity, device: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn verity(salt: &[u8]) -> Verity {
-        Verity { data_blocks: 100, hash_start_block: 101, root_hash: [0xab; 32], salt: salt.into() }
+    fn verity(salt: &[u8]) -> Params {
+        Params { data_blocks: 100, hash_start_block: 101, root_hash: [0xab; 32], salt: salt.into() }
     }
 
     #[test]

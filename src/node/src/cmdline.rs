@@ -1,58 +1,12 @@
 //! What the boot loader says to fruit-init on the kernel's command line.
 
+use fruit_verity::{NotParams, Params};
+
 use crate::bootctl::Slot;
 use crate::guid::Guid;
 
 /// Longest command line of an arm64 kernel (`COMMAND_LINE_SIZE`, arch/arm64/include/uapi/asm/setup.h); x86 has the same.
 const MAX_LENGTH: usize = 2048;
-
-/// dm-verity parameters of a root: 4096-byte blocks, SHA-256, hash type 1.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Verity {
-    pub data_blocks: u64,
-    /// First block of the hash tree, counted from the start of the same partition.
-    pub hash_start_block: u64,
-    pub root_hash: [u8; 32],
-    /// At most 256 bytes, may be empty.
-    pub salt: Vec<u8>,
-}
-
-/// Block size of the data and of the hash tree, in bytes.
-pub const VERITY_BLOCK: u64 = 4096;
-/// Most that veritysetup writes (`salt_size` of its superblock is for 256 bytes).
-const MAX_SALT: usize = 256;
-
-impl Verity {
-    /// `<data_blocks>:<hash_start_block>:<root_hash_hex>:<salt_hex>`, `-` for no salt.
-    ///
-    /// # Errors
-    /// A sentence without the key.
-    pub fn parse(value: &str) -> Result<Verity, String> {
-        let expected = "expected <data blocks>:<first hash block>:<root hash, 64 hex digits>:<salt in hex or ->";
-        let fields: Vec<&str> = value.split(':').collect();
-        let [data, hash_start, root, salt] = fields[..] else {
-            return Err(format!("{} fields, {expected}", fields.len()));
-        };
-        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("'{text}' is not a number; {expected}"));
-        let data_blocks = number(data)?;
-        let hash_start_block = number(hash_start)?;
-        if data_blocks == 0 || hash_start_block < data_blocks || hash_start_block > u64::MAX / VERITY_BLOCK {
-            return Err(format!("{data_blocks} data blocks and a tree at block {hash_start_block} do not fit"));
-        }
-        let root_hash = parse_hex(root).and_then(|b| b.try_into().ok());
-        let root_hash = root_hash.ok_or_else(|| format!("root hash '{root}', {expected}"))?;
-        let salt = if salt == "-" { Some(Vec::new()) } else { parse_hex(salt).filter(|s| s.len() <= MAX_SALT) };
-        let salt = salt.ok_or_else(|| format!("salt is not hex of at most {MAX_SALT} bytes; {expected}"))?;
-        Ok(Verity { data_blocks, hash_start_block, root_hash, salt })
-    }
-}
-
-impl std::fmt::Display for Verity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let salt = if self.salt.is_empty() { "-".into() } else { hex(&self.salt) };
-        write!(f, "{}:{}:{}:{salt}", self.data_blocks, self.hash_start_block, hex(&self.root_hash))
-    }
-}
 
 /// The `fruit.*` keys of a command line; other keys belong to the kernel and systemd.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -60,7 +14,8 @@ pub struct CommandLine {
     pub disk: Option<Guid>,
     pub slot: Option<Slot>,
     pub trial: bool,
-    pub verity: Option<Verity>,
+    /// dm-verity of the slot's root.
+    pub verity: Option<Params>,
     /// Longer messages.
     pub debug: bool,
     /// Sentences about keys that were not understood; the boot goes on with the rest.
@@ -91,7 +46,7 @@ impl CommandLine {
                 },
                 "trial" => flag(value).map(|on| line.trial = on),
                 "debug" => flag(value).map(|on| line.debug = on),
-                "verity" => Verity::parse(value).map(|v| line.verity = Some(v)),
+                "verity" => value.parse().map(|v| line.verity = Some(v)).map_err(|e: NotParams| e.to_string()),
                 // Keys of programs that start later.
                 _ => Ok(()),
             };
@@ -170,12 +125,12 @@ mod tests {
         let verity = line.verity.unwrap();
         assert_eq!((verity.data_blocks, verity.hash_start_block), (25600, 25601));
         assert_eq!(verity.salt, [0, 0x11, 0x22, 0x33]);
-        assert_eq!(Verity::parse(&verity.to_string()), Ok(verity));
+        assert_eq!(verity.to_string().parse::<Params>(), Ok(verity));
     }
 
     #[test]
     fn no_salt_is_a_dash() {
-        let verity = Verity::parse(&format!("1:1:{ROOT}:-")).unwrap();
+        let verity: Params = format!("1:1:{ROOT}:-").parse().unwrap();
         assert!(verity.salt.is_empty());
         assert_eq!(verity.to_string(), format!("1:1:{ROOT}:-"));
     }
@@ -197,10 +152,10 @@ mod tests {
 
     #[test]
     fn verity_sizes_that_overflow_are_refused() {
-        assert!(Verity::parse(&format!("1:18446744073709551615:{ROOT}:-")).is_err());
-        assert!(Verity::parse(&format!("0:1:{ROOT}:-")).is_err());
-        assert!(Verity::parse(&format!("9:8:{ROOT}:-")).is_err());
-        assert!(Verity::parse(&format!("1:1:{ROOT}:{}", "00".repeat(257))).is_err());
+        assert!(format!("1:18446744073709551615:{ROOT}:-").parse::<Params>().is_err());
+        assert!(format!("0:1:{ROOT}:-").parse::<Params>().is_err());
+        assert!(format!("9:8:{ROOT}:-").parse::<Params>().is_err());
+        assert!(format!("1:1:{ROOT}:{}", "00".repeat(257)).parse::<Params>().is_err());
     }
 
     proptest::proptest! {

@@ -19,7 +19,7 @@ pub mod wifi;
 mod yaml;
 
 pub use bootctl::{BootControl, Slot};
-pub use cmdline::{CommandLine, Verity};
+pub use cmdline::CommandLine;
 pub use config::NodeConfig;
 pub use guid::Guid;
 pub use hostname::{HostFacts, HostName, HostNameTemplate};

@@ -9,7 +9,7 @@ use fruit_image::storage::WriteAt;
 use fruit_image::tree::{Content, Tree};
 use fruit_image::verity;
 use fruit_image::{cpio, erofs, ext4, fat};
-use fruit_node::{Guid, Verity, bootctl};
+use fruit_node::{Guid, bootctl};
 use fruit_recipe::{Bootloader, KernelForm, PartitionTable, Recipe, RootFormat};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -308,13 +308,13 @@ impl<'t> RootPlan<'t> {
         blocks * verity::BLOCK
     }
 
-    fn write(&self, card: &Card) -> Result<Verity, Failure> {
+    fn write(&self, card: &Card) -> Result<verity::Params, Failure> {
         let (file, start) = card.claim(ROOT_A, self.total_len()).map_err(fail)?;
-        let params = match self {
+        match self {
             RootPlan::Erofs(plan, options) => {
                 let mut writer = verity::Writer::new(file, start, plan.image_len(), options).map_err(fail)?;
                 plan.write(&mut writer).map_err(fail)?;
-                writer.finish().map_err(fail)?
+                writer.finish().map_err(fail)
             }
             // mkext4 writes by position, verity hashes a stream: written first, then hashed from the page cache.
             RootPlan::Ext4 { tree, options, verity: verity_options } => {
@@ -322,15 +322,9 @@ impl<'t> RootPlan<'t> {
                 let source = file.try_clone().map_err(fail)?;
                 let mut writer = verity::Writer::new(file, start, options.size, verity_options).map_err(fail)?;
                 stream(&source, start, options.size, &mut writer).map_err(fail)?;
-                writer.finish().map_err(fail)?
+                writer.finish().map_err(fail)
             }
-        };
-        Ok(Verity {
-            data_blocks: params.data_blocks,
-            hash_start_block: params.hash_start_block,
-            root_hash: params.root_hash,
-            salt: params.salt,
-        })
+        }
     }
 }
 

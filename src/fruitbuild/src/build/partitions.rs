@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use fruit_image::tree::{Content, Inode, Kind, Tree, TreeError};
 use fruit_image::uboot;
-use fruit_node::{Guid, NODE_CONFIG_NAME, Verity, fruit_yaml_template};
+use fruit_image::verity;
+use fruit_node::{Guid, NODE_CONFIG_NAME, fruit_yaml_template};
 use fruit_recipe::{Architecture, Board, BootCommand, Bootloader, FirmwarePartition, PackagePath, UBoot};
 use fruit_root::glob::Glob;
 
@@ -30,7 +31,7 @@ pub struct SlotFiles {
 pub type BootPackages = BTreeMap<String, Tree>;
 
 /// `fruit.disk=… fruit.verity=…` and the board's and the recipe's words.
-pub fn command_line(disk: Guid, verity: &Verity, words: &[String]) -> String {
+pub fn command_line(disk: Guid, verity: &verity::Params, words: &[String]) -> String {
     let mut line = format!("fruit.disk={disk} fruit.verity={verity}");
     for word in words {
         line.push(' ');

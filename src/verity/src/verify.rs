@@ -4,8 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::{BLOCK, FANOUT, HASH_LEN, Levels, Params, Run, VerityError, hash_block};
-use crate::storage::ReadAt;
+use crate::{BLOCK, FANOUT, HASH_LEN, Levels, Params, ReadAt, Run, VerityError, hash_block};
 
 /// A block that is not what the root hash vouches for; its number counts from the start of the data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +26,7 @@ impl fmt::Display for BadBlock {
 ///
 /// # Errors
 /// Read errors, such as an image that is too short.
-pub fn verify(image: &impl ReadAt, params: &Params) -> Result<Option<BadBlock>, VerityError> {
+pub fn verify(image: &(impl ReadAt + ?Sized), params: &Params) -> Result<Option<BadBlock>, VerityError> {
     if params.data_blocks == 0 {
         return Err(VerityError::DataLen(0));
     }

@@ -7,15 +7,19 @@
 //! data blocks │ superblock, one block │ top of the tree, one block │ next level │ … │ hashes of the data blocks
 //! ```
 
-use std::fmt;
 use std::io;
-use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
+mod params;
+mod storage;
+mod tree;
 mod verify;
 mod writer;
 
+pub use params::{NotParams, Params};
+pub use storage::{ReadAt, WriteAt};
+pub use tree::Tree;
 pub use verify::{BadBlock, verify};
 pub use writer::Writer;
 
@@ -27,70 +31,6 @@ const FANOUT: u64 = BLOCK / HASH_LEN as u64;
 /// `salt` of `struct verity_sb`.
 const SALT_MAX: usize = 256;
 type Hash = [u8; HASH_LEN];
-
-/// What the kernel needs to open an image with its hash tree behind it: the value of `fruit.verity=`, as text
-/// `<data blocks>:<first block of the tree>:<root hash>:<salt, or ->`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Params {
-    pub data_blocks: u64,
-    /// First block of the tree, counted from the start of the data; the superblock is the one before it.
-    pub hash_start_block: u64,
-    pub root_hash: [u8; 32],
-    /// At most 256 bytes, hashed before each block.
-    pub salt: Vec<u8>,
-}
-
-impl Params {
-    /// Bytes of data, superblock and tree together.
-    ///
-    /// # Errors
-    /// More blocks than a number holds, or a tree that would lie within the data.
-    pub fn total_len(&self) -> Result<u64, VerityError> {
-        if self.hash_start_block < self.data_blocks {
-            return Err(VerityError::Text(self.to_string()));
-        }
-        let levels = Levels::new(self.data_blocks, self.hash_start_block)?;
-        levels.end.checked_mul(BLOCK).ok_or(VerityError::TooBig)
-    }
-}
-
-impl fmt::Display for Params {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let salt = if self.salt.is_empty() { "-".to_owned() } else { hex(&self.salt) };
-        write!(f, "{}:{}:{}:{salt}", self.data_blocks, self.hash_start_block, hex(&self.root_hash))
-    }
-}
-
-impl FromStr for Params {
-    type Err = VerityError;
-
-    fn from_str(text: &str) -> Result<Params, VerityError> {
-        let bad = || VerityError::Text(text.to_owned());
-        let parts: Vec<&str> = text.split(':').collect();
-        let [data_blocks, hash_start, root, salt] = parts.as_slice() else { return Err(bad()) };
-        let salt = if *salt == "-" { Vec::new() } else { unhex(salt).filter(|s| !s.is_empty()).ok_or_else(bad)? };
-        if salt.len() > SALT_MAX {
-            return Err(VerityError::Salt(salt.len()));
-        }
-        Ok(Params {
-            data_blocks: data_blocks.parse().map_err(|_| bad())?,
-            hash_start_block: hash_start.parse().map_err(|_| bad())?,
-            root_hash: unhex(root).and_then(|hash| hash.try_into().ok()).ok_or_else(bad)?,
-            salt,
-        })
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
-}
 
 #[derive(thiserror::Error, Debug)]
 pub enum VerityError {
@@ -104,8 +44,8 @@ pub enum VerityError {
     Incomplete { written: u64, expected: u64 },
     #[error("verity: the tree would go beyond what numbers of blocks can say")]
     TooBig,
-    #[error("verity: {0:?} is not <data blocks>:<first hash block>:<root hash>:<salt or ->")]
-    Text(String),
+    #[error("verity: the tree is to start at block {tree}, within the {data} blocks of data")]
+    Overlap { data: u64, tree: u64 },
     #[error("verity: a thread that hashes ended early")]
     Thread,
 }

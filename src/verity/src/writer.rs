@@ -6,72 +6,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
-use super::{BLOCK, HASH_LEN, Hash, Levels, Options, Params, SALT_MAX, VerityError, hash_block};
-use crate::storage::WriteAt;
+use crate::{BLOCK, Hash, Options, Params, Tree, VerityError, WriteAt, hash_block};
 
 /// Bytes that are written, and hashed by one thread, at a time.
 const BATCH: usize = 1 << 20;
 /// Batches that wait, for each thread: enough that a thread never runs dry while another has the processor.
 const BATCHES_WAITING: usize = 4;
-
-/// Builds a tree from the hashes of data blocks in their order, and writes each hash block once it is full: memory
-/// does not grow with the data.
-struct TreeBuilder<S> {
-    to: S,
-    /// Bytes from the start of `to` to block 0.
-    base: u64,
-    salted: Sha256,
-    levels: Vec<Level>,
-    root: Hash,
-}
-
-struct Level {
-    /// Where the block in the making goes.
-    next: u64,
-    block: Vec<u8>,
-}
-
-impl<S: WriteAt> TreeBuilder<S> {
-    fn push(&mut self, hash: Hash) -> Result<(), VerityError> {
-        let mut hash = hash;
-        for i in 0..self.levels.len() {
-            self.levels[i].block.extend(hash);
-            if self.levels[i].block.len() < BLOCK as usize {
-                return Ok(());
-            }
-            hash = self.write(i)?;
-        }
-        self.root = hash;
-        Ok(())
-    }
-
-    /// Writes the block of level `i` as it is; returns its hash.
-    fn write(&mut self, i: usize) -> Result<Hash, VerityError> {
-        let level = &mut self.levels[i];
-        level.block.resize(BLOCK as usize, 0);
-        self.to.write_all_at(&level.block, self.base + level.next * BLOCK)?;
-        level.next += 1;
-        let hash = hash_block(&self.salted, &level.block);
-        level.block.clear();
-        Ok(hash)
-    }
-
-    fn finish(&mut self) -> Result<Hash, VerityError> {
-        for i in 0..self.levels.len() {
-            if self.levels[i].block.is_empty() {
-                continue;
-            }
-            let hash = self.write(i)?;
-            match self.levels.get_mut(i + 1) {
-                Some(above) => above.block.extend(hash),
-                None => self.root = hash,
-            }
-        }
-        Ok(self.root)
-    }
-}
 
 /// 1 MiB of data on its way, the last one maybe less.
 struct Batch {
@@ -139,9 +81,7 @@ impl Job {
 /// would wait for each other at the file's lock); other threads hash, and this one too when they have enough to do.
 pub struct Writer<S: WriteAt> {
     data_len: u64,
-    salt: Vec<u8>,
-    hash_start_block: u64,
-    tree: TreeBuilder<S>,
+    tree: Tree<S>,
     filling: Vec<u8>,
     /// Full batches so far, and those whose hashes are in the tree.
     filled: u64,
@@ -160,27 +100,11 @@ impl<S: WriteAt> Writer<S> {
     /// # Errors
     /// A length that is not whole blocks, a salt that is too long; write errors.
     pub fn new(to: S, base: u64, data_len: u64, options: &Options) -> Result<Writer<S>, VerityError> {
-        if data_len == 0 || !data_len.is_multiple_of(BLOCK) {
-            return Err(VerityError::DataLen(data_len));
-        }
-        if options.salt.len() > SALT_MAX {
-            return Err(VerityError::Salt(options.salt.len()));
-        }
-        let data_blocks = data_len / BLOCK;
-        let hash_start_block = data_blocks + 1;
-        let levels = Levels::new(data_blocks, hash_start_block)?;
-        levels.end.checked_mul(BLOCK).and_then(|len| len.checked_add(base)).ok_or(VerityError::TooBig)?;
-        to.write_all_at(&superblock(data_blocks, options), base + data_len)?;
-        let salted = Sha256::new_with_prefix(&options.salt);
-        let levels = levels.runs.into_iter().map(|run| Level { next: run.start, block: Vec::new() }).collect();
-        let tree = TreeBuilder { to, base, salted: salted.clone(), levels, root: [0; HASH_LEN] };
-
-        let job = Job { salted, waiting: Mutex::default(), changed: Condvar::new() };
+        let tree = Tree::new(to, base, data_len, options)?;
+        let job = Job { salted: tree.salted.clone(), waiting: Mutex::default(), changed: Condvar::new() };
         let (results, done) = channel();
         let mut writer = Writer {
             data_len,
-            salt: options.salt.clone(),
-            hash_start_block,
             tree,
             filling: Vec::with_capacity(BATCH),
             filled: 0,
@@ -222,12 +146,7 @@ impl<S: WriteAt> Writer<S> {
             let hashed = self.done.recv().map_err(|_| VerityError::Thread)?;
             self.take_in(hashed)?;
         }
-        Ok(Params {
-            data_blocks: self.data_len / BLOCK,
-            hash_start_block: self.hash_start_block,
-            root_hash: self.tree.finish()?,
-            salt: std::mem::take(&mut self.salt),
-        })
+        self.tree.complete()
     }
 
     /// Writes the full buffer and passes it on to be hashed, or does that here if enough is waiting already.
@@ -298,24 +217,4 @@ impl<S: WriteAt> Write for Writer<S> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// `struct verity_sb` of cryptsetup, in a block of its own.
-fn superblock(data_blocks: u64, options: &Options) -> Vec<u8> {
-    let mut block = Vec::with_capacity(BLOCK as usize);
-    block.extend(b"verity\0\0");
-    block.extend(1u32.to_le_bytes()); // version of the superblock
-    block.extend(1u32.to_le_bytes()); // hash type: 1, salt before data
-    block.extend(options.uuid);
-    let mut algorithm = [0; 32];
-    algorithm[..6].copy_from_slice(b"sha256");
-    block.extend(algorithm);
-    block.extend((BLOCK as u32).to_le_bytes()); // data block
-    block.extend((BLOCK as u32).to_le_bytes()); // hash block
-    block.extend(data_blocks.to_le_bytes());
-    block.extend((options.salt.len() as u16).to_le_bytes()); // at most SALT_MAX
-    block.extend([0; 6]);
-    block.extend(&options.salt);
-    block.resize(BLOCK as usize, 0);
-    block
 }

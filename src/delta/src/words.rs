@@ -1,0 +1,320 @@
+//! The model of old bytes that are almost the new ones: word by word, each predicted from the old word.
+//!
+//! What differs between two states of a program, of its relocations, of a filesystem's inodes, is mostly numbers that
+//! point behind something that grew. Two numbers that pointed near each other move by the same distance, so the model
+//! remembers by how much what pointed where has moved.
+
+use crate::arm64::{self, Word};
+use crate::mix::{Mixer, Opinion};
+use crate::range::Coder;
+
+/// By how much targets have moved, for any target that was seen, and for the surroundings of each.
+struct Moves {
+    /// Per level: the place (a key of the surroundings) and the distance. Level 0 is the target itself.
+    levels: [Vec<(u64, u32)>; 4],
+    shifts: [u32; 4],
+}
+
+const MOVES: usize = 1 << 12;
+
+impl Moves {
+    fn new(shifts: [u32; 4]) -> Moves {
+        Moves { levels: std::array::from_fn(|_| vec![(u64::MAX, 0); MOVES]), shifts }
+    }
+
+    fn slot(key: u64) -> usize {
+        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52) as usize
+    }
+
+    /// The distance for `target`, and how near the memory of it is (0 is exact, 4 is none).
+    #[inline]
+    fn get(&self, target: u64) -> (u32, usize) {
+        for (level, (slots, shift)) in self.levels.iter().zip(self.shifts).enumerate() {
+            let key = target >> shift;
+            let (there, moved) = slots[Moves::slot(key)];
+            if there == key {
+                return (moved, level);
+            }
+        }
+        (0, 4)
+    }
+
+    #[inline]
+    fn put(&mut self, target: u64, moved: u32) {
+        for (slots, shift) in self.levels.iter_mut().zip(self.shifts) {
+            let key = target >> shift;
+            slots[Moves::slot(key)] = (key, moved);
+        }
+    }
+}
+
+/// Distances between numbers of one table, in words, at which their moves are compared.
+const STRIDES: [usize; 6] = [1, 2, 3, 4, 6, 16];
+const RING: usize = 32;
+
+/// A predicted word.
+#[derive(Clone, Copy)]
+struct Guess {
+    word: u32,
+    /// Where from, for the contexts.
+    origin: usize,
+}
+
+const FLAG_INPUTS: usize = 6;
+const FLAG_SLOTS: usize = 1 << 16;
+const BYTE_INPUTS: usize = 6;
+const BYTE_SLOTS: usize = 1 << 18;
+
+pub struct Words {
+    addresses: Moves,
+    values: Moves,
+    /// Per register: the old page and the new one that an `adrp` put there.
+    pages: [(u64, u64); 32],
+    /// new - old of the last words.
+    ring: [u32; RING],
+    /// Which of the last words were other than the old ones, newest at bit 0.
+    changed: u32,
+    /// Which of the last first guesses were wrong.
+    missed: u32,
+    stride_score: [u32; STRIDES.len()],
+    position: usize,
+    flags: Vec<Opinion>,
+    flag_mixer: Mixer<FLAG_INPUTS>,
+    bytes: Vec<Opinion>,
+    byte_mixer: Mixer<BYTE_INPUTS>,
+    last_words: [u32; 4],
+}
+
+fn hash(parts: [u64; 3]) -> usize {
+    let mut h = 0u64;
+    for part in parts {
+        h = (h ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        h ^= h >> 29;
+    }
+    (h >> 8) as usize
+}
+
+impl Words {
+    pub fn new() -> Words {
+        Words {
+            addresses: Moves::new([0, 6, 11, 16]),
+            values: Moves::new([0, 5, 10, 16]),
+            pages: [(0, 0); 32],
+            ring: [0; RING],
+            changed: 0,
+            missed: 0,
+            stride_score: [0; STRIDES.len()],
+            position: 0,
+            flags: vec![Opinion::NEW; FLAG_SLOTS * FLAG_INPUTS],
+            flag_mixer: Mixer::new(64, 6, 250),
+            bytes: vec![Opinion::NEW; BYTE_SLOTS],
+            byte_mixer: Mixer::new(64, 6, 120),
+            last_words: [0; 4],
+        }
+    }
+
+    fn ring_at(&self, back: usize) -> u32 {
+        self.ring[self.position.wrapping_sub(back) % RING]
+    }
+
+    fn best_stride(&self) -> usize {
+        let mut best = 0;
+        for i in 1..STRIDES.len() {
+            if self.stride_score[i] > self.stride_score[best] {
+                best = i;
+            }
+        }
+        best
+    }
+
+    /// What `old` probably became; `next` are the old words behind it.
+    fn guess(&self, kind: Word, old: u32, old_at: u64, new_at: u64, next: &[u8]) -> (Guess, Option<u64>) {
+        let same = Guess { word: old, origin: 0 };
+        match kind {
+            Word::Branch { distance, .. } => {
+                let target = old_at.wrapping_add((i64::from(distance) * 4) as u64);
+                let (moved, level) = self.addresses.get(target);
+                if level == 4 {
+                    return (same, Some(target));
+                }
+                let new_target = target.wrapping_add(moved as i32 as u64);
+                let words = (new_target.wrapping_sub(new_at) as i64) >> 2;
+                (Guess { word: arm64::with_distance(old, words), origin: 1 + level }, Some(target))
+            }
+            Word::Page { register, distance } => {
+                let page = (old_at & !0xFFF).wrapping_add((i64::from(distance) << 12) as u64);
+                let low = next.chunks_exact(4).take(6).find_map(|w| {
+                    match Word::of(u32::from_le_bytes([w[0], w[1], w[2], w[3]])) {
+                        Word::Low { base, offset, .. } if base == register => Some(offset),
+                        _ => None,
+                    }
+                });
+                let target = page.wrapping_add(u64::from(low.unwrap_or(0)));
+                let (moved, level) = self.addresses.get(target);
+                if level == 4 {
+                    return (same, Some(target));
+                }
+                let new_page = target.wrapping_add(moved as i32 as u64) & !0xFFF;
+                let pages = (new_page.wrapping_sub(new_at & !0xFFF) as i64) >> 12;
+                (Guess { word: arm64::with_pages(old, pages), origin: 1 + level }, Some(target))
+            }
+            Word::Low { base, offset, scale, .. } if self.pages[usize::from(base)].0 != 0 => {
+                let target = self.pages[usize::from(base)].0.wrapping_add(u64::from(offset));
+                let (moved, level) = self.addresses.get(target);
+                if level == 4 {
+                    return (same, Some(target));
+                }
+                let new = target.wrapping_add(moved as i32 as u64).wrapping_sub(self.pages[usize::from(base)].1);
+                (Guess { word: arm64::with_offset(old, new as u32, scale), origin: 1 + level }, Some(target))
+            }
+            _ => {
+                let (moved, level) = self.values.get(u64::from(old));
+                if level < 4 && moved != 0 {
+                    return (Guess { word: old.wrapping_add(moved), origin: 1 + level }, None);
+                }
+                let stride = self.best_stride();
+                let moved = self.ring_at(STRIDES[stride]);
+                if self.stride_score[stride] > 0 && moved != 0 {
+                    return (Guess { word: old.wrapping_add(moved), origin: 5 }, None);
+                }
+                (same, None)
+            }
+        }
+    }
+
+    fn learn(&mut self, kind: Word, target: Option<u64>, old: u32, new: u32, old_at: u64, new_at: u64) {
+        let moved = new.wrapping_sub(old);
+        let new_kind = Word::of(new);
+        match (kind, new_kind, target) {
+            (Word::Branch { .. }, Word::Branch { distance, .. }, Some(target)) => {
+                let new_target = new_at.wrapping_add((i64::from(distance) * 4) as u64);
+                self.addresses.put(target, new_target.wrapping_sub(target) as u32);
+            }
+            (Word::Page { register, distance }, Word::Page { register: now, distance: new_distance }, _)
+                if register == now =>
+            {
+                let old_page = (old_at & !0xFFF).wrapping_add((i64::from(distance) << 12) as u64);
+                let new_page = (new_at & !0xFFF).wrapping_add((i64::from(new_distance) << 12) as u64);
+                self.pages[usize::from(register)] = (old_page, new_page);
+            }
+            (Word::Low { base, .. }, Word::Low { base: now, offset, .. }, Some(target)) if base == now => {
+                let new_target = self.pages[usize::from(base)].1.wrapping_add(u64::from(offset));
+                self.addresses.put(target, new_target.wrapping_sub(target) as u32);
+            }
+            (Word::Other | Word::Near | Word::Low { .. }, ..) => {
+                if moved != 0 || self.values.get(u64::from(old)).1 < 4 {
+                    self.values.put(u64::from(old), moved);
+                }
+            }
+            _ => {}
+        }
+        if moved != 0 {
+            for (i, stride) in STRIDES.into_iter().enumerate() {
+                let score = &mut self.stride_score[i];
+                *score -= *score >> 4;
+                if self.ring[self.position.wrapping_sub(stride) % RING] == moved {
+                    *score += 1 << 12;
+                }
+            }
+        }
+        self.ring[self.position % RING] = moved;
+        self.position = self.position.wrapping_add(1);
+        self.changed = self.changed << 1 | u32::from(moved != 0);
+        self.last_words = [new, self.last_words[0], self.last_words[1], self.last_words[2]];
+    }
+
+    /// Codes the word that is at `new_at` and was `old` at `old_at`.
+    #[inline]
+    pub fn code<C: Coder>(&mut self, coder: &mut C, old: u32, old_at: u64, new_at: u64, next: &[u8], new: u32) -> u32 {
+        let kind = Word::of(old);
+        let (guess, target) = self.guess(kind, old, old_at, new_at, next);
+        let differs = guess.word != old;
+        let (first, second) = (guess.word, differs.then_some(old));
+        let class = kind.class() << 4 | guess.origin << 1 | usize::from(differs);
+        let got = if self.flag(coder, 0, class, old, new == first) {
+            self.missed <<= 1;
+            first
+        } else {
+            self.missed = self.missed << 1 | 1;
+            match second {
+                Some(second) if self.flag(coder, 1, class, old, new == second) => second,
+                _ => self.explicit(coder, kind.class(), first, old, new),
+            }
+        };
+        self.learn(kind, target, old, got, old_at, new_at);
+        got
+    }
+
+    fn flag<C: Coder>(&mut self, coder: &mut C, which: usize, class: usize, old: u32, bit: bool) -> bool {
+        let strides = (0..STRIDES.len()).fold(0, |bits, i| bits << 1 | (self.changed >> (STRIDES[i] - 1) & 1));
+        let class = class << 1 | which;
+        let parts = [
+            class << 6 | (self.missed & 0x3F) as usize,
+            class << 6 | strides as usize,
+            hash([class as u64, old.into(), 0]),
+            hash([class as u64, (old >> 16).into(), (self.missed & 3).into()]),
+            class << 8 | (self.changed & 0xFF) as usize,
+            hash([class as u64, self.last_words[0].into(), 1]),
+        ];
+        let at = std::array::from_fn(|i| i * FLAG_SLOTS + (parts[i] & (FLAG_SLOTS - 1)));
+        self.flag_mixer.code(coder, class >> 4 & 7 | which << 3 | (class >> 1 & 1) << 4, &mut self.flags, at, bit)
+    }
+
+    /// Codes a word that none of the guesses was, from its highest byte down.
+    fn explicit<C: Coder>(&mut self, coder: &mut C, class: usize, guess: u32, old: u32, new: u32) -> u32 {
+        let mut got = 0u32;
+        let mut equal = true;
+        for i in (0..4).rev() {
+            let shift = 8 * i as u32;
+            let (expected, was) = ((guess >> shift) as u8, (old >> shift) as u8);
+            let place = (i << 1 | usize::from(equal)) as u64 | (class as u64) << 3;
+            let contexts = [
+                hash([place, expected.into(), 2]),
+                hash([place, (got >> (shift + 8).min(31)).into(), 3]),
+                hash([place, was.into(), 4]),
+                hash([place, ((self.last_words[0] >> shift) as u8).into(), 5]),
+                hash([place, u64::from(guess >> shift & 0xFFFF), 6]),
+                hash([i as u64, equal.into(), 7]),
+            ];
+            let byte = self.byte(coder, contexts, i << 1 | usize::from(equal), (new >> shift) as u8);
+            got |= u32::from(byte) << shift;
+            equal &= byte == expected;
+        }
+        got
+    }
+
+    /// Codes a byte outside of whole words, which was `old`.
+    pub fn single<C: Coder>(&mut self, coder: &mut C, old: u8, new: u8) -> u8 {
+        let contexts = std::array::from_fn(|i| hash([i as u64, old.into(), 8]));
+        self.byte(coder, contexts, 8, new)
+    }
+
+    fn byte<C: Coder>(&mut self, coder: &mut C, contexts: [usize; BYTE_INPUTS], set: usize, new: u8) -> u8 {
+        code_byte(coder, &mut self.byte_mixer, &mut self.bytes, contexts, set, new)
+    }
+}
+
+/// Codes a byte, bit by bit from the highest, in several contexts (hashes).
+pub fn code_byte<C: Coder, const N: usize>(
+    coder: &mut C,
+    mixer: &mut Mixer<N>,
+    opinions: &mut [Opinion],
+    contexts: [usize; N],
+    set: usize,
+    byte: u8,
+) -> u8 {
+    // A length that is a power of two; sixteen opinions of one context side by side for each half of the byte.
+    let mask = (opinions.len() - 1) & !15;
+    let mut got = 1usize;
+    for half in 0..2 {
+        let bases = contexts.map(|c| (c ^ if half == 0 { 0 } else { got.wrapping_mul(0x9E37_79B1) << 4 }) & mask);
+        let mut node = 1;
+        for i in 0..4 {
+            let at = bases.map(|base| base | node);
+            let bit = mixer.code(coder, set, opinions, at, byte >> (7 - half * 4 - i) & 1 == 1);
+            node = node << 1 | usize::from(bit);
+            got = got << 1 | usize::from(bit);
+        }
+    }
+    got as u8
+}
