@@ -40,18 +40,14 @@ pub fn decode(frame: &[u8], limit: usize) -> Result<Vec<u8>, FrameError> {
     Ok(content)
 }
 
-/// Level of zstd for what is made once and read often.
-#[cfg(feature = "sign")]
-const LEVEL: i32 = 19;
-
-/// One frame that holds `content`. The same content gives the same bytes.
+/// One frame that holds `content`, made at that level of zstd. The same content gives the same bytes.
 ///
 /// # Errors
 /// None are expected of zstd in memory.
 #[cfg(feature = "sign")]
-pub fn encode(content: &[u8]) -> Result<Vec<u8>, FrameError> {
+pub fn encode(content: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
     let wrong = |error: std::io::Error| FrameError::Frame(error.to_string());
-    let mut encoder = zstd::bulk::Compressor::new(LEVEL).map_err(wrong)?;
+    let mut encoder = zstd::bulk::Compressor::new(level).map_err(wrong)?;
     encoder.include_checksum(false).map_err(wrong)?;
     encoder.compress(content).map_err(wrong)
 }
@@ -63,7 +59,7 @@ mod tests {
     #[test]
     fn frames_come_back_whole_and_never_longer_than_allowed() {
         let content: Vec<u8> = (0..200_000u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
-        let frame = encode(&content).unwrap();
+        let frame = encode(&content, 19).unwrap();
         assert_eq!(decode(&frame, content.len()).unwrap(), content);
         assert!(matches!(decode(&frame, content.len() - 1), Err(FrameError::TooLong(_))));
         assert!(decode(&frame[..frame.len() - 1], content.len()).is_err());
@@ -73,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_cut_off_at_the_limit() {
-        let frame = encode(&vec![0; 64 << 20]).unwrap();
+        let frame = encode(&vec![0; 64 << 20], 3).unwrap();
         assert!(frame.len() < 100_000);
         assert!(decode(&frame, 1 << 20).is_err());
     }
@@ -82,7 +78,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(at in 0usize..300, byte: u8, cut in 0usize..300) {
             let content: Vec<u8> = (0..3000u32).flat_map(u32::to_le_bytes).collect();
-            let mut frame = encode(&content).unwrap();
+            let mut frame = encode(&content, 19).unwrap();
             let at = at % frame.len();
             frame[at] = byte;
             frame.truncate(frame.len() - cut % frame.len());

@@ -4,6 +4,8 @@
 //! Both are files that targets metadata vouches for: JSON in a zstd frame. A chunk is [`CHUNK`] bytes of a volume, the
 //! last one what is left.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -19,6 +21,9 @@ pub const TEXT_MAX: usize = 8 << 20;
 pub const NOTES_MAX: usize = 64 << 10;
 
 const FORMAT: u32 = 1;
+/// Level of zstd for what is made once and read often.
+#[cfg(feature = "sign")]
+const LEVEL: i32 = 19;
 
 /// The two volumes of a slot, in the order in which they are numbered and written.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -93,6 +98,9 @@ pub struct Manifest {
     /// For people, in Markdown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub notes: String,
+    /// Names and versions of the packages in it, for people.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packages: BTreeMap<String, String>,
     /// One of each kind, in the order of [`VolumeKind::ALL`].
     pub volumes: Vec<Volume>,
 }
@@ -154,6 +162,7 @@ impl Manifest {
             build_id: String::new(),
             build_time: 0,
             notes: String::new(),
+            packages: BTreeMap::new(),
             volumes: Vec::new(),
         }
     }
@@ -184,7 +193,7 @@ impl Manifest {
     #[cfg(feature = "sign")]
     pub fn write(&self) -> Result<Vec<u8>, ManifestError> {
         self.check()?;
-        frame::encode(&serde_json::to_vec(self)?).map_err(Into::into)
+        frame::encode(&serde_json::to_vec(self)?, LEVEL).map_err(Into::into)
     }
 
     /// Reads a verified file.
@@ -235,7 +244,7 @@ impl Delta {
     /// JSON or zstd failing; neither is expected.
     #[cfg(feature = "sign")]
     pub fn write(&self) -> Result<Vec<u8>, ManifestError> {
-        frame::encode(&serde_json::to_vec(self)?).map_err(Into::into)
+        frame::encode(&serde_json::to_vec(self)?, LEVEL).map_err(Into::into)
     }
 
     /// Reads a verified file that belongs to `manifest`, whose file has the digest `to`.

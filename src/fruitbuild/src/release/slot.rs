@@ -196,7 +196,7 @@ const VERITY_UUID: u64 = 16;
 
 /// The parameters that the manifest has, with the UUID that only the superblock behind the data has.
 fn verity_of<D: Disk + ?Sized>(root: &D, parameters: &str) -> Result<Verity, String> {
-    let parsed: verity::Params = parameters.parse().map_err(|error: verity::VerityError| error.to_string())?;
+    let parsed: verity::Params = parameters.parse().map_err(|error: verity::NotParams| error.to_string())?;
     let superblock = parsed.data_blocks.checked_mul(verity::BLOCK).ok_or("more blocks than a number holds")?;
     let mut uuid = [0; 16];
     root.read_exact_at(&mut uuid, superblock + VERITY_UUID).map_err(|error| error.to_string())?;
@@ -204,7 +204,7 @@ fn verity_of<D: Disk + ?Sized>(root: &D, parameters: &str) -> Result<Verity, Str
 }
 
 fn parameters(verity: &Verity) -> Result<verity::Params, Failure> {
-    verity.parameters.parse().map_err(|error: verity::VerityError| Failure::general(error.to_string()))
+    verity.parameters.parse().map_err(|error: verity::NotParams| Failure::general(error.to_string()))
 }
 
 /// The root; where it is no EROFS its files are not known, and it is coded as one.

@@ -12,14 +12,14 @@ use crate::failure::{Failure, at};
 
 /// The folder.
 #[derive(Clone, Debug)]
-pub struct Repository {
+pub struct Folder {
     folder: PathBuf,
 }
 
-impl Repository {
+impl Folder {
     /// Nothing is made until something is put in.
-    pub fn new(folder: &Path) -> Repository {
-        Repository { folder: folder.to_owned() }
+    pub fn new(folder: &Path) -> Folder {
+        Folder { folder: folder.to_owned() }
     }
 
     pub fn folder(&self) -> &Path {
@@ -61,7 +61,7 @@ impl Repository {
     }
 }
 
-impl Source for Repository {
+impl Source for Folder {
     fn get(&mut self, name: &Name, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
         let path = self.path(name);
         let place = || path.display().to_string();

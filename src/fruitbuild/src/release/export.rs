@@ -1,0 +1,112 @@
+//! A bundle out of a repository: metadata first, then blobs in the order of use.
+
+use std::collections::HashSet;
+use std::io::{self, BufWriter};
+use std::path::Path;
+
+use fruit_image::draft::Draft;
+use fruit_release::bundle::Writer;
+use fruit_release::manifest::ChunkSource;
+use fruit_release::{Name, Source};
+
+use super::folder::Folder;
+use super::trusted::{Published, Trusted};
+use crate::failure::Failure;
+use crate::progress::{Progress, Unit};
+
+/// What goes into a bundle besides the metadata.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// All chunks: installs on any node.
+    Full,
+    /// The deltas, and what they fetch whole: installs on nodes that run what the deltas start from.
+    Deltas,
+}
+
+/// What a bundle came to.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Bundle {
+    /// Bytes of the file.
+    pub size: u64,
+    pub pieces: usize,
+}
+
+/// Writes a bundle of `release` to `target`, which appears when it is whole.
+///
+/// # Errors
+/// A piece that is missing; write errors.
+pub fn write(
+    folder: &Folder,
+    trusted: &Trusted,
+    release: &Published,
+    extent: Extent,
+    target: &Path,
+    progress: &Progress,
+) -> Result<Bundle, Failure> {
+    let io = |error: io::Error| Failure::general(error.to_string());
+    let names = names(trusted, release, extent);
+    let step = progress.step("writing the bundle", names.len() as u64, Unit::Pieces);
+    let draft = Draft::create(target).map_err(io)?;
+    let mut writer = Writer::new(BufWriter::new(draft.file()), release.manifest.build_time);
+    for name in &names {
+        let bytes = folder.read(name)?;
+        writer.put(name, &bytes).map_err(io)?;
+        step.add(1);
+    }
+    drop(writer.finish().map_err(io)?);
+    let size = draft.file().metadata().map_err(io)?.len();
+    draft.commit().map_err(io)?;
+    Ok(Bundle { size, pieces: names.len() })
+}
+
+/// Every piece, each once, where it is used first. All deltas of one release go forward together, so that any node finds
+/// its own pieces in order.
+fn names(trusted: &Trusted, release: &Published, extent: Extent) -> Vec<Name> {
+    let mut names = trusted.metadata.clone();
+    names.push(release.name.clone());
+    let deltas = if extent == Extent::Deltas { &release.deltas[..] } else { &[] };
+    names.extend(deltas.iter().map(|delta| delta.name.clone()));
+    let mut seen = HashSet::new();
+    for (v, volume) in release.manifest.volumes.iter().enumerate() {
+        for (i, chunk) in volume.chunks.iter().enumerate() {
+            let mut put = |name: Name| {
+                if seen.insert(name.clone()) {
+                    names.push(name);
+                }
+            };
+            if extent == Extent::Full {
+                put(Name::Chunk(*chunk));
+            }
+            for delta in deltas {
+                match &delta.delta.volumes[v][i] {
+                    ChunkSource::Copy { .. } => {}
+                    ChunkSource::Patch { patch, .. } => put(Name::Patch(*patch)),
+                    ChunkSource::Full {} => put(Name::Chunk(*chunk)),
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Puts a release's volumes together again from their chunks, each in a file.
+///
+/// # Errors
+/// A chunk that is missing or altered; write errors.
+pub fn reassemble(source: &mut dyn Source, release: &Published, files: [&Path; 2]) -> Result<(), Failure> {
+    use std::os::unix::fs::FileExt;
+    for (volume, path) in release.manifest.volumes.iter().zip(files) {
+        let file = std::fs::File::create(path).map_err(crate::failure::at(path))?;
+        file.set_len(volume.len).map_err(crate::failure::at(path))?;
+        for (i, chunk) in volume.chunks.iter().enumerate() {
+            let bytes = super::check::chunk(source, *chunk, volume.chunk_len(i))?;
+            let bytes = bytes
+                .ok_or_else(|| Failure::general(format!("{}: {} is not there", source.place(), Name::Chunk(*chunk))))?;
+            let at = i as u64 * fruit_release::manifest::CHUNK;
+            if bytes.iter().any(|&byte| byte != 0) {
+                file.write_all_at(&bytes, at).map_err(crate::failure::at(path))?;
+            }
+        }
+    }
+    Ok(())
+}
