@@ -7,6 +7,8 @@
 pub mod bundle;
 pub mod digest;
 pub mod frame;
+#[cfg(feature = "sign")]
+pub mod keys;
 pub mod manifest;
 pub mod name;
 pub mod source;

@@ -11,7 +11,7 @@ use super::json::{Json, Object};
 /// The name of a key in metadata: the SHA-256 of its canonical form, or any text, which TUF allows too. Nothing is
 /// concluded from it: what counts is the key that the delegating metadata has under this name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct KeyId(pub(super) String);
+pub struct KeyId(pub(crate) String);
 
 impl KeyId {
     #[must_use]
@@ -88,7 +88,7 @@ impl PublicKey {
     }
 
     /// Whether `signature`, in hex, is this key's over `message`.
-    pub(super) fn verifies(&self, message: &[u8], signature: &str) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &str) -> bool {
         match &self.0 {
             // Strict: a key of small order, for which one signature fits many messages, never verifies.
             Kind::Ed25519(key) => hex::decode::<64>(signature)
@@ -96,5 +96,11 @@ impl PublicKey {
             #[cfg(feature = "ecdsa")]
             Kind::P256(key) => key.verifies(message, signature),
         }
+    }
+}
+
+impl From<VerifyingKey> for PublicKey {
+    fn from(key: VerifyingKey) -> PublicKey {
+        PublicKey(Kind::Ed25519(key))
     }
 }

@@ -28,7 +28,7 @@ pub(crate) mod metadata;
 mod refresh;
 mod release;
 mod search;
-mod signed;
+pub(crate) mod signed;
 mod target;
 mod trust;
 mod verified;

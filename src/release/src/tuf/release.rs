@@ -252,3 +252,43 @@ fn rank(mark: Option<&u8>) -> u16 {
         Some(other) => u16::from(*other) + 258,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn versions_are_ordered_as_people_mean_them() {
+        let ordered = [
+            "0.9",
+            "1.0~rc1",
+            "1.0~rc2",
+            "1.0",
+            "1.0a",
+            "1.0+1",
+            "1.0.1",
+            "1.2",
+            "1.10",
+            "1.10.0",
+            "2026.11",
+            "10000000000000000000000",
+        ];
+        for (i, a) in ordered.iter().enumerate() {
+            for (j, b) in ordered.iter().enumerate() {
+                assert_eq!(compare_versions(a, b), i.cmp(&j), "{a} {b}");
+            }
+        }
+        assert_eq!(compare_versions("1.00", "1.0"), Ordering::Equal);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_total(a in "[0-9a-z.~+-]{0,8}", b in "[0-9a-z.~+-]{0,8}", c in "[0-9a-z.~+-]{0,8}") {
+            prop_assert_eq!(compare_versions(&a, &b), compare_versions(&b, &a).reverse());
+            if compare_versions(&a, &b).is_le() && compare_versions(&b, &c).is_le() {
+                prop_assert!(compare_versions(&a, &c).is_le());
+            }
+        }
+    }
+}

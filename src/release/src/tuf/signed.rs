@@ -8,8 +8,8 @@ use super::limits;
 use super::metadata::{Keys, Metadata, RoleKeys, limited};
 
 /// Parsed, not verified.
-pub(super) struct Envelope<'r> {
-    role: &'r Role,
+pub(crate) struct Envelope {
+    role: Role,
     pub signed: Json,
     /// The canonical form of `signed`.
     pub message: Vec<u8>,
@@ -17,8 +17,8 @@ pub(super) struct Envelope<'r> {
     pub signatures: Vec<(String, String)>,
 }
 
-impl<'r> Envelope<'r> {
-    pub fn parse(role: &'r Role, bytes: &[u8], limit: usize) -> Result<Envelope<'r>, Error> {
+impl Envelope {
+    pub fn parse(role: &Role, bytes: &[u8], limit: usize) -> Result<Envelope, Error> {
         let document = json::parse(bytes, limit).map_err(|why| Error::Malformed { role: role.clone(), why })?;
         let place = "the document";
         let fields = Fields::of(role, place, &document)?;
@@ -41,7 +41,13 @@ impl<'r> Envelope<'r> {
         let message = signed.canonical();
         let Json::Object(mut members) = document else { return Err(fields.error("signed", "is missing")) };
         let signed = members.remove("signed").unwrap_or(Json::Null);
-        Ok(Envelope { role, signed, message, signatures })
+        Ok(Envelope { role: role.clone(), signed, message, signatures })
+    }
+
+    /// What is to be signed, with the signatures that there are.
+    #[cfg(feature = "sign")]
+    pub fn new(role: Role, signed: Json, signatures: Vec<(String, String)>) -> Envelope {
+        Envelope { role, message: signed.canonical(), signed, signatures }
     }
 
     /// How many of the role's keys have signed. Counted are distinct keys, not ids: one key under two names is one.
@@ -66,13 +72,13 @@ impl<'r> Envelope<'r> {
     }
 
     pub fn read<T: Metadata>(&self) -> Result<T, Error> {
-        T::from_json(self.role, &self.signed)
+        T::from_json(&self.role, &self.signed)
     }
 }
 
 /// Metadata that was verified, with the bytes that it was read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Held<T> {
+pub(crate) struct Held<T> {
     pub bytes: Vec<u8>,
     pub value: T,
 }

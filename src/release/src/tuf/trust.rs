@@ -265,7 +265,7 @@ impl Trust {
     }
 
     /// Sections 5.3.3 to 5.3.11 but for expiry, which only the last root is asked for.
-    pub(super) fn update_root(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn update_root(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let role = Role::Root;
         let envelope = Envelope::parse(&role, bytes, Root::LIMIT)?;
         let old = self.keys_of(&role);
