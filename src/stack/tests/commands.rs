@@ -117,7 +117,7 @@ fn leds_show_what_they_are_told() {
 fn bad_requests_are_answered_with_their_code_and_logged() {
     let mut bench = bench(&StackConfig::with_ids([0, 1]));
     let code = |bench: &Bench, bytes: &[u8]| -> Option<u8> {
-        let answer = bench.stack.lock().unwrap().hear(bytes);
+        let answer = bench.stack.lock().unwrap().hear(bytes).bytes;
         (!answer.is_empty()).then(|| {
             assert_eq!(answer[..3], [frame::STATUS_ERROR, frame::MASTER, 4]);
             answer[3]

@@ -48,7 +48,7 @@ pub use flash::Flash;
 pub use loopback::Loopback;
 pub use pi::{PiModel, PiState};
 pub use server::{Endpoints, Simulator};
-pub use stack::{BoardSnapshot, Event, Happening, PiSnapshot, Stack, StackConfig};
+pub use stack::{BoardSnapshot, Event, Happening, Heard, PiSnapshot, Stack, StackConfig};
 pub use wire::{LineConfig, Wire};
 
 /// Why the simulator could not start or do what it was told.
