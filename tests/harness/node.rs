@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use fruit_image::disk::DiskFile;
 use fruit_image::gpt::{self, Partition};
 use fruitbuild::cli;
-use fruitbuild::machine::{self, Console, Plan};
+use fruitbuild::machine::{self, Console, Plan, StartFiles};
 use fruitbuild::progress::Progress;
 use fruitbuild::verbs::run::Prepared;
 
@@ -26,6 +26,8 @@ pub struct Node {
     prepared: Prepared,
     pub console: Option<Console>,
     port: u16,
+    /// The machine's device tree, where it is not the emulator's or the image's own.
+    device_tree: Option<PathBuf>,
     folder: tempfile::TempDir,
 }
 
@@ -52,17 +54,32 @@ impl Node {
             sources: cli::Sources { mirror: Vec::new(), offline: false, cache: None },
         };
         let prepared = Prepared::new(&options, &Progress::new(true)).unwrap();
-        Node { prepared, console: None, port: machine::free_port().unwrap(), folder }
+        Node { prepared, console: None, port: machine::free_port().unwrap(), device_tree: None, folder }
     }
 
     pub fn disk(&self) -> &Path {
         self.prepared.disk()
     }
 
+    /// Plugs in a HAT: to the device tree that the emulator makes for this machine comes what a Pi's firmware adds from
+    /// the EEPROM of the HAT.
+    pub fn plug_in_hat(&mut self, product: &str) {
+        let file = self.folder.path().join("machine.dtb");
+        // The emulator writes the file and ends.
+        succeed(self.prepared.plan(None).command().arg("-machine").arg(format!("dumpdtb={}", file.display())));
+        let put = || tool("fdtput", "device-tree-compiler");
+        succeed(put().arg("-c").arg(&file).arg("/hat"));
+        succeed(put().args(["-t", "s"]).arg(&file).args(["/hat", "product", product]));
+        self.device_tree = Some(file);
+    }
+
     /// Switches it on.
     pub fn start(&mut self) -> &mut Console {
         let socket = self.monitor();
-        let plan = Plan { monitor: Some(&socket), ..self.prepared.plan(Some(self.port)) };
+        let plan = self.prepared.plan(Some(self.port));
+        let device_tree = self.device_tree.clone().or_else(|| plan.files.device_tree.clone());
+        let files = StartFiles { device_tree, ..plan.files.clone() };
+        let plan = Plan { monitor: Some(&socket), files: &files, ..plan };
         self.console = Some(plan.start().unwrap());
         self.console()
     }

@@ -79,7 +79,7 @@ pub struct Timing {
     pub interval: u64,
 }
 
-/// Beats until `stop`. Calls `withheld` for each beat that is not given; it must not wait.
+/// Beats until `stop`, or until the line is lost: it can be set neither high nor low. Calls `withheld` for each beat that is not given; it must not wait.
 pub fn beat(
     line: &mut dyn OutputLine,
     clock: &impl Clock,
@@ -111,6 +111,9 @@ pub fn beat(
             let cleared = line.set(false);
             record.high.store(false, Relaxed);
             record.errors.fetch_add(u64::from(set.is_err()) + u64::from(cleared.is_err()), Relaxed);
+            if set.is_err() && cleared.is_err() {
+                return;
+            }
         } else {
             record.withheld.fetch_add(1, Relaxed);
             for condition in reasons.iter() {

@@ -71,7 +71,7 @@ impl Simulated {
     }
 
     fn ask(&self, command: &Command) {
-        let answer = self.stack.lock().unwrap().hear(&frame::request(BOARD, command));
+        let answer = self.stack.lock().unwrap().hear(&frame::request(BOARD, command)).bytes;
         assert_eq!(answer.first(), Some(&0), "{command:?}: {answer:02x?}");
     }
 

@@ -55,6 +55,19 @@ fn a_board_that_comes_late_is_taken_then() {
 }
 
 #[test]
+fn a_board_that_goes_away_and_comes_back_is_taken_again() {
+    let node = Node::forced("");
+    let agent = node.start();
+    wait_for("beats", || (node.board.beats() >= 2).then_some(()));
+    node.status(|status| status.signal.watched);
+    node.board.unplug();
+    agent.logs("the heartbeat line was lost");
+    let before = node.board.beats();
+    wait_for("beats", || (node.board.beats() >= before + 2).then_some(()));
+    node.status(|status| status.board.error.is_none() && status.signal.watched);
+}
+
+#[test]
 fn memory_pressure_withholds_the_beat_and_the_reason_outlives_the_power() {
     let node =
         Node::new("board: force\nhealth: { check: 500ms, patience: 0ms, systemd: ignore, memory: { limit: 40% } }\n");

@@ -98,6 +98,9 @@ pub struct Master {
     counts: LineCounts,
     /// When the line was last in use.
     used: Duration,
+    /// A request was given up on whose answer may still come. Answers do not say what they answer, so none is believed
+    /// until it is known that the line owes nothing: see [`Master::settle`].
+    owed: bool,
 }
 
 /// More bytes than an echo, an answer and any reasonable noise: a line that delivers more is babbling.
@@ -106,7 +109,7 @@ const MOST_RECEIVED: usize = 1024;
 impl Master {
     pub fn new(line: Box<dyn Transport>, timing: Timing) -> Self {
         let used = line.now();
-        Self { line, timing, counts: LineCounts::default(), used }
+        Self { line, timing, counts: LineCounts::default(), used, owed: false }
     }
 
     /// The port's name.
@@ -146,9 +149,14 @@ impl Master {
     /// As there.
     pub fn ask_repeating(&mut self, board: u8, command: Command, retries: u32) -> Result<Value, AskError> {
         let request = frame::request(board, &command);
+        // Its own answer tells whom it is from.
+        let only = (command == Command::Id).then_some(board);
+        if self.owed && only.is_none() {
+            self.settle(board)?;
+        }
         let mut back_off = self.timing.back_off;
         for left in (0..=retries).rev() {
-            match self.exchange(&request, command) {
+            match self.exchange(&request, command, only, self.timing.answer_within) {
                 Err(error) if left > 0 && error.is_passing() => {
                     self.counts.retries += 1;
                     self.line.wait(back_off);
@@ -161,19 +169,42 @@ impl Master {
         Err(AskError::NoAnswer)
     }
 
-    fn exchange(&mut self, request: &[u8], command: Command) -> Result<Value, AskError> {
-        let outcome = self.send(request).and_then(|()| self.receive(request, command));
+    /// Asks a board for its id. A line delivers in order: once that answer is there, so is all that was owed before it. A
+    /// line that is silent for as long as this waits owes nothing either.
+    fn settle(&mut self, board: u8) -> Result<(), AskError> {
+        let request = frame::request(board, &Command::Id);
+        let asked = self.exchange(&request, Command::Id, Some(board), self.timing.answer_within * 2);
+        self.owed = false;
+        match asked {
+            Err(error @ AskError::Port { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// One request and its answer, which begins within `within`. With `only`, no other byte than this is an answer.
+    fn exchange(
+        &mut self,
+        request: &[u8],
+        command: Command,
+        only: Option<u8>,
+        within: Duration,
+    ) -> Result<Value, AskError> {
+        let outcome = self.send(request).and_then(|()| self.receive(request, command, only, within));
         self.used = self.line.now();
         match &outcome {
             Ok(_) | Err(AskError::Hardware(_) | AskError::Port { .. }) => {}
             Err(AskError::Refused(code)) => self.counts.damaged_requests += u64::from(code.is_line_error()),
-            Err(AskError::NoAnswer) => self.counts.no_answer += 1,
+            Err(AskError::NoAnswer) => {
+                self.counts.no_answer += 1;
+                self.owed = true;
+            }
             Err(AskError::Crc { .. }) => {
                 self.counts.crc_errors += 1;
                 self.fall_silent()?;
             }
             Err(AskError::Broken) => {
                 self.counts.broken_answers += 1;
+                self.owed = true;
                 self.fall_silent()?;
             }
         }
@@ -193,24 +224,39 @@ impl Master {
     }
 
     /// Reads until the answer is whole: its own length says when, so a good answer costs no waiting.
-    fn receive(&mut self, request: &[u8], command: Command) -> Result<Value, AskError> {
+    fn receive(
+        &mut self,
+        request: &[u8],
+        command: Command,
+        only: Option<u8>,
+        within: Duration,
+    ) -> Result<Value, AskError> {
         let mut received: Vec<u8> = Vec::with_capacity(64);
-        let mut deadline = self.line.now() + on_wire(request.len()) + self.timing.answer_within;
+        let mut deadline = self.line.now() + on_wire(request.len()) + within;
         loop {
             let mut buffer = [0; 256];
             let left = deadline.saturating_sub(self.line.now());
             let count = self.line.receive(&mut buffer, left).map_err(|error| self.port_error(&error))?;
             self.counts.bytes_received += count as u64;
-            received.extend_from_slice(&buffer[..count]);
-            match frame::scan_answer(request, command.answer(), &received) {
-                AnswerScan::Complete { result, skipped } => {
-                    self.counts.noise_bytes += skipped as u64;
-                    self.counts.answers += 1;
-                    return result.map_err(AskError::Refused);
+            for &byte in &buffer[..count] {
+                received.push(byte);
+                match frame::scan_answer(request, command.answer(), &received) {
+                    // The late answer to an earlier question.
+                    AnswerScan::Complete { result: Ok(Value::Byte(other)), .. }
+                        if only.is_some_and(|only| only != other) =>
+                    {
+                        self.counts.noise_bytes += received.len() as u64;
+                        received.clear();
+                    }
+                    AnswerScan::Complete { result, skipped } => {
+                        self.counts.noise_bytes += skipped as u64;
+                        self.counts.answers += 1;
+                        return result.map_err(AskError::Refused);
+                    }
+                    AnswerScan::Crc { expected, found } => return Err(AskError::Crc { expected, found }),
+                    AnswerScan::Impossible => return Err(AskError::Broken),
+                    AnswerScan::Incomplete => {}
                 }
-                AnswerScan::Crc { expected, found } => return Err(AskError::Crc { expected, found }),
-                AnswerScan::Impossible => return Err(AskError::Broken),
-                AnswerScan::Incomplete => {}
             }
             if received.len() > MOST_RECEIVED {
                 self.counts.noise_bytes += received.len() as u64;
@@ -265,7 +311,7 @@ impl Master {
         let mut found = Vec::new();
         for id in ids {
             match self.ask_repeating(id, Command::Id, 1) {
-                Ok(Value::Byte(answered)) if answered == id => found.push(id),
+                Ok(_) => found.push(id),
                 Err(error @ AskError::Port { .. }) => return Err(error),
                 _ => {}
             }

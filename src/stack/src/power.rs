@@ -33,7 +33,7 @@ pub enum Stage {
     Already { powered: bool },
     /// Its power is on.
     On,
-    /// The supply's current leaves no room; waiting.
+    /// The supply's current, with what the Pis will draw that were just powered, leaves no room; waiting.
     WaitingForHeadroom { amps: f64, limit: f64 },
     /// The board has signalled the Pi to shut down; it cuts after so many seconds.
     Signalled { off_delay: Option<u8> },
@@ -50,7 +50,9 @@ pub enum PowerError {
     Ask(#[from] AskError),
     #[error("the current of board {board} cannot be read ({error}), so no Pi is powered against the limit")]
     Blind { board: u8, error: AskError },
-    #[error("the stack draws {amps:.2} A, which leaves no {headroom:.2} A below the limit of {limit:.2} A")]
+    #[error(
+        "the stack draws or will draw {amps:.2} A, which leaves no {headroom:.2} A below the limit of {limit:.2} A"
+    )]
     NoHeadroom { amps: f64, headroom: f64, limit: f64 },
     #[error("the board says that it is still powered {0:.0} s after the request")]
     StillOn(f64),
@@ -65,6 +67,8 @@ impl PowerError {
     }
 }
 
+/// How long a Pi takes from power-on to the highest current of its start, at the most.
+const START_UP: Duration = Duration::from_secs(15);
 /// Between two looks at a current or at a Pi that shuts down.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What a board may take longer than its off delay says.
@@ -95,6 +99,7 @@ pub fn on_all(
     mut tell: impl FnMut(u8, Pi, Result<Stage, PowerError>),
 ) {
     let mut powered_before = false;
+    let mut starting = Starting::default();
     for &(board, pi) in pis {
         let already = Board { master, id: board }.flag(Command::Powered(pi));
         if already == Ok(true) {
@@ -104,12 +109,38 @@ pub fn on_all(
         if powered_before {
             master.wait(plan.stagger);
         }
-        let room = plan
-            .max_amps
-            .map_or(Ok(()), |limit| wait_for_headroom(master, all, limit, plan, |stage| tell(board, pi, Ok(stage))));
+        let room = plan.max_amps.map_or(Ok(()), |limit| {
+            wait_for_headroom(master, all, limit, plan, &mut starting, |stage| tell(board, pi, Ok(stage)))
+        });
         let result = room.and_then(|()| on(master, board, pi));
-        powered_before |= matches!(result, Ok(Stage::On));
+        if result == Ok(Stage::On) {
+            powered_before = true;
+            starting.since.push(master.now());
+        }
         tell(board, pi, result);
+    }
+}
+
+/// Pis that were powered a moment ago: they will draw more than they do yet.
+#[derive(Debug, Default)]
+struct Starting {
+    /// When each was powered.
+    since: Vec<Duration>,
+    /// Amps that were drawn without them, or a little more.
+    before: f64,
+}
+
+impl Starting {
+    /// The amps to reckon with when `amps` are measured: each starting Pi counts with the headroom that it was given, until
+    /// what it draws has shown itself.
+    fn expected(&mut self, amps: f64, plan: &OnPlan, now: Duration) -> f64 {
+        let known = self.since.len();
+        self.since.retain(|since| now.saturating_sub(*since) < START_UP);
+        // What has started is in what is measured.
+        if self.since.is_empty() || self.since.len() < known {
+            self.before = amps;
+        }
+        amps.max(self.before + plan.headroom * self.since.len() as f64)
     }
 }
 
@@ -118,12 +149,14 @@ fn wait_for_headroom(
     all: &[u8],
     limit: f64,
     plan: &OnPlan,
+    starting: &mut Starting,
     mut tell: impl FnMut(Stage),
 ) -> Result<(), PowerError> {
     let start = master.now();
     let mut told = false;
     loop {
-        let amps = total_amps(master, all)?;
+        let measured = total_amps(master, all)?;
+        let amps = starting.expected(measured, plan, master.now());
         if amps + plan.headroom <= limit {
             return Ok(());
         }
@@ -294,6 +327,25 @@ mod tests {
         let powered =
             stack.lock().unwrap().snapshot().iter().flat_map(|board| board.pis.clone()).filter(|pi| pi.powered).count();
         assert_eq!(powered, 16);
+    }
+
+    #[test]
+    fn a_pi_that_has_just_been_powered_counts_with_what_it_will_draw() {
+        let (stack, mut master) = stack(0..2);
+        let pis: Vec<(u8, Pi)> = (0..2).flat_map(|board| Pi::BOTH.map(|pi| (board, pi))).collect();
+        for &(board, pi) in &pis {
+            // Their current rises later.
+            stack.lock().unwrap().set_load(board, pi, Some(0.01)).unwrap();
+        }
+        let plan = OnPlan { max_amps: Some(1.0), headroom: 0.4, ..OnPlan::default() };
+        on_all(&mut master, &pis, &[0, 1], &plan, |_, _, stage| assert!(stage.is_ok(), "{stage:?}"));
+        let at: Vec<f64> = stack.lock().unwrap().take_happenings().iter().map(|happening| happening.at).collect();
+        let [first, second, third, fourth] = at.as_slice() else { panic!("{at:?}") };
+        assert!(second - first < 1.0, "two fit at once: {at:?}");
+        assert!(
+            third - first >= 15.0 && fourth - second >= 15.0,
+            "the others wait until it shows what those draw: {at:?}"
+        );
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn leds_show_what_they_are_told() {
 fn bad_requests_are_answered_with_their_code_and_logged() {
     let mut bench = bench(&StackConfig::with_ids([0, 1]));
     let code = |bench: &Bench, bytes: &[u8]| -> Option<u8> {
-        let answer = bench.stack.lock().unwrap().hear(bytes);
+        let answer = bench.stack.lock().unwrap().hear(bytes).bytes;
         (!answer.is_empty()).then(|| {
             assert_eq!(answer[..3], [frame::STATUS_ERROR, frame::MASTER, 4]);
             answer[3]
@@ -138,9 +138,9 @@ fn bad_requests_are_answered_with_their_code_and_logged() {
     assert_eq!(code(&bench, &[0x02]), None, "noise");
     let report = bench.board(1).errors().unwrap();
     let codes: Vec<u8> = report.log.iter().map(|code| code.0).collect();
-    assert_eq!(codes, [0x0F, 0x14, 0x13, 0x12, 0x12, 0x11, 0x10, 0x22, 0x10, 0x21]);
+    assert_eq!(codes, [0x14, 0x13, 0x12, 0x12, 0x11, 0x10, 0x22, 0x10, 0x21]);
     assert_eq!((report.count, report.boots), (9, 1));
-    assert_eq!(bench.board(1).byte(Command::ErrorPointer), Ok(10));
+    assert_eq!(bench.board(1).byte(Command::ErrorPointer), Ok(9));
     bench.board(1).tell(Command::ClearErrorBuffer).unwrap();
     assert_eq!(bench.board(1).bytes(Command::ErrorBuffer), Ok(vec![0]));
     assert_eq!(bench.board(1).word(Command::ErrorCount), Ok(9), "the count is cleared by itself");
@@ -286,7 +286,7 @@ fn a_reset_board_cuts_its_pis_and_counts_the_boot() {
     assert_eq!(bench.powers(), [(false, "board reset"), (false, "board reset"), (true, "start-up")]);
     let report = bench.board(0).errors().unwrap();
     assert_eq!((report.boots, report.count), (2, 0));
-    assert_eq!(report.log, [ErrorCode::BOOTED, ErrorCode::BOOTED]);
+    assert!(report.log.is_empty(), "booting is no error: {:?}", report.log);
 }
 
 #[test]

@@ -19,13 +19,14 @@ fn fault(stack: &Mutex<Stack>, kind: FaultKind, board: Option<u8>, amount: Amoun
     stack.lock().unwrap().add_fault(Fault { kind, board, amount });
 }
 
-const KINDS: [FaultKind; 6] = [
+const KINDS: [FaultKind; 7] = [
     FaultKind::Noise,
     FaultKind::RequestNoise,
     FaultKind::Silence,
     FaultKind::Mute,
     FaultKind::LostByte,
     FaultKind::Babble,
+    FaultKind::Late,
 ];
 
 #[test]
@@ -111,6 +112,21 @@ fn a_silent_board_is_given_up_on_once_and_does_not_hold_up_the_others() {
     let taken = master.now();
     assert!(taken < Duration::from_millis(2200), "{taken:?}");
     assert!(read_board(&mut master, 1, None).failures().is_empty());
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_never_taken_for_that_of_the_next_question() {
+    for repeated in 0..4 {
+        let (stack, mut master) = bench(2, 1);
+        stack.lock().unwrap().set_load(1, Pi::One, Some(0.7)).unwrap();
+        Board { master: &mut master, id: 1 }.tell(Command::On(Pi::One)).unwrap();
+        let mut amps = |board| Board { master: &mut master, id: board }.word(Command::PiCurrent(Pi::One));
+        assert!(amps(1).unwrap() > 10_000);
+        fault(&stack, FaultKind::Late, Some(1), Amount::Next(repeated));
+        // Read in time or not: the next board's Pi is off and draws nothing.
+        let _ = amps(1);
+        assert_eq!(amps(0), Ok(0), "{repeated} late answers");
+    }
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn errors_are_decoded_and_cleared() {
     let simulator = simulator([0], 0.0);
     simulator.stack().log_error(0, ErrorCode(0x40)).unwrap();
     let shown = stdout_of(&on_pty(&simulator, &["errors", "0"]));
-    assert_eq!(shown, "stack/0: 1 errors, 1 boots\n  0F booted\n  40 configuration crc\n");
+    assert_eq!(shown, "stack/0: 1 errors, 1 boots\n  40 configuration crc\n");
     stdout_of(&on_pty(&simulator, &["errors", "clear", "0"]));
     let report = json_of(&on_pty(&simulator, &["errors", "0", "--json"]));
     assert_eq!(report[0]["errors"], serde_json::json!({ "count": 0, "boots": 0, "log": [] }));

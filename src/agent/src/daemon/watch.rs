@@ -163,6 +163,11 @@ impl Watch {
             take_priority(heartbeat.priority);
             let Live { permit, record, .. } = &*live;
             beat::beat(&mut *line, &Monotonic, timing, permit, record, &|| nudge(&wake), &stop);
+            if !stop.load(Relaxed) {
+                journal::error("the heartbeat line was lost");
+                live.board().beats = false;
+                nudge(&wake);
+            }
         })
     }
 

@@ -37,6 +37,7 @@ pub struct Lines {
     /// Level of the signal line that a new listener is told.
     pub starts_low: bool,
     signal: Vec<UnixStream>,
+    beaten: Vec<UnixStream>,
 }
 
 impl Lines {
@@ -74,6 +75,7 @@ impl Board {
             lines.signal.push(stream);
             return;
         }
+        lines.lock().unwrap().beaten.push(stream);
         for byte in reader.bytes() {
             let Ok(byte) = byte else { break };
             lines.lock().unwrap().driven.push((number, Some(byte == b'1')));
@@ -85,6 +87,14 @@ impl Board {
     pub fn driven(&self, number: u8) -> Vec<Option<bool>> {
         let lines = self.0.lock().unwrap();
         lines.driven.iter().filter(|(line, _)| *line == number).map(|(_, level)| *level).collect()
+    }
+
+    /// Takes all lines away; the node may take them anew.
+    pub fn unplug(&self) {
+        let mut lines = self.0.lock().unwrap();
+        for stream in std::mem::take(&mut lines.signal).iter().chain(&std::mem::take(&mut lines.beaten)) {
+            let _ = stream.shutdown(std::net::Shutdown::Both); // one that has ended is away already
+        }
     }
 
     pub fn beats(&self) -> usize {

@@ -45,17 +45,18 @@ pub struct ErrorLog {
 }
 
 impl ErrorLog {
-    /// Enters a code; only those that are errors are counted.
+    /// Enters and counts a code, if it is an error.
     pub fn enter(&mut self, code: ErrorCode) {
+        if !code.is_error() {
+            return;
+        }
         let slot = usize::from(self.pointer);
         match self.codes.get_mut(slot) {
             Some(old) => *old = code.0,
             None => self.codes.push(code.0),
         }
         self.pointer = ((slot + 1) % LOG_SLOTS) as u8;
-        if code.is_error() {
-            self.count = self.count.saturating_add(1);
-        }
+        self.count = self.count.saturating_add(1);
     }
 
     fn clear(&mut self) {
@@ -115,7 +116,6 @@ impl Board {
 
     pub(super) fn boot(&mut self, now: Duration) {
         self.boot_count = self.boot_count.saturating_add(1);
-        self.log.enter(ErrorCode::BOOTED);
         self.leds = true;
         self.debug_led = [0; 3];
         for position in &mut self.pis {
@@ -232,6 +232,6 @@ mod tests {
         assert_eq!((codes.len(), codes[0], codes[1], codes[2]), (LOG_SLOTS, 0x30, 0x31, 0x12));
         assert_eq!((log.pointer, log.count), (2, 34));
         log.enter(ErrorCode::BOOTED);
-        assert_eq!((log.pointer, log.count), (3, 34), "booting is logged but is no error");
+        assert_eq!((log.pointer, log.count), (2, 34), "booting is no error");
     }
 }

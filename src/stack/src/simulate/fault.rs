@@ -18,6 +18,8 @@ pub enum FaultKind {
     LostByte,
     /// Rubbish before or after the answer.
     Babble,
+    /// The answer comes after the master has given up waiting for it, as over a network or from a busy adapter.
+    Late,
 }
 
 /// How often a fault strikes.

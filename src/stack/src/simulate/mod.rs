@@ -11,8 +11,8 @@
 //!   buffer holds) or 22 (fewer than announced). A single byte is noise and gets no answer.
 //! - Checks come in this order: crc 11, command 12, number of arguments 13, Pi 14, value. A prefix with a low nibble is
 //!   answered with 15: the table has no code for a bad value, and the board does not implement such a prefix.
-//! - Every code from 10 up that a board answers is entered in its error log and counted. Booting enters 0F, uncounted:
-//!   an operator finds resets in the order of the log.
+//! - Every code from 10 up that a board answers is entered in its error log and counted. Codes up to 0F are not: that a
+//!   board has booted shows in its boot count alone.
 //! - The log is a ring; the pointer is the slot that the next entry goes to. Its answer carries the slots used so far
 //!   in the order of the ring, or a single 00 for an empty log. Error count and boot count stop at 65535. Clearing the
 //!   error count clears the boot count with it, as the field's client documents.
@@ -48,7 +48,7 @@ pub use flash::Flash;
 pub use loopback::Loopback;
 pub use pi::{PiModel, PiState};
 pub use server::{Endpoints, Simulator};
-pub use stack::{BoardSnapshot, Event, Happening, PiSnapshot, Stack, StackConfig};
+pub use stack::{BoardSnapshot, Event, Happening, Heard, PiSnapshot, Stack, StackConfig};
 pub use wire::{LineConfig, Wire};
 
 /// Why the simulator could not start or do what it was told.

@@ -103,6 +103,17 @@ pub struct Stack {
     stray: Vec<u8>,
 }
 
+/// What the boards put on the line in answer to a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Empty for silence.
+    pub bytes: Vec<u8>,
+    /// How much later than usual it begins.
+    pub late: Duration,
+}
+
+/// Beyond the answer window of any master.
+const LATE: Duration = Duration::from_millis(700);
 /// Happenings that nobody collects are dropped, the oldest first.
 const HAPPENINGS_KEPT: usize = 4096;
 
@@ -195,11 +206,11 @@ impl Stack {
         self.happenings.drain(..).collect()
     }
 
-    /// One request as it left the master: what the boards put on the line in answer, empty for silence.
-    pub fn hear(&mut self, request: &[u8]) -> Vec<u8> {
+    /// One request as it left the master: what the boards put on the line in answer.
+    pub fn hear(&mut self, request: &[u8]) -> Heard {
         let named = request.get(1).copied().unwrap_or(frame::MASTER);
         if self.faults.strikes(FaultKind::Silence, named) {
-            return Vec::new();
+            return Heard::default();
         }
         let mut heard = request.to_vec();
         if self.faults.strikes(FaultKind::RequestNoise, named) {
@@ -213,7 +224,7 @@ impl Stack {
         }
         self.collect();
         if answer.is_empty() || self.faults.strikes(FaultKind::Mute, named) {
-            return Vec::new();
+            return Heard::default();
         }
         if self.faults.strikes(FaultKind::Noise, named) {
             self.faults.damage(&mut answer);
@@ -224,7 +235,8 @@ impl Stack {
         if self.faults.strikes(FaultKind::Babble, named) {
             self.faults.babble_around(&mut answer);
         }
-        answer
+        let late = if self.faults.strikes(FaultKind::Late, named) { LATE } else { Duration::ZERO };
+        Heard { bytes: answer, late }
     }
 
     /// The flash of the boards, to be kept.

@@ -78,7 +78,7 @@ impl Wire {
             if let RequestScan::Whole { .. } = frame::scan_request(&self.received, BUFFER) {
                 let request = std::mem::take(&mut self.received);
                 let answer = stack.hear(&request);
-                self.answer(self.latest + self.config.answer_delay, &answer);
+                self.answer(self.latest + self.config.answer_delay + answer.late, &answer.bytes);
             }
         }
     }
@@ -88,7 +88,7 @@ impl Wire {
         if !self.received.is_empty() && now >= self.latest + self.config.gap {
             let request = std::mem::take(&mut self.received);
             let answer = stack.hear(&request);
-            self.answer(now + self.config.answer_delay, &answer);
+            self.answer(now + self.config.answer_delay + answer.late, &answer.bytes);
         }
     }
 

@@ -1,4 +1,5 @@
 use crate::failure::{Code, Failure, Failures, code_of};
+use crate::output::print;
 use crate::session::{EVERYTHING, Options};
 use crate::table::{self, plain};
 use clap::{Args, Subcommand, ValueEnum};
@@ -152,10 +153,10 @@ fn get(options: &Options, targets: &Targets, only: Option<Setting>) -> Result<()
         }
     }
     if options.json {
-        println!("{}", Value::from(objects));
+        print(format_args!("{}", Value::from(objects)));
     } else {
         let head: Vec<&str> = ["pi"].into_iter().chain(settings.iter().map(|setting| setting.name())).collect();
-        print!("{}", table::render(&head, &rows, false));
+        print(format_args!("{}", table::render(&head, &rows, false).trim_end()));
     }
     failures.finish()
 }
@@ -221,8 +222,8 @@ fn set_prefix(options: &Options, targets: &Targets, value: &str) -> Result<(), F
 
 fn report(options: &Options, name: &str, setting: Setting, value: &Value) {
     if options.json {
-        println!("{}", json!({ "target": name, setting.name(): value }));
+        print(format_args!("{}", json!({ "target": name, setting.name(): value })));
     } else if !options.quiet {
-        println!("{name}: {} is {value}", setting.name());
+        print(format_args!("{name}: {} is {value}", setting.name()));
     }
 }

@@ -1,4 +1,5 @@
 use crate::failure::{Failure, Failures, code_of};
+use crate::output::print;
 use crate::session::{EVERYTHING, Options};
 use clap::{Args, Subcommand};
 use fruit_stack::address::Targets;
@@ -50,15 +51,15 @@ fn show(options: &Options, targets: &Targets) -> Result<(), Failure> {
         }
     }
     if options.json {
-        println!("{}", serde_json::Value::from(reports));
+        print(format_args!("{}", serde_json::Value::from(reports)));
     }
     failures.finish()
 }
 
 fn print_report(name: &str, report: &ErrorReport) {
-    println!("{name}: {} errors, {} boots", report.count, report.boots);
+    print(format_args!("{name}: {} errors, {} boots", report.count, report.boots));
     for code in &report.log {
-        println!("  {code}");
+        print(format_args!("  {code}"));
     }
 }
 

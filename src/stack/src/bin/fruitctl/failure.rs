@@ -1,5 +1,6 @@
 //! Why a verb failed, and the exit code that says so.
 
+use crate::output;
 use fruit_stack::master::AskError;
 use fruit_stack::power::PowerError;
 use fruit_stack::simulate::SimulateError;
@@ -32,7 +33,7 @@ impl Failure {
 
     pub fn report(self) -> ExitCode {
         if !self.message.is_empty() {
-            eprintln!("fruitctl: {}", self.message);
+            output::talk(format_args!("fruitctl: {}", self.message));
         }
         ExitCode::from(self.code as u8)
     }
@@ -95,7 +96,7 @@ pub struct Failures(Option<Code>);
 impl Failures {
     /// Tells it to the operator and remembers it.
     pub fn tell(&mut self, place: &str, code: Code, message: impl std::fmt::Display) {
-        eprintln!("fruitctl: {place}: {message}");
+        output::talk(format_args!("fruitctl: {place}: {message}"));
         self.note(code);
     }
 

@@ -5,6 +5,7 @@ mod errors;
 mod failure;
 mod identify;
 mod led;
+mod output;
 mod power;
 mod record;
 mod scan;

@@ -1,4 +1,5 @@
 use crate::failure::{Code, Failure, Failures, code_of_power};
+use crate::output::print;
 use crate::session::{Options, Session};
 use crate::span;
 use clap::Args;
@@ -217,10 +218,12 @@ impl<'a> Teller<'a> {
                 }),
                 _ => None,
             };
-            println!("{line}");
+            print(format_args!("{line}"));
         }
         match stage {
-            Ok(stage) if !self.options.json && !self.options.quiet => println!("{name}: {}", sentence(&stage)),
+            Ok(stage) if !self.options.json && !self.options.quiet => {
+                print(format_args!("{name}: {}", sentence(&stage)));
+            }
             Ok(_) => {}
             Err(error) => self.failures.tell(&name, code_of_power(&error), &error),
         }
@@ -233,7 +236,7 @@ fn sentence(stage: &Stage) -> String {
         Stage::Already { powered: false } => "is off already".to_owned(),
         Stage::On => "on".to_owned(),
         Stage::WaitingForHeadroom { amps, limit } => {
-            format!("waiting: the stack draws {amps:.2} A of {limit:.2} A")
+            format!("waiting: {amps:.2} A of {limit:.2} A are drawn or about to be")
         }
         Stage::Signalled { off_delay: Some(seconds) } => format!("shutdown signalled, power goes in {seconds} s"),
         Stage::Signalled { off_delay: None } => "shutdown signalled".to_owned(),

@@ -1,4 +1,5 @@
 use crate::failure::{Failure, Failures, code_of};
+use crate::output::print;
 use crate::session::Options;
 use crate::table::{self, plain};
 use clap::Args;
@@ -63,9 +64,10 @@ impl ScanArgs {
             }
         }
         if options.json {
-            println!("{}", serde_json::Value::from(found_boards));
+            print(format_args!("{}", serde_json::Value::from(found_boards)));
         } else {
-            print!("{}", table::render(&["board", "prefix", "dip", "hardware", "software", "boots"], &rows, false));
+            let head = ["board", "prefix", "dip", "hardware", "software", "boots"];
+            print(format_args!("{}", table::render(&head, &rows, false).trim_end()));
         }
         failures.finish()
     }

@@ -9,7 +9,7 @@ use fruit_stack::status::StackStatus;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Args)]
 pub struct ServeArgs {
@@ -26,7 +26,7 @@ pub struct ServeArgs {
 
 type Text = Arc<Mutex<String>>;
 
-/// A client that says nothing for so long is let go.
+/// How long a client may take for its request, and again for taking the answer.
 const CLIENT_WITHIN: Duration = Duration::from_secs(2);
 /// The longest request head that is read.
 const LONGEST_REQUEST: usize = 8192;
@@ -61,11 +61,17 @@ fn render(sessions: &mut [Session]) -> String {
 }
 
 fn answer(mut client: TcpStream, text: &Text) -> io::Result<()> {
-    client.set_read_timeout(Some(CLIENT_WITHIN))?;
+    let deadline = Instant::now() + CLIENT_WITHIN;
     client.set_write_timeout(Some(CLIENT_WITHIN))?;
     let mut request = Vec::new();
     let mut buffer = [0; 1024];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < LONGEST_REQUEST {
+        // Not a time-out for each read: a client that trickles holds up the others no longer than a silent one.
+        let left = deadline.saturating_duration_since(Instant::now());
+        client.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         match client.read(&mut buffer)? {
             0 => break,
             count => request.extend_from_slice(&buffer[..count]),

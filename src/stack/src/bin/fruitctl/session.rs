@@ -208,7 +208,7 @@ impl Options {
     /// Talk, as opposed to results.
     pub fn say(&self, message: std::fmt::Arguments<'_>) {
         if !self.quiet {
-            eprintln!("{message}");
+            crate::output::talk(message);
         }
     }
 }

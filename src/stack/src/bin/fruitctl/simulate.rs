@@ -1,4 +1,5 @@
 use crate::failure::{Code, Failure};
+use crate::output::print;
 use crate::session::Options;
 use crate::span;
 use clap::Args;
@@ -94,11 +95,11 @@ impl SimulateArgs {
         let tcp = simulator.tcp().map(|address| format!("tcp://{address}"));
         let control = endpoints.control.as_ref().map(|path| path.display().to_string());
         if options.json {
-            println!("{}", json!({ "pty": pty, "tcp": tcp, "control": control }));
+            print(format_args!("{}", json!({ "pty": pty, "tcp": tcp, "control": control })));
         } else {
             for (name, value) in [("pty", pty), ("tcp", tcp), ("control", control)] {
                 if let Some(value) = value {
-                    println!("{name} {value}");
+                    print(format_args!("{name} {value}"));
                 }
             }
         }
