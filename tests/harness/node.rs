@@ -28,13 +28,19 @@ pub struct Node {
     port: u16,
     /// The machine's device tree, where it is not the emulator's or the image's own.
     device_tree: Option<PathBuf>,
+    /// Image of a USB stick that is plugged in.
+    stick: Option<PathBuf>,
     folder: tempfile::TempDir,
 }
 
 impl Node {
     /// A fresh card of `recipe` for `machine`, with a `fruit.yaml` that lets us in and says `more` besides.
     pub fn new(recipe: &str, machine: &str, more: &str) -> Node {
-        let image = image_of(recipe);
+        Node::of_image(&image_of(recipe), &recipe_path(recipe), machine, more)
+    }
+
+    /// As [`Node::new`], of an image that was made of the recipe in that file.
+    pub fn of_image(image: &Path, recipe: &Path, machine: &str, more: &str) -> Node {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
         succeed(tool("ssh-keygen", "openssh-client").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
@@ -42,8 +48,8 @@ impl Node {
         let config = folder.path().join("fruit.yaml");
         std::fs::write(&config, format!("ssh_authorized_keys:\n  - {}\n{more}", public.trim())).unwrap();
         let options = cli::Run {
-            what: recipe_path(recipe),
-            image: Some(image),
+            what: recipe.to_owned(),
+            image: Some(image.to_owned()),
             machine: Some(machine.to_owned()),
             out: out(),
             ssh: false,
@@ -54,7 +60,7 @@ impl Node {
             sources: cli::Sources { mirror: Vec::new(), offline: false, cache: None },
         };
         let prepared = Prepared::new(&options, &Progress::new(true)).unwrap();
-        Node { prepared, console: None, port: machine::free_port().unwrap(), device_tree: None, folder }
+        Node { prepared, console: None, port: machine::free_port().unwrap(), device_tree: None, stick: None, folder }
     }
 
     pub fn disk(&self) -> &Path {

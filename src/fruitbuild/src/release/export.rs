@@ -10,7 +10,7 @@ use fruit_release::manifest::ChunkSource;
 use fruit_release::{Name, Source};
 
 use super::folder::Folder;
-use super::trusted::{Published, Trusted};
+use super::trusted::{Published, PublishedDelta, Trusted};
 use crate::failure::Failure;
 use crate::progress::{Progress, Unit};
 
@@ -31,7 +31,8 @@ pub struct Bundle {
     pub pieces: usize,
 }
 
-/// Writes a bundle of `release` to `target`, which appears when it is whole.
+/// Writes a bundle of `release` to `target`, which appears when it is whole; of deltas those from the builds that `only`
+/// says.
 ///
 /// # Errors
 /// A piece that is missing; write errors.
@@ -40,11 +41,12 @@ pub fn write(
     trusted: &Trusted,
     release: &Published,
     extent: Extent,
+    only: &dyn Fn(&str) -> bool,
     target: &Path,
     progress: &Progress,
 ) -> Result<Bundle, Failure> {
     let io = |error: io::Error| Failure::general(error.to_string());
-    let names = names(trusted, release, extent);
+    let names = names(trusted, release, extent, only);
     let step = progress.step("writing the bundle", names.len() as u64, Unit::Pieces);
     let draft = Draft::create(target).map_err(io)?;
     let mut writer = Writer::new(BufWriter::new(draft.file()), release.manifest.build_time);
@@ -61,10 +63,11 @@ pub fn write(
 
 /// Every piece, each once, where it is used first. All deltas of one release go forward together, so that any node finds
 /// its own pieces in order.
-fn names(trusted: &Trusted, release: &Published, extent: Extent) -> Vec<Name> {
+fn names(trusted: &Trusted, release: &Published, extent: Extent, only: &dyn Fn(&str) -> bool) -> Vec<Name> {
     let mut names = trusted.metadata.clone();
     names.push(release.name.clone());
-    let deltas = if extent == Extent::Deltas { &release.deltas[..] } else { &[] };
+    let wanted = |delta: &&PublishedDelta| extent == Extent::Deltas && only(&delta.delta.from.build_id);
+    let deltas: Vec<&PublishedDelta> = release.deltas.iter().filter(wanted).collect();
     names.extend(deltas.iter().map(|delta| delta.name.clone()));
     let mut seen = HashSet::new();
     for (v, volume) in release.manifest.volumes.iter().enumerate() {
@@ -77,7 +80,7 @@ fn names(trusted: &Trusted, release: &Published, extent: Extent) -> Vec<Name> {
             if extent == Extent::Full {
                 put(Name::Chunk(*chunk));
             }
-            for delta in deltas {
+            for delta in &deltas {
                 match &delta.delta.volumes[v][i] {
                     ChunkSource::Copy { .. } => {}
                     ChunkSource::Patch { patch, .. } => put(Name::Patch(*patch)),

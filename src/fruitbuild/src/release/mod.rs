@@ -5,5 +5,7 @@ pub mod check;
 pub mod export;
 pub mod folder;
 pub mod pieces;
+pub mod publish;
+pub mod reference;
 pub mod slot;
 pub mod trusted;

@@ -58,6 +58,16 @@ fn described(identity: &Identity, kind: Kind) -> Release {
     }
 }
 
+/// A manifest that lacks its volumes.
+pub fn manifest_of(identity: &Identity, notes: &str) -> Manifest {
+    let mut manifest = Manifest::new(&identity.product, &identity.board, &identity.version);
+    manifest.build_id.clone_from(&identity.build_id);
+    manifest.build_time = identity.build_time;
+    manifest.packages.clone_from(&identity.packages);
+    notes.clone_into(&mut manifest.notes);
+    manifest
+}
+
 /// Puts the chunks and the manifest of a slot into the folder. Chunks that are there stay.
 ///
 /// # Errors
@@ -70,11 +80,7 @@ pub fn add_release(
     progress: &Progress,
 ) -> Result<(Manifest, Piece), Failure> {
     let identity = &slot.identity;
-    let mut manifest = Manifest::new(&identity.product, &identity.board, &identity.version);
-    manifest.build_id.clone_from(&identity.build_id);
-    manifest.build_time = identity.build_time;
-    manifest.packages.clone_from(&identity.packages);
-    notes.clone_into(&mut manifest.notes);
+    let mut manifest = manifest_of(identity, notes);
     for kind in VolumeKind::ALL {
         let region = slot.part(kind).region();
         let verity = (kind == VolumeKind::Root).then(|| slot.verity.clone());

@@ -28,10 +28,15 @@ pub struct PublishedDelta {
     pub delta: Delta,
 }
 
-/// The present, by this machine's clock.
-pub fn now() -> Time {
+/// This machine's clock.
+pub fn clock() -> Clock {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Time::from_seconds(since.map_or(0, |s| i64::try_from(s.as_secs()).unwrap_or(i64::MAX)))
+    Clock::Trusted(Time::from_seconds(since.map_or(0, |s| i64::try_from(s.as_secs()).unwrap_or(i64::MAX))))
+}
+
+/// No clock: nothing has expired.
+pub fn timeless() -> Clock {
+    Clock::Unset { built: Time::from_seconds(0), saved: None }
 }
 
 impl From<SourceError> for Failure {
@@ -50,14 +55,14 @@ fn untrusted(place: &str) -> impl Fn(&dyn std::fmt::Display) -> Failure + '_ {
 }
 
 impl Trusted {
-    /// Verifies all metadata of `source`, beginning with the root `anchor`.
+    /// Verifies all metadata of `source`, beginning with the root `anchor`. By [`clock`] expired metadata is refused, by
+    /// [`timeless`] it is not.
     ///
     /// # Errors
     /// Metadata that is missing, not signed, expired or not of one piece; read errors.
-    pub fn verify(source: &mut dyn Source, anchor: &[u8]) -> Result<Trusted, Failure> {
+    pub fn verify(source: &mut dyn Source, anchor: &[u8], clock: Clock) -> Result<Trusted, Failure> {
         let place = source.place();
         let refused = untrusted(&place);
-        let clock = Clock::Trusted(now());
         let mut trust = Trust::from_root(anchor).map_err(|error| refused(&error))?;
         let first = u32::try_from(trust.root_version()).map_err(|error| refused(&error))?;
         let mut metadata: Vec<Name> = (1..=first).map(Name::Root).collect();
