@@ -16,6 +16,8 @@ pub struct CommandLine {
     pub trial: bool,
     /// dm-verity of the slot's root.
     pub verity: Option<Params>,
+    /// Interface version of the boot loader, counted up when releases need something new of it; 0 if it says none.
+    pub loader: u64,
     /// Longer messages.
     pub debug: bool,
     /// Sentences about keys that were not understood; the boot goes on with the rest.
@@ -45,6 +47,7 @@ impl CommandLine {
                     None => Err(format!("'{value}', expected a or b")),
                 },
                 "trial" => flag(value).map(|on| line.trial = on),
+                "loader" => value.parse().map(|n| line.loader = n).map_err(|_| format!("'{value}', expected a number")),
                 "debug" => flag(value).map(|on| line.debug = on),
                 "verity" => value.parse().map(|v| line.verity = Some(v)).map_err(|e: NotParams| e.to_string()),
                 // Keys of programs that start later.
@@ -115,13 +118,14 @@ mod tests {
     fn the_keys_of_the_contract_are_understood() {
         let text = format!(
             "console=ttyS1,115200 quiet fruit.disk=11111111-2222-8333-8444-555555555500 fruit.slot=b fruit.trial=1 \
-             fruit.verity=25600:25601:{ROOT}:00112233 fruit.debug panic=10\n"
+             fruit.verity=25600:25601:{ROOT}:00112233 fruit.loader=2 fruit.debug panic=10\n"
         );
         let line = CommandLine::parse(&text);
         assert_eq!(line.problems, [""; 0]);
         assert_eq!(line.disk.unwrap().to_string(), "11111111-2222-8333-8444-555555555500");
         assert_eq!(line.slot, Some(Slot::B));
         assert!(line.trial && line.debug);
+        assert_eq!(line.loader, 2);
         let verity = line.verity.unwrap();
         assert_eq!((verity.data_blocks, verity.hash_start_block), (25600, 25601));
         assert_eq!(verity.salt, [0, 0x11, 0x22, 0x33]);

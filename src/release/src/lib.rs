@@ -10,6 +10,7 @@ pub mod frame;
 pub mod manifest;
 pub mod name;
 pub mod source;
+pub mod tuf;
 
 pub use digest::Digest;
 pub use manifest::{Delta, Manifest};

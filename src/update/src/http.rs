@@ -40,6 +40,9 @@ const PIECE: usize = 16 << 10;
 /// Set to end what is going on; looked at several times a second.
 pub type Stop = Arc<AtomicBool>;
 
+/// Told several times a second while something is waited for, so that nobody takes the program for dead.
+pub type Alive = Arc<dyn Fn() + Send + Sync>;
+
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -86,7 +89,7 @@ impl Default for Limits {
 }
 
 /// What downloads of this node have in common.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Settings<'a> {
     /// Bytes per second at most.
     pub bandwidth: Option<u64>,
@@ -94,6 +97,13 @@ pub struct Settings<'a> {
     pub ca: Option<&'a Path>,
     pub limits: Limits,
     pub stop: Stop,
+    pub alive: Alive,
+}
+
+impl Default for Settings<'_> {
+    fn default() -> Self {
+        Settings { bandwidth: None, ca: None, limits: Limits::default(), stop: Stop::default(), alive: Arc::new(|| {}) }
+    }
 }
 
 /// Makes requests, one at a time.
@@ -146,14 +156,14 @@ impl Client {
             .timeout_send_request(Some(limits.head))
             .timeout_recv_response(Some(limits.head))
             .build();
-        let watch = Arc::new(Watch::new(limits.window, limits.least_rate, Arc::clone(&settings.stop)));
+        let watch = Arc::new(Watch::new(limits.window, limits.least_rate, settings));
         let connector = ()
             .chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
             .chain(WatchConnector(Arc::clone(&watch)))
             .chain(RustlsConnector::default());
         let agent = ureq::Agent::with_parts(config, connector, DefaultResolver::default());
-        let pace = settings.bandwidth.map(|rate| Pace::new(rate, Arc::clone(&settings.stop)));
+        let pace = settings.bandwidth.map(|rate| Pace::new(rate, Arc::clone(&watch)));
         Ok(Client { agent, watch, pace, limits })
     }
 
@@ -239,7 +249,7 @@ impl Client {
     /// Waits before a request is made again. `failures`: so far, at least one.
     fn pause(&self, failures: u32) -> Result<(), SourceError> {
         let doubled = self.limits.pause.saturating_mul(1 << (failures.max(1) - 1).min(16));
-        if pace::sleep(doubled.min(self.limits.pause_max), &|| self.stopped()) {
+        if pace::sleep(doubled.min(self.limits.pause_max), &self.watch) {
             Ok(())
         } else {
             Err(SourceError::Stopped)

@@ -107,20 +107,14 @@ impl Control for Tryboot {
     }
 }
 
-/// Takes one try off a trial that the next boot is to be. Whether the firmware must be told to try.
-///
-/// # Errors
-/// The block can't be read or written; then the node must not be told to try.
-pub fn take_try(control: &dyn Control, on_trial: bool) -> io::Result<bool> {
-    let state = control.read()?;
-    if on_trial || state.trial.is_none() {
-        return Ok(false);
+/// What a restart from `state` is to be: whether the firmware must be told to try, and the state that must be in force
+/// before, with one try less. `on_trial`: the system that restarts is itself on trial.
+pub fn before_restart(state: &BootControl, on_trial: bool) -> (bool, Option<BootControl>) {
+    if on_trial {
+        return (false, None);
     }
     let (choice, next) = state.boot();
-    if let Some(next) = next {
-        control.write(&next)?;
-    }
-    Ok(choice.trial)
+    (choice.trial, next)
 }
 
 /// The file that starts `active` and tries the other slot.
@@ -194,6 +188,13 @@ mod tests {
         fn visit(&self, with: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
             with(self.folder.path())
         }
+    }
+
+    /// What the daemon does before it restarts the node.
+    fn take_try(control: &Tryboot, on_trial: bool) -> io::Result<bool> {
+        let (tries, next) = before_restart(&control.read()?, on_trial);
+        next.map_or(Ok(()), |next| control.write(&next))?;
+        Ok(tries)
     }
 
     impl Fake {

@@ -19,8 +19,8 @@ mod writer;
 
 pub use params::{NotParams, Params};
 pub use storage::{ReadAt, WriteAt};
-pub use tree::Tree;
-pub use verify::{BadBlock, verify};
+pub use tree::{Tree, superblock};
+pub use verify::{BadBlock, verify, verify_tree};
 pub use writer::Writer;
 
 /// Bytes of a data block and of a hash block.

@@ -132,8 +132,8 @@ impl<S: WriteAt> Tree<S> {
     }
 }
 
-/// `struct verity_sb` of cryptsetup, in a block of its own.
-fn superblock(data_blocks: u64, options: &Options) -> Vec<u8> {
+/// `struct verity_sb` of cryptsetup, in a block of its own: what is between data and tree.
+pub fn superblock(data_blocks: u64, options: &Options) -> Vec<u8> {
     let mut block = Vec::with_capacity(BLOCK as usize);
     block.extend(b"verity\0\0");
     block.extend(1u32.to_le_bytes()); // version of the superblock

@@ -13,6 +13,15 @@ pub enum BadBlock {
     Hash(u64),
 }
 
+impl BadBlock {
+    /// Its number.
+    pub const fn block(self) -> u64 {
+        match self {
+            BadBlock::Data(block) | BadBlock::Hash(block) => block,
+        }
+    }
+}
+
 impl fmt::Display for BadBlock {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -27,6 +36,18 @@ impl fmt::Display for BadBlock {
 /// # Errors
 /// Read errors, such as an image that is too short.
 pub fn verify(image: &(impl ReadAt + ?Sized), params: &Params) -> Result<Option<BadBlock>, VerityError> {
+    check(image, params, true)
+}
+
+/// As [`verify`], but for the data, for who has checked that by other hashes. Data of one block has no tree.
+///
+/// # Errors
+/// Read errors.
+pub fn verify_tree(image: &(impl ReadAt + ?Sized), params: &Params) -> Result<Option<BadBlock>, VerityError> {
+    check(image, params, false)
+}
+
+fn check(image: &(impl ReadAt + ?Sized), params: &Params, data: bool) -> Result<Option<BadBlock>, VerityError> {
     if params.data_blocks == 0 {
         return Err(VerityError::DataLen(0));
     }
@@ -36,7 +57,8 @@ pub fn verify(image: &(impl ReadAt + ?Sized), params: &Params) -> Result<Option<
     let mut hashes = vec![0; BLOCK as usize];
     let mut blocks = vec![0; (FANOUT * BLOCK) as usize];
     let mut above = None;
-    for run in levels.runs.iter().rev().chain([&Run { start: 0, count: params.data_blocks }]) {
+    let data = data.then_some(Run { start: 0, count: params.data_blocks });
+    for run in levels.runs.iter().rev().chain(&data) {
         for group in 0..run.count.div_ceil(FANOUT) {
             match above {
                 // The top is one block, that the root hash is of.

@@ -1,10 +1,11 @@
 //! A limit on bandwidth.
 
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Stop, stopped};
+use super::stopped;
+use super::watch::Watch;
 
 /// How far the limit may be exceeded after a pause.
 const BURST: Duration = Duration::from_millis(250);
@@ -17,12 +18,12 @@ pub struct Pace {
     rate: u64,
     /// When the bytes so far are due.
     due: Instant,
-    stop: Stop,
+    watch: Arc<Watch>,
 }
 
 impl Pace {
-    pub fn new(rate: u64, stop: Stop) -> Pace {
-        Pace { rate: rate.max(1), due: Instant::now(), stop }
+    pub fn new(rate: u64, watch: Arc<Watch>) -> Pace {
+        Pace { rate: rate.max(1), due: Instant::now(), watch }
     }
 
     /// Waits until `count` more bytes have had their time.
@@ -35,16 +36,15 @@ impl Pace {
         // At most some 16 KiB at a time: no overflow.
         let nanos = count.saturating_mul(1_000_000_000) / self.rate;
         self.due = self.due.max(earliest) + Duration::from_nanos(nanos);
-        let stop = &self.stop;
-        if sleep(self.due.saturating_duration_since(now), &|| stop.load(Relaxed)) { Ok(()) } else { Err(stopped()) }
+        if sleep(self.due.saturating_duration_since(now), &self.watch) { Ok(()) } else { Err(stopped()) }
     }
 }
 
 /// Sleeps for `time`; false if everything is to stop before it is over.
-pub fn sleep(time: Duration, stop: &dyn Fn() -> bool) -> bool {
+pub fn sleep(time: Duration, watch: &Watch) -> bool {
     let end = Instant::now() + time;
     loop {
-        if stop() {
+        if watch.stopped() {
             return false;
         }
         let left = end.saturating_duration_since(Instant::now());
@@ -57,11 +57,18 @@ pub fn sleep(time: Duration, stop: &dyn Fn() -> bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::super::Settings;
     use super::*;
+
+    fn pace(rate: u64, settings: &Settings<'_>) -> Pace {
+        Pace::new(rate, Arc::new(Watch::new(Duration::MAX, 0, settings)))
+    }
 
     #[test]
     fn bytes_come_no_faster_than_the_rate() {
-        let mut pace = Pace::new(100_000, Stop::default());
+        let mut pace = pace(100_000, &Settings::default());
         let start = Instant::now();
         for _ in 0..20 {
             pace.take(4_000).unwrap();
@@ -72,9 +79,8 @@ mod tests {
 
     #[test]
     fn a_stop_ends_the_waiting() {
-        let stop = Stop::default();
-        let mut pace = Pace::new(1, stop.clone());
-        stop.store(true, Relaxed);
-        assert!(pace.take(1_000_000).is_err());
+        let settings = Settings::default();
+        settings.stop.store(true, Relaxed);
+        assert!(pace(1, &settings).take(1_000_000).is_err());
     }
 }

@@ -3,6 +3,7 @@
 //! It sits between TCP and TLS, so that neither a server that sends nothing nor one that sends a byte now and then can
 //! hold a request up, whatever layer it does it on.
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 use ureq::{Error, unversioned::transport::time};
 
-use super::{Stop, stopped};
+use super::{Alive, Settings, Stop, stopped};
 
 /// Longest wait between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(250);
@@ -24,20 +25,29 @@ struct Counts {
 }
 
 /// Rules of a client, and the counts of its request.
-#[derive(Debug)]
 pub struct Watch {
     window: Duration,
     least_rate: u64,
     stop: Stop,
+    alive: Alive,
     counts: Mutex<Counts>,
 }
 
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
 impl Watch {
-    pub fn new(window: Duration, least_rate: u64, stop: Stop) -> Watch {
-        Watch { window, least_rate, stop, counts: Mutex::default() }
+    pub fn new(window: Duration, least_rate: u64, settings: &Settings<'_>) -> Watch {
+        let (stop, alive) = (Arc::clone(&settings.stop), Arc::clone(&settings.alive));
+        Watch { window, least_rate, stop, alive, counts: Mutex::default() }
     }
 
+    /// Whether all is to stop. Asked wherever something is waited for, so it also says that the program is alive.
     pub fn stopped(&self) -> bool {
+        (self.alive)();
         self.stop.load(Relaxed)
     }
 

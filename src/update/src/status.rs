@@ -1,0 +1,1 @@
+//! What the updater is doing, in a sentence.
