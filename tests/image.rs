@@ -119,6 +119,39 @@ fn fsck_fat_has_nothing_to_say_of_firmware_and_boot() {
 }
 
 #[test]
+fn a_slots_files_are_as_large_as_they_must_be_whatever_its_partitions_have() {
+    for recipe in ["minimal", "pistack"] {
+        let built = Built::of(recipe);
+        let content_size = |name: &str| {
+            let all = built.manifest["partitions"].as_array().unwrap();
+            all.iter().find(|p| p["name"] == name).unwrap()["content_size"].as_u64()
+        };
+        let boot = built.extract("boot-a");
+        let size = fs::metadata(&boot).unwrap().len();
+        let mut sector = [0; 512];
+        File::open(&boot).unwrap().read_exact_at(&mut sector, 0).unwrap();
+        // Number of sectors: in 16 bits, or in 32 where those do not suffice.
+        let sectors = match u16::from_le_bytes([sector[19], sector[20]]) {
+            0 => u32::from_le_bytes(sector[32..36].try_into().unwrap()),
+            few => few.into(),
+        };
+        assert_eq!(content_size("boot-a"), Some(u64::from(sectors) * 512));
+        assert!(u64::from(sectors) * 512 < size, "{recipe}: the partition has room for the kernels of years");
+        let verity = built.manifest["kernel"]["verity"].as_str().unwrap();
+        let blocks: u64 = verity.split(':').next().unwrap().parse().unwrap();
+        let root = content_size("root-a").unwrap();
+        assert!(root > blocks * 4096 && root < blocks * 4096 * 102 / 100, "{root} bytes with {blocks} blocks of data");
+        // Every byte of them comes onto the card, and nothing else of these partitions does.
+        for partition in built.manifest["partitions"].as_array().unwrap() {
+            match partition["name"].as_str().unwrap() {
+                "boot-a" | "root-a" => assert_eq!(partition["used"], partition["content_size"]),
+                _ => assert!(partition["content_size"].is_null(), "{partition}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn e2fsck_has_nothing_to_say_of_data() {
     for recipe in ["minimal", "pistack"] {
         let built = Built::of(recipe);
