@@ -11,8 +11,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use fruit_image::sums::Sum;
 use fruit_node::bootctl::{Slot, Stored};
 use harness::{image_of, succeed, tool};
 use project::Project;
@@ -414,6 +415,24 @@ fn builds_killed_at_any_moment_leave_nothing_half_written_and_no_litter() {
             outputs(&project.path("out"), "minimal").iter().for_each(|path| whole(path));
         }
     }
+    let started = Instant::now();
+    project.succeed(&build);
+    let whole_build = started.elapsed();
+    same_outputs(reference.parent().unwrap(), &project.path("out"), "minimal");
+    // Killed while other files take the place of these: no sum is that of a file which is not there any more.
+    let motd = fs::read_to_string(project.path("overlays/fruit/etc/motd")).unwrap();
+    for (n, percent) in [60, 70, 80, 90, 95, 100].into_iter().enumerate() {
+        project.write("overlays/fruit/etc/motd", &"changed\n".repeat(n + 1));
+        let mut child = project.command(&build).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole_build * percent / 100);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in fs::read_to_string(project.path("out/SHA256SUMS")).unwrap().lines() {
+            let (sum, name) = line.split_once("  ").unwrap();
+            assert_eq!(Sum::of(&fs::read(project.path("out").join(name)).unwrap()).to_string(), sum, "{name}");
+        }
+    }
+    project.write("overlays/fruit/etc/motd", &motd);
     project.succeed(&build);
     same_outputs(reference.parent().unwrap(), &project.path("out"), "minimal");
     succeed(tool("sha256sum", "coreutils").current_dir(project.path("out")).args([

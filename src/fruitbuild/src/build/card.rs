@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fruit_image::card::{Card, Image};
+use fruit_image::draft::Draft;
 use fruit_image::gpt::{self, Layout, Mbr, Wanted};
 use fruit_image::storage::WriteAt;
 use fruit_image::tree::{Content, Tree};
@@ -69,13 +70,15 @@ pub struct PartitionReport {
 }
 
 pub struct WrittenCard {
+    /// Whole, and under its temporary name until `draft` is committed.
     pub image: Image,
+    pub draft: Draft,
     pub partitions: Vec<PartitionReport>,
     pub verity: String,
     pub command_line: String,
 }
 
-/// Writes the card of a finished root to `target`.
+/// Writes the card of a finished root, which is to be `target`.
 ///
 /// # Errors
 /// A slot that is too small for its content, missing firmware files, file system errors.
@@ -134,9 +137,9 @@ pub fn write(
         reserved_percent: 0,
     };
     card.partition(DATA, |part| ext4::write(&Tree::new(epoch), &data, part).map_err(Failed::from))?;
-    let image = card.finish().map_err(fail)?;
+    let (image, draft) = card.into_draft();
     let partitions = report(&layout, &image, boot_size.bytes, root_len);
-    Ok(WrittenCard { image, partitions, verity: verity.to_string(), command_line: slot.command_line })
+    Ok(WrittenCard { image, draft, partitions, verity: verity.to_string(), command_line: slot.command_line })
 }
 
 fn fail(error: impl std::fmt::Display) -> Failure {
