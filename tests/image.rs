@@ -11,8 +11,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use fruit_image::sums::Sum;
 use fruit_node::bootctl::{Slot, Stored};
 use harness::{image_of, succeed, tool};
 use project::Project;
@@ -115,6 +116,39 @@ fn fsck_fat_has_nothing_to_say_of_firmware_and_boot() {
         let (start, _) = built.partition("firmware");
         let drive = format!("{}@@{start}", built.image.display());
         assert!(said(tool("mlabel", "mtools").args(["-i", &drive, "-s", "::"])).contains("FRUITOS"));
+    }
+}
+
+#[test]
+fn a_slots_files_are_as_large_as_they_must_be_whatever_its_partitions_have() {
+    for recipe in ["minimal", "pistack"] {
+        let built = Built::of(recipe);
+        let content_size = |name: &str| {
+            let all = built.manifest["partitions"].as_array().unwrap();
+            all.iter().find(|p| p["name"] == name).unwrap()["content_size"].as_u64()
+        };
+        let boot = built.extract("boot-a");
+        let size = fs::metadata(&boot).unwrap().len();
+        let mut sector = [0; 512];
+        File::open(&boot).unwrap().read_exact_at(&mut sector, 0).unwrap();
+        // Number of sectors: in 16 bits, or in 32 where those do not suffice.
+        let sectors = match u16::from_le_bytes([sector[19], sector[20]]) {
+            0 => u32::from_le_bytes(sector[32..36].try_into().unwrap()),
+            few => few.into(),
+        };
+        assert_eq!(content_size("boot-a"), Some(u64::from(sectors) * 512));
+        assert!(u64::from(sectors) * 512 < size, "{recipe}: the partition has room for the kernels of years");
+        let verity = built.manifest["kernel"]["verity"].as_str().unwrap();
+        let blocks: u64 = verity.split(':').next().unwrap().parse().unwrap();
+        let root = content_size("root-a").unwrap();
+        assert!(root > blocks * 4096 && root < blocks * 4096 * 102 / 100, "{root} bytes with {blocks} blocks of data");
+        // Every byte of them comes onto the card, and nothing else of these partitions does.
+        for partition in built.manifest["partitions"].as_array().unwrap() {
+            match partition["name"].as_str().unwrap() {
+                "boot-a" | "root-a" => assert_eq!(partition["used"], partition["content_size"]),
+                _ => assert!(partition["content_size"].is_null(), "{partition}"),
+            }
+        }
     }
 }
 
@@ -381,6 +415,24 @@ fn builds_killed_at_any_moment_leave_nothing_half_written_and_no_litter() {
             outputs(&project.path("out"), "minimal").iter().for_each(|path| whole(path));
         }
     }
+    let started = Instant::now();
+    project.succeed(&build);
+    let whole_build = started.elapsed();
+    same_outputs(reference.parent().unwrap(), &project.path("out"), "minimal");
+    // Killed while other files take the place of these: no sum is that of a file which is not there any more.
+    let motd = fs::read_to_string(project.path("overlays/fruit/etc/motd")).unwrap();
+    for (n, percent) in [60, 70, 80, 90, 95, 100].into_iter().enumerate() {
+        project.write("overlays/fruit/etc/motd", &"changed\n".repeat(n + 1));
+        let mut child = project.command(&build).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole_build * percent / 100);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in fs::read_to_string(project.path("out/SHA256SUMS")).unwrap().lines() {
+            let (sum, name) = line.split_once("  ").unwrap();
+            assert_eq!(Sum::of(&fs::read(project.path("out").join(name)).unwrap()).to_string(), sum, "{name}");
+        }
+    }
+    project.write("overlays/fruit/etc/motd", &motd);
     project.succeed(&build);
     same_outputs(reference.parent().unwrap(), &project.path("out"), "minimal");
     succeed(tool("sha256sum", "coreutils").current_dir(project.path("out")).args([

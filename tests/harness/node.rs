@@ -7,7 +7,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fruit_image::disk::DiskFile;
@@ -86,8 +86,39 @@ impl Node {
         let device_tree = self.device_tree.clone().or_else(|| plan.files.device_tree.clone());
         let files = StartFiles { device_tree, ..plan.files.clone() };
         let plan = Plan { monitor: Some(&socket), files: &files, ..plan };
-        self.console = Some(plan.start().unwrap());
+        let mut command = plan.command();
+        if let Some(stick) = &self.stick {
+            let drive = format!("if=none,id=stick,format=raw,file={}", stick.display());
+            command.args(["-drive", &drive, "-device", "usb-storage,drive=stick"]);
+        }
+        self.console = Some(Console::start(command, plan.package()).unwrap());
         self.console()
+    }
+
+    /// Plugs in a USB stick, from the next start on: one FAT partition, as sticks are sold, with a folder's files.
+    pub fn plug_in_stick(&mut self, files: &Path) {
+        const START: u64 = 1 << 20;
+        const SIZE: u64 = 256 << 20;
+        let stick = self.folder.path().join("stick.img");
+        File::create(&stick).unwrap().set_len(START + SIZE).unwrap();
+        let mut table = tool("sfdisk", "fdisk");
+        table.args(["--quiet", "--label", "dos"]).arg(&stick).stdin(Stdio::piped());
+        let mut child = table.spawn().unwrap();
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"start=2048, type=c\n").unwrap();
+        assert!(child.wait().unwrap().success());
+        let partition = format!("{}@@{START}", stick.display());
+        let sectors = (SIZE / 512).to_string();
+        succeed(tool("mformat", "mtools").args(["-F", "-v", "STICK", "-T", &sectors, "-i", &partition, "::"]));
+        let entries = std::fs::read_dir(files).unwrap().map(|entry| entry.unwrap().path());
+        succeed(tool("mcopy", "mtools").args(["-s", "-i", &partition]).args(entries).arg("::"));
+        self.stick = Some(stick);
+    }
+
+    /// Puts a file of this machine on the node, through a pipe into `command`.
+    pub fn pipe(&self, file: &Path, command: &str) -> Result<String, String> {
+        let output = self.ssh_command().arg(command).stdin(File::open(file).unwrap()).output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if output.status.success() { Ok(text) } else { Err(format!("{command}: {}\n{text}", output.status)) }
     }
 
     /// Socket of the emulator's monitor, while it is switched on.

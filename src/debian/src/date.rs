@@ -1,5 +1,7 @@
 //! Dates as Release files write them (`Sat, 12 Sep 2026 07:55:41 UTC`), to and from seconds since 1970-01-01 UTC.
 
+use fruit_image::calendar::Date;
+
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const DAY: i64 = 86_400;
@@ -24,38 +26,17 @@ pub fn parse(text: &str) -> Option<i64> {
     if !zone_known || !in_range || clock.next().is_some() || words.next().is_some() {
         return None;
     }
-    Some(days_from_civil(year, month, day) * DAY + hour * 3600 + minute * 60 + second)
+    Some(Date { year, month, day }.days() * DAY + hour * 3600 + minute * 60 + second)
 }
 
 /// `Sat, 12 Sep 2026 07:55:41 UTC`.
 pub fn format(seconds: i64) -> String {
     let days = seconds.div_euclid(DAY);
     let rest = seconds.rem_euclid(DAY);
-    let (year, month, day) = civil_from_days(days);
+    let Date { year, month, day } = Date::from_days(days);
     let weekday = WEEKDAYS[days.rem_euclid(7) as usize];
     let month = MONTHS[(month - 1) as usize];
     format!("{weekday}, {day:02} {month} {year} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar: the year is taken to start in March, so that the leap day is its
-/// last day (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = (shifted + 2) % 12 + 1;
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 #[cfg(test)]

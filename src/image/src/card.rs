@@ -26,9 +26,10 @@ pub struct Card {
     mapped: Mutex<Blocks>,
 }
 
-/// A whole card image under its final name.
+/// A whole card image.
 #[derive(Debug)]
 pub struct Image {
+    /// Where its bytes are: under the final name, or the temporary one of its draft.
     pub path: PathBuf,
     /// Bytes, holes included.
     pub size: u64,
@@ -104,14 +105,21 @@ impl Card {
         Ok(result)
     }
 
+    /// The image, whole but still under its temporary name, so that it can be read before it is made durable.
+    pub fn into_draft(self) -> (Image, Draft) {
+        let mapped = self.mapped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let path = self.draft.temporary().to_owned();
+        (Image { path, size: self.layout.disk_size, mapped }, self.draft)
+    }
+
     /// Makes the image durable and gives it its final name.
     ///
     /// # Errors
     /// Those of [`Draft::commit`].
     pub fn finish(self) -> io::Result<Image> {
-        let path = self.draft.target().to_owned();
-        self.draft.commit()?;
-        let mapped = self.mapped.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Image { path, size: self.layout.disk_size, mapped })
+        let (image, draft) = self.into_draft();
+        let path = draft.target().to_owned();
+        draft.commit()?;
+        Ok(Image { path, ..image })
     }
 }

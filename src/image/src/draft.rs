@@ -60,12 +60,20 @@ impl Draft {
         &self.target
     }
 
+    /// Makes the bytes durable, so that [`Draft::commit`] need not wait for the disk.
+    ///
+    /// # Errors
+    /// Those of `fsync(2)`.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all().map_err(|e| at_path(&self.temporary, &e))
+    }
+
     /// Makes the bytes durable, then gives the file its final name, replacing what was there.
     ///
     /// # Errors
     /// Those of `fsync(2)` and `rename(2)`; the file under the final name is then still the old one.
     pub fn commit(mut self) -> io::Result<()> {
-        self.file.sync_all().map_err(|e| at_path(&self.temporary, &e))?;
+        self.sync()?;
         fs::rename(&self.temporary, &self.target).map_err(|e| at_path(&self.target, &e))?;
         self.committed = true;
         let folder = self.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

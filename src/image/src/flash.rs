@@ -14,6 +14,7 @@ pub use target::Target;
 pub use write::{Flashed, Progress, Stage, write};
 
 use crate::bmap::BmapError;
+use crate::zst::SeekError;
 use std::io;
 use std::path::PathBuf;
 
@@ -40,6 +41,10 @@ pub enum FlashError {
         "{path}: the block map is for an image of {expected} bytes, this one has {found}; they do not belong together"
     )]
     OtherImage { path: PathBuf, expected: u64, found: u64 },
+    #[error("{path}: {source}")]
+    Table { path: PathBuf, source: SeekError },
+    #[error("{path}: holds more than the {size} bytes that it says; keep its .bmap file beside it")]
+    Longer { path: PathBuf, size: u64 },
     #[error("{0}: does not say how large the image is; keep its .bmap file beside it")]
     UnknownSize(PathBuf),
     #[error(

@@ -2,6 +2,7 @@
 //! each with a reader beside its writer.
 
 pub mod bmap;
+pub mod calendar;
 pub mod card;
 pub mod cpio;
 pub mod disk;

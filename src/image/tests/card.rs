@@ -165,7 +165,8 @@ fn the_compressed_image_unpacks_to_the_image_with_the_sums_it_says() {
     let dir = tempfile::tempdir().unwrap();
     let image = build(&dir.path().join("a.img"));
     let packed = dir.path().join("a.img.zst");
-    let made = zst::compress(&image, &packed, zst::Options { level: 3, threads: 2, sum_image: true }).unwrap();
+    let made = zst::compress(&image, &packed, zst::Options { level: 3, threads: 2, sum_image: true }, None).unwrap();
+    made.draft.commit().unwrap();
     assert_eq!(made.bmap, zst::map(&image).unwrap());
     assert_eq!(made.size, fs::metadata(&packed).unwrap().len());
     let unpacked = dir.path().join("unpacked");
@@ -185,10 +186,42 @@ fn the_number_of_threads_does_not_change_the_compressed_bytes() {
         .iter()
         .map(|threads| {
             let options = zst::Options { level: 3, threads: *threads, sum_image: false };
-            zst::compress(&image, &dir.path().join("a.img.zst"), options).unwrap().sum
+            zst::compress(&image, &dir.path().join("a.img.zst"), options, None).unwrap().sum
         })
         .collect();
     assert!(sums.iter().all(|s| *s == sums[0]), "{sums:?}");
+}
+
+#[test]
+fn what_an_earlier_build_compressed_is_taken_over_and_the_bytes_do_not_tell() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = zst::Options { level: 3, threads: 2, sum_image: false };
+    let first = build(&dir.path().join("a.img"));
+    let packed = dir.path().join("a.img.zst");
+    let made = zst::compress(&first, &packed, options, None).unwrap();
+    made.draft.commit().unwrap();
+    // Another image, of which most is the same.
+    let second = build(&dir.path().join("b.img"));
+    let file = fs::File::options().write(true).open(&second.path).unwrap();
+    let place = second.mapped.ranges()[1].start * 4096;
+    WriteAt::write_all_at(&file, b"changed", place).unwrap();
+    let whole = zst::compress(&second, &dir.path().join("whole"), options, None).unwrap();
+    let frames = |file: fs::File| zst::Earlier::new(file, made.frames.clone());
+    let earlier = frames(fs::File::open(&packed).unwrap());
+    let again = zst::compress(&second, &dir.path().join("again"), options, Some(&earlier)).unwrap();
+    let old: Vec<Sum> = made.frames.iter().map(|frame| frame.key).collect();
+    let changed = again.frames.iter().filter(|frame| !old.contains(&frame.key)).count();
+    assert_eq!((changed, again.sum), (1, whole.sum));
+    // Frames that somebody changed, or that are gone, are not taken.
+    let mut bytes = fs::read(&packed).unwrap();
+    for frame in &made.frames {
+        bytes[frame.start as usize + frame.len as usize / 2] ^= 1;
+    }
+    fs::write(&packed, bytes).unwrap();
+    for file in [fs::File::open(&packed).unwrap(), tempfile::tempfile().unwrap()] {
+        let again = zst::compress(&second, &dir.path().join("third"), options, Some(&frames(file))).unwrap();
+        assert_eq!(again.sum, whole.sum);
+    }
 }
 
 #[test]

@@ -160,7 +160,8 @@ fn plain_and_compressed_images_arrive_whole_with_and_without_a_block_map() {
     let image = build(dir.path());
     let packed = dir.path().join("card.img.zst");
     let options = zst::Options { level: 3, threads: 1, sum_image: false };
-    let made = zst::compress(&image, &packed, options).unwrap();
+    let made = zst::compress(&image, &packed, options, None).unwrap();
+    made.draft.commit().unwrap();
     let expected = fs::read(&image.path).unwrap();
     let card = dir.path().join("card");
     for map in [None, Some(made.bmap.to_xml())] {
@@ -211,6 +212,13 @@ fn what_does_not_belong_together_is_refused() {
     let script = "zstd -q -c - < \"$0\" > \"$1\"";
     checker::passes("zstd", "sh", [Path::new("-c"), Path::new(script), &image.path, &stream]);
     assert!(matches!(flash_to(&stream, &card), Err(FlashError::UnknownSize(_))));
+    // Two frames without a table of them: the first tells its own length only.
+    let two = dir.path().join("two.zst");
+    let script = "head -c 4194304 \"$0\" > half && zstd -q -f half -o 1 && zstd -q -f -c half >> 1 && mv 1 \"$1\"";
+    let script = format!("cd \"${{1%/*}}\" && {script}");
+    checker::passes("zstd", "sh", [Path::new("-c"), Path::new(&script), &image.path, &two]);
+    let longer = flash_to(&two, &card);
+    assert!(matches!(longer, Err(FlashError::Longer { size: 4_194_304, .. })), "{longer:?}");
     fs::write(&stream, &fs::read(&stream).unwrap()[..1000]).unwrap();
     fs::write(dir.path().join("stream.bmap"), zst::map(&image).unwrap().to_xml()).unwrap();
     let cut = flash_to(&stream, &card).unwrap_err();

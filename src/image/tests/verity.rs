@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use fruit_image::verity::{BLOCK, BadBlock, Options, Params, VerityError, Writer, verify};
+use fruit_image::verity::{BLOCK, BadBlock, Options, Params, VerityError, Writer, total_len, verify};
 use proptest::prelude::*;
 
 const UUID: &str = "0102030a-0b0c-0d0e-0f10-111213141516";
@@ -74,10 +74,19 @@ fn image_and_tree_are_byte_for_byte_those_of_veritysetup() {
         assert!(text.contains(&format!(":{root}:")), "{blocks} blocks: {text} {said}");
         assert!(fs::read(&ours).unwrap() == fs::read(&theirs).unwrap(), "{blocks} blocks, salt of {salt_len}");
         assert_eq!(params.total_len().unwrap(), fs::metadata(&ours).unwrap().len());
+        assert_eq!(total_len(blocks * BLOCK).unwrap(), fs::metadata(&ours).unwrap().len());
 
         veritysetup("verify", &ours, Some(&params), blocks, salt_text);
         assert_eq!(verify(&File::open(&ours).unwrap(), &params).unwrap(), None);
     }
+}
+
+#[test]
+fn a_length_that_cannot_have_a_tree_is_refused_before_one_is_made() {
+    for len in [0, BLOCK - 1, BLOCK + 1, u64::MAX] {
+        assert!(matches!(total_len(len), Err(VerityError::DataLen(_))), "{len}");
+    }
+    assert!(matches!(total_len(u64::MAX / BLOCK * BLOCK), Err(VerityError::TooBig)));
 }
 
 #[test]

@@ -18,8 +18,8 @@ checked_text! {
     OperatorKey, check_operator_key
 }
 
-/// Types that sshd of Debian 13 accepts.
-const KEY_TYPES: [&str; 7] = [
+/// Types of ssh public keys that sshd of Debian 13 accepts.
+pub const KEY_TYPES: [&str; 7] = [
     "ssh-ed25519",
     "ssh-rsa",
     "ecdsa-sha2-nistp256",
@@ -53,18 +53,12 @@ fn split_key(text: &str) -> Result<(&str, Vec<u8>, &str), String> {
 
 fn check_authorized_key(text: &str) -> Result<String, String> {
     let (kind, blob, comment) = split_key(text)?;
-    // RFC 4253 section 6.6: the blob starts with its own type, as a string with a 32-bit length.
+    // RFC 4253 section 6.6: the blob starts with its own type.
     let mut rest = blob.as_slice();
-    let inner = take_string(&mut rest);
-    if inner != Some(kind.as_bytes()) {
+    if take_string(&mut rest) != Some(kind.as_bytes()) {
         return Err(format!("the {kind} key holds a key of another type: was it cut off?"));
     }
-    let mut fields = 0;
-    while !rest.is_empty() {
-        take_string(&mut rest).ok_or_else(|| format!("the {kind} key is cut off"))?;
-        fields += 1;
-    }
-    if fields == 0 {
+    if strings(rest).is_none_or(|fields| fields.is_empty()) {
         return Err(format!("the {kind} key is cut off"));
     }
     if comment.len() > MAX_COMMENT || comment.chars().any(char::is_control) {
@@ -72,6 +66,21 @@ fn check_authorized_key(text: &str) -> Result<String, String> {
     }
     let encoded = text.trim().split(' ').nth(1).unwrap_or_default();
     Ok(format!("{kind} {encoded} {comment}").trim_end().to_owned())
+}
+
+/// The fields of an ssh public key's base64 text, its type first; none if it is damaged or cut off.
+pub fn key_fields(encoded: &str) -> Option<Vec<Vec<u8>>> {
+    let blob = decode_base64(encoded)?;
+    Some(strings(&blob)?.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+/// The strings that fill `blob`, each with a 32-bit length in front (RFC 4251 section 5).
+fn strings(mut blob: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut all = Vec::new();
+    while !blob.is_empty() {
+        all.push(take_string(&mut blob)?);
+    }
+    Some(all)
 }
 
 fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {

@@ -26,6 +26,11 @@ pub const BLOCK_SIZE: usize = COPY_OFFSETS[1] as usize + COPY_SIZE;
 /// Most tries that a trial may have: the loader's script counts them by cases.
 pub const MAX_TRIES: u32 = 7;
 
+/// Version of what starts a slot's kernel, which a card keeps from the day it is flashed: U-Boot's script, or the
+/// arrangement that the Pi's own loader follows. It stands on the kernel's command line as `fruit.loader`; a release that
+/// needs what older ones cannot do asks for a higher one.
+pub const LOADER: u32 = 1;
+
 const MAGIC: [u8; 4] = *b"FBC1";
 const FORMAT: u32 = 1;
 const NONE: u32 = 2;

@@ -16,8 +16,8 @@ pub struct CommandLine {
     pub trial: bool,
     /// dm-verity of the slot's root.
     pub verity: Option<Params>,
-    /// Interface version of the boot loader, counted up when releases need something new of it; 0 if it says none.
-    pub loader: u64,
+    /// [`crate::bootctl::LOADER`] of the image that the card was flashed with; none: of a time before it was counted.
+    pub loader: Option<u32>,
     /// Longer messages.
     pub debug: bool,
     /// Sentences about keys that were not understood; the boot goes on with the rest.
@@ -47,9 +47,9 @@ impl CommandLine {
                     None => Err(format!("'{value}', expected a or b")),
                 },
                 "trial" => flag(value).map(|on| line.trial = on),
-                "loader" => value.parse().map(|n| line.loader = n).map_err(|_| format!("'{value}', expected a number")),
                 "debug" => flag(value).map(|on| line.debug = on),
                 "verity" => value.parse().map(|v| line.verity = Some(v)).map_err(|e: NotParams| e.to_string()),
+                "loader" => number(value).map(|version| line.loader = Some(version)),
                 // Keys of programs that start later.
                 _ => Ok(()),
             };
@@ -59,6 +59,10 @@ impl CommandLine {
         }
         line
     }
+}
+
+fn number(value: &str) -> Result<u32, String> {
+    value.parse().map_err(|_| format!("'{value}', expected a number"))
 }
 
 fn flag(value: &str) -> Result<bool, String> {
@@ -117,15 +121,15 @@ mod tests {
     #[test]
     fn the_keys_of_the_contract_are_understood() {
         let text = format!(
-            "console=ttyS1,115200 quiet fruit.disk=11111111-2222-8333-8444-555555555500 fruit.slot=b fruit.trial=1 \
-             fruit.verity=25600:25601:{ROOT}:00112233 fruit.loader=2 fruit.debug panic=10\n"
+            "console=ttyS1,115200 quiet fruit.disk=11111111-2222-8333-8444-555555555500 fruit.slot=b fruit.trial=1 fruit.loader=7 \
+             fruit.verity=25600:25601:{ROOT}:00112233 fruit.debug panic=10\n"
         );
         let line = CommandLine::parse(&text);
         assert_eq!(line.problems, [""; 0]);
         assert_eq!(line.disk.unwrap().to_string(), "11111111-2222-8333-8444-555555555500");
         assert_eq!(line.slot, Some(Slot::B));
         assert!(line.trial && line.debug);
-        assert_eq!(line.loader, 2);
+        assert_eq!(line.loader, Some(7));
         let verity = line.verity.unwrap();
         assert_eq!((verity.data_blocks, verity.hash_start_block), (25600, 25601));
         assert_eq!(verity.salt, [0, 0x11, 0x22, 0x33]);
@@ -141,11 +145,13 @@ mod tests {
 
     #[test]
     fn each_wrong_value_is_named_and_the_rest_applies() {
-        let line = CommandLine::parse("fruit.slot=c fruit.disk=x fruit.verity=1:2:3 fruit.trial=maybe fruit.debug=1");
-        assert_eq!(line.problems.len(), 4, "{:?}", line.problems);
+        let line = CommandLine::parse(
+            "fruit.slot=c fruit.disk=x fruit.verity=1:2:3 fruit.trial=maybe fruit.loader=-1 fruit.debug=1",
+        );
+        assert_eq!(line.problems.len(), 5, "{:?}", line.problems);
         assert!(line.problems[0].starts_with("fruit.slot: 'c'"));
         assert!(line.debug);
-        assert_eq!((line.slot, line.trial), (None, false));
+        assert_eq!((line.slot, line.trial, line.loader), (None, false, None));
     }
 
     #[test]
@@ -164,7 +170,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_command_line_makes_it_panic(text in "(fruit\\.(slot|disk|verity|trial|x)=?|[a-z0-9:=\"\\- ]|\\PC){0,40}") {
+        fn no_command_line_makes_it_panic(text in "(fruit\\.(slot|disk|verity|trial|loader|x)=?|[a-z0-9:=\"\\- ]|\\PC){0,40}") {
             CommandLine::parse(&text);
         }
     }

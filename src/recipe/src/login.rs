@@ -1,19 +1,10 @@
 //! Who may log in: ssh keys, password hashes, host names.
 
+use fruit_node::access::{KEY_TYPES, key_fields};
+
 use crate::declare::text;
 use crate::decode::Flaw;
 use crate::node::shorten;
-
-/// Kinds of public keys that OpenSSH 10 accepts by default (ssh-keygen(1)); DSA is gone.
-const KEY_TYPES: &[&str] = &[
-    "ssh-ed25519",
-    "ssh-rsa",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-];
 
 text! {
     /// An OpenSSH public key on one line, as in `id_ed25519.pub`.
@@ -32,12 +23,12 @@ text! {
         }
         if !KEY_TYPES.contains(&kind) {
             let flaw = Flaw::new(format!("`{}` is not a kind of ssh public key", shorten(kind)));
-            return Err(match crate::diagnostic::similar(kind, KEY_TYPES) {
+            return Err(match crate::diagnostic::similar(kind, &KEY_TYPES) {
                 Some(best) => flaw.did_you_mean(best),
                 None => flaw.help("write the line of the `.pub` file, without options in front"),
             });
         }
-        let fields = words.next().and_then(base64).and_then(|blob| strings(&blob)).unwrap_or_default();
+        let fields = words.next().and_then(key_fields).unwrap_or_default();
         let inside = fields.first().map(|f| String::from_utf8_lossy(f).into_owned()).unwrap_or_default();
         if KEY_TYPES.contains(&inside.as_str()) && inside != kind {
             return Err(Flaw::new(format!("the key says `{kind}`, its content `{inside}`")));
@@ -61,47 +52,6 @@ text! {
             Err(Flaw::new(format!("the `{kind}` key is damaged or cut short")).help("copy the whole line of the `.pub` file"))
         }
     };
-}
-
-/// The strings that a key's blob is made of, each with a 32-bit length in front (RFC 4251 section 5); `None` if they do not
-/// fill it exactly.
-fn strings(mut blob: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut all = Vec::new();
-    while !blob.is_empty() {
-        let (length, rest) = blob.split_first_chunk::<4>()?;
-        let (field, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        all.push(field.to_vec());
-        blob = rest;
-    }
-    Some(all)
-}
-
-/// Base64 of RFC 4648 with padding; `None` for anything else.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let body = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(body.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0u32);
-    for c in body.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    Some(out)
 }
 
 text! {

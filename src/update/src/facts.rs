@@ -118,7 +118,7 @@ impl Facts {
             verity: line.verity.clone(),
             compatible: roots.compatible(),
             architecture: architecture().into(),
-            loader: line.loader,
+            loader: line.loader.unwrap_or(0).into(),
             epoch,
             clock: roots.clock(report.image.build_time),
         }

@@ -59,6 +59,18 @@ pub struct Options {
     pub salt: Vec<u8>,
 }
 
+/// Bytes that [`Writer`] makes of `data_len` bytes: data, superblock and tree.
+///
+/// # Errors
+/// A length that is not whole blocks, or more blocks than a number holds.
+pub fn total_len(data_len: u64) -> Result<u64, VerityError> {
+    if data_len == 0 || !data_len.is_multiple_of(BLOCK) {
+        return Err(VerityError::DataLen(data_len));
+    }
+    let data_blocks = data_len / BLOCK;
+    Levels::new(data_blocks, data_blocks + 1)?.end.checked_mul(BLOCK).ok_or(VerityError::TooBig)
+}
+
 /// Blocks next to each other.
 #[derive(Clone, Copy)]
 struct Run {

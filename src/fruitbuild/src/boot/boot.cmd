@@ -91,7 +91,7 @@ for s in ${order}; do
   setenv args
   if load ${devtype} ${devnum}:${bp} ${m}4000 slot.env; then
     env import -t ${m}4000 ${filesize} args
-    setenv bootargs "${args} ${console_args} fruit.slot=${s}"
+    setenv bootargs "${args} ${console_args} fruit.slot=${s} fruit.loader=@LOADER@"
     if test -n "${trial}"; then setenv bootargs "${bootargs} fruit.trial=1"; fi
     setenv fdt ${fdt_machine}
     if test -n "${fdt_load}"; then

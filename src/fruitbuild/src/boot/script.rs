@@ -78,6 +78,7 @@ pub fn text(machines: &[Machine], start: Start, copies: [u64; 2]) -> String {
             .replace("@MACHINES@\n", &machines)
             .replace("@COPY0@", &format!("{:x}", copies[0]))
             .replace("@COPY1@", &format!("{:x}", copies[1]))
+            .replace("@LOADER@", &fruit_node::bootctl::LOADER.to_string())
             .replace("@BOOT@", start),
     )
 }
@@ -133,6 +134,7 @@ mod tests {
         assert!(!text.contains('@'), "{text}");
         assert!(text.contains("setenv st1 61808\n"));
         assert!(text.contains("setenv m 0500;"));
+        assert!(text.contains(&format!("fruit.slot=${{s}} fruit.loader={}\"", fruit_node::bootctl::LOADER)));
     }
 
     #[test]

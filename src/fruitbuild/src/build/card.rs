@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fruit_image::card::{Card, Image};
+use fruit_image::draft::Draft;
 use fruit_image::gpt::{self, Layout, Mbr, Wanted};
 use fruit_image::storage::WriteAt;
 use fruit_image::tree::{Content, Tree};
@@ -34,6 +35,10 @@ const DATA_SIZE: u64 = 32 * MIB;
 /// Sizes of `auto` slots: what the image needs and this much more (in percent), for the updates of years.
 const SLOT_HEADROOM: u64 = 50;
 const SLOT_STEP: u64 = 16 * MIB;
+/// What a boot file system has to spare, for a person who puts a file there by hand.
+const BOOT_ROOM: u64 = MIB / 4;
+/// From this size on a boot file system is FAT32, which has clusters enough then; every loader reads both.
+const LEAST_FAT32: u64 = 64 * MIB;
 /// The initramfs is read by a slow loader and unpacked by a slow processor at each boot, but made at each build.
 const INITRAMFS_LEVEL: i32 = 10;
 const GZIP_LEVEL: u32 = 6;
@@ -58,16 +63,22 @@ pub struct PartitionReport {
     pub size: u64,
     /// Bytes that hold something in a fresh image.
     pub used: u64,
+    /// Of a slot's partition: bytes from its start that make the slot. They do not depend on the partition's size, so an
+    /// update carries just these to any card whose partition has room for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_size: Option<u64>,
 }
 
 pub struct WrittenCard {
+    /// Whole, and under its temporary name until `draft` is committed.
     pub image: Image,
+    pub draft: Draft,
     pub partitions: Vec<PartitionReport>,
     pub verity: String,
     pub command_line: String,
 }
 
-/// Writes the card of a finished root to `target`.
+/// Writes the card of a finished root, which is to be `target`.
 ///
 /// # Errors
 /// A slot that is too small for its content, missing firmware files, file system errors.
@@ -86,30 +97,36 @@ pub fn write(
         SlotFiles { kernel, initramfs, device_trees: root.device_trees.clone(), command_line: String::new() };
 
     let plan = RootPlan::new(recipe, &root.tree, epoch)?;
-    // The command line's length does not matter for the size: one cluster in any case.
-    let boot_tree = partitions::boot(&recipe.board, packages, &slot, epoch)?;
-    let layout = layout(recipe, disk, plan.total_len(), &boot_tree)?;
+    let words = command_line_words(recipe);
+    // The root hash is known once the root is written; any other one takes as much room.
+    slot.command_line = partitions::command_line(disk, &plan.verity([0; 32]), &words);
+    let boot_size = BootSize::of(&partitions::boot(&recipe.board, packages, &slot, epoch)?)?;
+    let root_len = plan.total_len()?;
+    let layout = layout(recipe, disk, root_len, boot_size.bytes)?;
     let size_of = |number: u32| layout.partitions[number as usize - 1].size();
     let copies =
         bootctl::COPY_OFFSETS.map(|offset| (layout.partitions[STATE as usize - 1].start() + offset) / gpt::SECTOR);
 
     let card = Card::create(target, layout.clone()).map_err(fail)?;
     let verity = plan.write(&card)?;
-    let words = command_line_words(recipe);
     slot.command_line = partitions::command_line(disk, &verity, &words);
     let boot_tree = partitions::boot(&recipe.board, packages, &slot, epoch)?;
     let firmware_tree = partitions::firmware(&recipe.board, packages, copies, epoch)?;
-    let fat_options = |kind, number, label: &str| fat::Options {
+    let fat_options = |kind, size, label: &str| fat::Options {
         kind,
-        size: size_of(number),
+        size,
         label: label.to_owned(),
         volume_id: volume_id(recipe, label),
         time: epoch,
     };
-    let firmware = fat_options(fat::Kind::Fat32, FIRMWARE, "FRUITOS");
-    let boot = fat_options(boot_kind(size_of(BOOT_A)), BOOT_A, "BOOT");
+    let firmware = fat_options(fat::Kind::Fat32, size_of(FIRMWARE), "FRUITOS");
+    let boot = fat_options(boot_size.kind, boot_size.bytes, "BOOT");
     card.partition(FIRMWARE, |part| fat::write(&firmware_tree, &firmware, part).map_err(Failed::from))?;
-    card.partition(BOOT_A, |part| fat::write(&boot_tree, &boot, part).map_err(Failed::from))?;
+    card.partition(BOOT_A, |part| {
+        // Free clusters too: all bytes of a slot are the same on every card, or none could be made from another's.
+        part.claim(0, boot_size.bytes)?;
+        fat::write(&boot_tree, &boot, part).map_err(Failed::from)
+    })?;
     card.partition(STATE, |part| part.write_all_at(&bootctl::fresh_block(), 0).map_err(Failed::from))?;
     let data = ext4::Options {
         size: size_of(DATA),
@@ -120,9 +137,9 @@ pub fn write(
         reserved_percent: 0,
     };
     card.partition(DATA, |part| ext4::write(&Tree::new(epoch), &data, part).map_err(Failed::from))?;
-    let image = card.finish().map_err(fail)?;
-    let partitions = report(&layout, &image);
-    Ok(WrittenCard { image, partitions, verity: verity.to_string(), command_line: slot.command_line })
+    let (image, draft) = card.into_draft();
+    let partitions = report(&layout, &image, boot_size.bytes, root_len);
+    Ok(WrittenCard { image, draft, partitions, verity: verity.to_string(), command_line: slot.command_line })
 }
 
 fn fail(error: impl std::fmt::Display) -> Failure {
@@ -144,7 +161,12 @@ impl From<Failed> for Failure {
     }
 }
 
-fn report(layout: &Layout, image: &Image) -> Vec<PartitionReport> {
+fn report(layout: &Layout, image: &Image, boot_len: u64, root_len: u64) -> Vec<PartitionReport> {
+    let content_size = |number| match number {
+        BOOT_A => Some(boot_len),
+        ROOT_A => Some(root_len),
+        _ => None,
+    };
     layout
         .partitions
         .iter()
@@ -155,6 +177,7 @@ fn report(layout: &Layout, image: &Image) -> Vec<PartitionReport> {
             start: p.start(),
             size: p.size(),
             used: image.mapped.bytes_within(p.start(), p.size()),
+            content_size: content_size(p.number),
         })
         .collect()
 }
@@ -178,9 +201,21 @@ fn compress_initramfs(tree: &Tree) -> Result<Content, Failure> {
     Ok(archive.into())
 }
 
-/// FAT32 needs some 33 MiB at least; both are read by every loader.
-fn boot_kind(size: u64) -> fat::Kind {
-    if size >= 64 * MIB { fat::Kind::Fat32 } else { fat::Kind::Fat16 }
+/// What a slot's boot file system is: as large as its files need, whatever the partition has.
+struct BootSize {
+    kind: fat::Kind,
+    bytes: u64,
+}
+
+impl BootSize {
+    fn of(tree: &Tree) -> Result<BootSize, Failure> {
+        let least = |kind| fat::least_size(tree, kind, BOOT_ROOM).map_err(fail);
+        let bytes = least(fat::Kind::Fat16)?;
+        if bytes < LEAST_FAT32 {
+            return Ok(BootSize { kind: fat::Kind::Fat16, bytes });
+        }
+        Ok(BootSize { kind: fat::Kind::Fat32, bytes: least(fat::Kind::Fat32)?.max(LEAST_FAT32) })
+    }
 }
 
 fn command_line_words(recipe: &Recipe) -> Vec<String> {
@@ -190,11 +225,10 @@ fn command_line_words(recipe: &Recipe) -> Vec<String> {
     fixed.into_iter().chain(written.map(|w| w.as_str().to_owned())).collect()
 }
 
-fn layout(recipe: &Recipe, disk: Guid, root_len: u64, boot_tree: &Tree) -> Result<Layout, Failure> {
+fn layout(recipe: &Recipe, disk: Guid, root_len: u64, boot_len: u64) -> Result<Layout, Failure> {
     let sizes = &recipe.partitions;
     let grown = |len: u64| (len + len * SLOT_HEADROOM / 100).next_multiple_of(SLOT_STEP);
-    let boot_least = fat::least_size(boot_tree, fat::Kind::Fat16, MIB).map_err(fail)?;
-    let boot = sizes.boot.bytes().unwrap_or_else(|| grown(boot_least).max(64 * MIB));
+    let boot = sizes.boot.bytes().unwrap_or_else(|| grown(boot_len).max(64 * MIB));
     let root = sizes.root.bytes().unwrap_or_else(|| grown(root_len));
     if root < root_len {
         let message =
@@ -202,10 +236,10 @@ fn layout(recipe: &Recipe, disk: Guid, root_len: u64, boot_tree: &Tree) -> Resul
         let place = sizes.root.place.clone();
         return Err(fruit_recipe::Diagnostics::from(fruit_recipe::Diagnostic::error(message).maybe_place(place)).into());
     }
-    if boot < boot_least {
+    if boot < boot_len {
         let message = format!(
             "kernel, initramfs and device trees need {} MiB, and their partition is to have {}",
-            boot_least / MIB,
+            boot_len / MIB,
             boot / MIB
         );
         let place = sizes.boot.place.clone();
@@ -290,6 +324,19 @@ impl<'t> RootPlan<'t> {
         }
     }
 
+    fn options(&self) -> &verity::Options {
+        match self {
+            RootPlan::Erofs(_, options) => options,
+            RootPlan::Ext4 { verity, .. } => verity,
+        }
+    }
+
+    /// What the kernel is told about the root whose root hash this is.
+    fn verity(&self, root_hash: [u8; 32]) -> verity::Params {
+        let data_blocks = self.data_len() / verity::BLOCK;
+        verity::Params { data_blocks, hash_start_block: data_blocks + 1, root_hash, salt: self.options().salt.clone() }
+    }
+
     fn data_len(&self) -> u64 {
         match self {
             RootPlan::Erofs(plan, _) => plan.image_len(),
@@ -297,19 +344,13 @@ impl<'t> RootPlan<'t> {
         }
     }
 
-    /// With superblock and hash tree: one block of 32-byte hashes for 128 blocks, and so on up.
-    fn total_len(&self) -> u64 {
-        let mut level = self.data_len() / verity::BLOCK;
-        let mut blocks = level + 1;
-        while level > 1 {
-            level = level.div_ceil(verity::BLOCK / 32);
-            blocks += level;
-        }
-        blocks * verity::BLOCK
+    /// With superblock and hash tree.
+    fn total_len(&self) -> Result<u64, Failure> {
+        verity::total_len(self.data_len()).map_err(fail)
     }
 
     fn write(&self, card: &Card) -> Result<verity::Params, Failure> {
-        let (file, start) = card.claim(ROOT_A, self.total_len()).map_err(fail)?;
+        let (file, start) = card.claim(ROOT_A, self.total_len()?).map_err(fail)?;
         match self {
             RootPlan::Erofs(plan, options) => {
                 let mut writer = verity::Writer::new(file, start, plan.image_len(), options).map_err(fail)?;

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use fruit_debian::Lock;
 use fruit_image::tree::Content;
+use fruit_node::cmdline::hex;
 use fruit_recipe::Recipe;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::programs::Obtained;
-use crate::device::hex;
 use crate::failure::{Failure, at};
 
 /// Raised when the same inputs give other bytes than before.

@@ -83,9 +83,9 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
         inputs: &inputs,
         root: &root,
         packages: &packages,
-        card: &written,
+        card: written,
     };
-    outputs::write(&made, &names, &cache, epoch)
+    outputs::write(made, &names, &cache, epoch)
 }
 
 /// The recipe's root as a tree, with what each package brought.

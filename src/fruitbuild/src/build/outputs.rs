@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fruit_debian::{Lock, PackageContents};
 use fruit_image::draft::Draft;
 use fruit_image::sums::{Sum, Summing, sha256sums};
-use fruit_image::zst;
+use fruit_image::zst::{self, Compressed, Earlier, Frame};
 use fruit_recipe::Recipe;
 use fruit_root::sbom::{self, Component, Subject};
 use serde::{Deserialize, Serialize};
@@ -77,48 +77,68 @@ pub struct Made<'a> {
     pub inputs: &'a Inputs,
     pub root: &'a FinishedRoot,
     pub packages: &'a [PackageContents],
-    pub card: &'a WrittenCard,
+    pub card: WrittenCard,
 }
 
-/// Writes what belongs to the image.
+/// Makes what belongs to the image, then gives all of it its names.
 ///
 /// # Errors
 /// File system errors with the path.
-pub fn write(made: &Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<Outcome, Failure> {
-    let io = |error: std::io::Error| Failure::general(error.to_string());
+pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<Outcome, Failure> {
     let wanted = &made.recipe.outputs;
+    let synced = |draft: &Draft| draft.sync().map_err(io);
+    // The disk takes the image, and the SBOM is made, while the image is compressed.
+    let (compressed, sbom) = std::thread::scope(|scope| {
+        let sync = wanted.img.then(|| scope.spawn(|| synced(&made.card.draft)));
+        let sbom = wanted.sbom.then(|| scope.spawn(|| sbom_of(&made, epoch)));
+        let compressed = wanted.zst.then(|| compress(&made, names, cache)).transpose()?;
+        let panicked = |_| Failure::general("a thread of the build panicked");
+        sync.map(|thread| thread.join().map_err(panicked)?).transpose()?;
+        let sbom = sbom.map(|thread| thread.join().map_err(panicked)).transpose()?;
+        Ok::<_, Failure>((compressed, sbom))
+    })?;
     let image = &made.card.image;
     let mut sums: BTreeMap<PathBuf, Sum> = BTreeMap::new();
-    let bmap = if wanted.zst {
-        let level = i32::try_from(wanted.zstd_level.get()).unwrap_or(i32::MAX);
-        let threads = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-        let done =
-            zst::compress(image, &names.zst, zst::Options { level, threads, sum_image: wanted.img }).map_err(io)?;
-        sums.insert(names.zst.clone(), done.sum);
-        sums.extend(done.image_sum.map(|sum| (names.img.clone(), sum)));
-        done.bmap
+    let bmap = match &compressed {
+        Some(done) => {
+            sums.insert(names.zst.clone(), done.sum);
+            sums.extend(done.image_sum.map(|sum| (names.img.clone(), sum)));
+            done.bmap.clone()
+        }
+        None => {
+            sums.insert(names.img.clone(), sum_file(&image.path)?);
+            zst::map(image).map_err(io)?
+        }
+    };
+    let manifest = manifest(&made, bmap.mapped_bytes(), epoch);
+    let texts = [
+        (&names.bmap, wanted.bmap.then(|| bmap.to_xml())),
+        (&names.sbom, sbom),
+        (&names.manifest, wanted.manifest.then(|| pretty(&manifest))),
+    ];
+    let texts = texts.into_iter().filter_map(|(path, text)| Some((path, text?)));
+    let texts: Vec<(&PathBuf, String)> = texts.collect();
+    sums.extend(texts.iter().map(|(path, text)| ((*path).clone(), Sum::of(text.as_bytes()))));
+
+    // Between here and the end of this function a kill leaves sums of neither the old files nor the new ones.
+    let turn = SumsTurn::take(&names.sums)?;
+    turn.forget(&sums)?;
+    let frames = match compressed {
+        Some(done) => {
+            done.draft.commit().map_err(io)?;
+            done.frames
+        }
+        None => Vec::new(),
+    };
+    if wanted.img {
+        made.card.draft.commit().map_err(io)?;
     } else {
-        sums.insert(names.img.clone(), sum_file(&names.img)?);
-        zst::map(image).map_err(io)?
-    };
-    let mut write_text = |path: &Path, text: String| -> Result<(), Failure> {
-        sums.insert(path.to_owned(), Sum::of(text.as_bytes()));
-        write_whole(path, text.as_bytes())
-    };
-    if wanted.bmap {
-        write_text(&names.bmap, bmap.to_xml())?;
+        forget_file(&names.img)?;
     }
-    if wanted.sbom {
-        write_text(&names.sbom, sbom_of(made, epoch))?;
+    for (path, text) in texts {
+        write_whole(path, text.as_bytes())?;
     }
-    let manifest = manifest(made, bmap.mapped_bytes(), epoch);
-    if wanted.manifest {
-        write_text(&names.manifest, pretty(&manifest))?;
-    }
-    if !wanted.img {
-        fs::remove_file(&names.img).map_err(at(&names.img))?;
-    }
-    write_sums(&names.sums, &sums)?;
+    turn.add(&sums)?;
     let outputs = sums.iter().map(|(path, sum)| output(path, *sum)).collect::<Result<Vec<_>, _>>()?;
     let outcome = Outcome {
         build_id: made.inputs.build_id.clone(),
@@ -127,8 +147,35 @@ pub fn write(made: &Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result
         mapped: bmap.mapped_bytes(),
         summary: summary(&manifest),
     };
-    remember(cache, names, &outcome)?;
+    remember(cache, names, &outcome, &frames)?;
     Ok(outcome)
+}
+
+fn io(error: std::io::Error) -> Failure {
+    Failure::general(error.to_string())
+}
+
+fn compress(made: &Made<'_>, names: &Names, cache: &Path) -> Result<Compressed, Failure> {
+    let wanted = &made.recipe.outputs;
+    let level = i32::try_from(wanted.zstd_level.get()).unwrap_or(i32::MAX);
+    let threads = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    let options = zst::Options { level, threads, sum_image: wanted.img };
+    zst::compress(&made.card.image, &names.zst, options, earlier(cache, names).as_ref()).map_err(io)
+}
+
+/// The compressed image of the last build, if this same program made it.
+fn earlier(cache: &Path, names: &Names) -> Option<Earlier> {
+    let frames = recall(cache, names)?.frames.into_iter().map(|kept| {
+        Some(Frame { key: Sum::parse(&kept.key)?, start: kept.start, len: kept.len, sum: Sum::parse(&kept.sum)? })
+    });
+    Some(Earlier::new(fs::File::open(&names.zst).ok()?, frames.collect::<Option<Vec<_>>>()?))
+}
+
+fn forget_file(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn sum_file(path: &Path) -> Result<Sum, Failure> {
@@ -148,7 +195,6 @@ fn mtime_ns(meta: &fs::Metadata) -> i128 {
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let io = |error: std::io::Error| Failure::general(error.to_string());
     let draft = Draft::create(path).map_err(io)?;
     draft.file().write_all(bytes).map_err(at(path))?;
     draft.commit().map_err(io)
@@ -158,22 +204,47 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// One file for all images of the folder: lines of other images stay.
-fn write_sums(path: &Path, sums: &BTreeMap<PathBuf, Sum>) -> Result<(), Failure> {
-    let mut all: BTreeMap<String, Sum> = BTreeMap::new();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Builds of other images into this folder wait until this line is in.
-    let _turn = fs::File::open(folder).and_then(|lock| lock.lock().map(|()| lock)).map_err(at(folder))?;
-    for line in fs::read_to_string(path).unwrap_or_default().lines() {
-        if let Some((sum, name)) = line.split_once("  ")
-            && let Some(sum) = Sum::parse(sum)
-            && folder.join(name).is_file()
-        {
-            all.insert(name.to_owned(), sum);
-        }
+/// `SHA256SUMS`: one file for all images of the folder. Builds of other images wait while one has its turn.
+struct SumsTurn<'a> {
+    path: &'a Path,
+    folder: &'a Path,
+    _lock: fs::File,
+}
+
+impl<'a> SumsTurn<'a> {
+    fn take(path: &'a Path) -> Result<SumsTurn<'a>, Failure> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let lock = fs::File::open(folder).and_then(|lock| lock.lock().map(|()| lock)).map_err(at(folder))?;
+        Ok(SumsTurn { path, folder, _lock: lock })
     }
-    all.extend(sums.iter().map(|(path, sum)| (file_name(path), *sum)));
-    write_whole(path, sha256sums(all.iter().map(|(name, sum)| (name.as_str(), *sum))).as_bytes())
+
+    /// The lines of files that are still there.
+    fn lines(&self) -> BTreeMap<String, Sum> {
+        let text = fs::read_to_string(self.path).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| {
+            let (sum, name) = line.split_once("  ")?;
+            self.folder.join(name).is_file().then_some((name.to_owned(), Sum::parse(sum)?))
+        });
+        lines.collect()
+    }
+
+    /// Takes out the lines of files that are about to be replaced by others.
+    fn forget(&self, new: &BTreeMap<PathBuf, Sum>) -> Result<(), Failure> {
+        let mut lines = self.lines();
+        let before = lines.len();
+        lines.retain(|name, sum| new.get(&self.path.with_file_name(name)).is_none_or(|new| new == sum));
+        if lines.len() == before { Ok(()) } else { self.write(&lines) }
+    }
+
+    fn add(&self, new: &BTreeMap<PathBuf, Sum>) -> Result<(), Failure> {
+        let mut lines = self.lines();
+        lines.extend(new.iter().map(|(path, sum)| (file_name(path), *sum)));
+        self.write(&lines)
+    }
+
+    fn write(&self, lines: &BTreeMap<String, Sum>) -> Result<(), Failure> {
+        write_whole(self.path, sha256sums(lines.iter().map(|(name, sum)| (name.as_str(), *sum))).as_bytes())
+    }
 }
 
 fn file_name(path: &Path) -> String {
@@ -310,6 +381,17 @@ struct Memory {
     /// The program that built it: another one may make other bytes of the same inputs.
     program: String,
     outcome: Outcome,
+    /// Of the compressed image.
+    frames: Vec<KeptFrame>,
+}
+
+/// A [`Frame`]; sums in hex.
+#[derive(Serialize, Deserialize)]
+struct KeptFrame {
+    key: String,
+    start: u64,
+    len: u64,
+    sum: String,
 }
 
 /// Tells this program from one that was compiled at another time, without reading it.
@@ -318,22 +400,30 @@ fn this_program() -> Option<String> {
     Some(format!("{TOOL} {} {}", meta.len(), mtime_ns(&meta)))
 }
 
-fn remember(cache: &Path, names: &Names, outcome: &Outcome) -> Result<(), Failure> {
+fn remember(cache: &Path, names: &Names, outcome: &Outcome, frames: &[Frame]) -> Result<(), Failure> {
     let path = memory(cache, names, "json");
     let folder = path.parent().unwrap_or(cache);
     fs::create_dir_all(folder).map_err(at(folder))?;
-    let memory = Memory { program: this_program().unwrap_or_default(), outcome: outcome.clone() };
+    let kept = |f: &Frame| KeptFrame { key: f.key.to_string(), start: f.start, len: f.len, sum: f.sum.to_string() };
+    let frames = frames.iter().map(kept).collect();
+    let memory = Memory { program: this_program().unwrap_or_default(), outcome: outcome.clone(), frames };
     let text = serde_json::to_string(&memory).map_err(|error| Failure::general(error.to_string()))?;
     write_whole(&path, text.as_bytes())
 }
 
+/// What this same program remembers of its last build.
+fn recall(cache: &Path, names: &Names) -> Option<Memory> {
+    let text = fs::read_to_string(memory(cache, names, "json")).ok()?;
+    let memory: Memory = serde_json::from_str(&text).ok()?;
+    (this_program()? == memory.program).then_some(memory)
+}
+
 /// The last build's outcome, if it was of the same inputs by this same program and its files are still as it left them.
 pub fn unchanged(cache: &Path, names: &Names, inputs: &Inputs) -> Option<Outcome> {
-    let text = fs::read_to_string(memory(cache, names, "json")).ok()?;
-    let Memory { program, outcome } = serde_json::from_str(&text).ok()?;
+    let outcome = recall(cache, names)?.outcome;
     let same = |output: &Output| {
         fs::metadata(&output.path).is_ok_and(|m| m.len() == output.size && mtime_ns(&m) == output.mtime_ns)
     };
-    let whole = this_program()? == program && outcome.build_id == inputs.build_id && outcome.outputs.iter().all(same);
+    let whole = outcome.build_id == inputs.build_id && outcome.outputs.iter().all(same);
     whole.then_some(Outcome { changed: false, ..outcome })
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use fruit_image::tree::{Content, Inode, Kind, Tree, TreeError};
 use fruit_image::uboot;
 use fruit_image::verity;
+use fruit_node::bootctl::LOADER;
 use fruit_node::{Guid, NODE_CONFIG_NAME, fruit_yaml_template};
 use fruit_recipe::{Architecture, Board, BootCommand, Bootloader, FirmwarePartition, PackagePath, UBoot};
 use fruit_root::glob::Glob;
@@ -85,7 +86,8 @@ pub fn boot(board: &Board, packages: &BootPackages, slot: &SlotFiles, time: i64)
             put(&mut tree, loader.kernel_as.as_str(), slot.kernel.clone(), time)?;
             put(&mut tree, loader.initramfs_as.as_str(), slot.initramfs.clone(), time)?;
             let consoles: String = board.console.iter().map(|c| format!("console={} ", c.value)).collect();
-            put(&mut tree, "cmdline.txt", format!("{consoles}{}\n", slot.command_line).as_str(), time)?;
+            let line = format!("{consoles}{} fruit.loader={LOADER}\n", slot.command_line);
+            put(&mut tree, "cmdline.txt", line.as_str(), time)?;
             if let Some(text) = &board.config_txt {
                 put(&mut tree, "config.txt", text.value.as_str(), time)?;
             }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use fruit_agent::config::AgentConfig;
 use fruit_agent::files as agent_files;
 use fruit_image::tree::{Content, Inode};
+use fruit_node::cmdline::hex;
 use fruit_recipe::{InitSystem, Recipe};
 
 use super::root::{Baked, file_content};
-use crate::device::{Programs, hex};
+use crate::device::Programs;
 use crate::failure::Failure;
 use crate::progress::Progress;
 

@@ -7,10 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fruit_node::cmdline::hex;
 use sha2::{Digest, Sha256};
 
-/// Folders of the workspace that device programs are made of; their content is part of the cache key.
-const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/node", "src/init", "src/agent"];
+/// What device programs are made of in the workspace; its content is part of the cache key.
+const SOURCES: [&str; 7] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/verity", "src/node", "src/init", "src/agent"];
 
 /// Where a release keeps prebuilt device programs, relative to the folder of the `fruitbuild` program.
 const SHIPPED: &str = "../lib/fruitbuild";
@@ -221,7 +222,26 @@ fn keep(from: &Path, to: &Path) -> Result<(), DeviceError> {
     Ok(())
 }
 
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_anything_that_device_programs_are_made_of_makes_them_anew() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let crates = SOURCES.iter().filter(|source| source.starts_with("src/"));
+        let mut seen = 0;
+        for source in crates {
+            let manifest = fs::read_to_string(top.join(source).join("Cargo.toml")).unwrap();
+            let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+            let own =
+                dependencies.lines().take_while(|line| !line.starts_with('[')).filter(|l| l.starts_with("fruit-"));
+            for line in own {
+                let name: String = line["fruit-".len()..].chars().take_while(char::is_ascii_alphanumeric).collect();
+                assert!(SOURCES.contains(&&*format!("src/{name}")), "{source} needs src/{name}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 0);
+    }
 }

@@ -1,6 +1,7 @@
 use super::geometry::{COPIES, Geometry};
 use super::name::{self, ShortName, ShortNames};
 use super::{ATTR_ARCHIVE, ATTR_DIRECTORY, ATTR_VOLUME, FatError, Kind, MAX_DIRECTORY, SECTOR, SLOT};
+use crate::calendar::Date;
 use crate::storage::WriteAt;
 use crate::tree::{self, Content, Inode, Tree};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,9 @@ struct Plan<'a> {
     /// The root first, a parent always before its children.
     directories: Vec<Directory>,
     files: Vec<File<'a>>,
+    /// The files as they lie on the disk: the largest first, so that those stay where they are, and an update finds them
+    /// there, when a small one changes its length.
+    order: Vec<usize>,
     /// In use, from number 2 without a gap.
     clusters: u64,
 }
@@ -131,7 +135,8 @@ enum Target {
 
 impl<'a> Plan<'a> {
     fn new(tree: &'a Tree, geometry: &Geometry) -> Result<Plan<'a>, FatError> {
-        let mut plan = Plan { directories: vec![Directory::default()], files: Vec::new(), clusters: 0 };
+        let mut plan =
+            Plan { directories: vec![Directory::default()], files: Vec::new(), order: Vec::new(), clusters: 0 };
         plan.collect(tree)?;
         for directory in &mut plan.directories {
             name_entries(directory)?;
@@ -188,7 +193,11 @@ impl<'a> Plan<'a> {
             }
             (directory.first, directory.clusters) = if fixed { (0, 0) } else { take(bytes) };
         }
-        for file in &mut self.files {
+        self.order = (0..self.files.len()).collect();
+        // Stable: files of one size in the order of their paths.
+        self.order.sort_by_key(|i| std::cmp::Reverse(self.files[*i].content.len()));
+        for i in &self.order {
+            let file = &mut self.files[*i];
             (file.first, file.clusters) = take(file.content.len());
         }
         self.clusters = next - u64::from(ROOT_CLUSTER);
@@ -350,7 +359,8 @@ fn write_tables(g: &Geometry, plan: &Plan, out: &impl WriteAt) -> Result<(), Fat
     push(0xFFFF_FFF8); // the media byte of the boot sector
     push(0xFFFF_FFFF); // cleanly unmounted, no error
     let directories = plan.directories.iter().map(|d| (d.first, d.clusters));
-    for (first, clusters) in directories.chain(plan.files.iter().map(|f| (f.first, f.clusters))) {
+    let files = plan.order.iter().map(|i| (plan.files[*i].first, plan.files[*i].clusters));
+    for (first, clusters) in directories.chain(files) {
         for n in 1..=clusters as u32 {
             push(if u64::from(n) == clusters { 0xFFFF_FFFF } else { first + n });
         }
@@ -397,16 +407,7 @@ impl Stamp {
         const LAST: i64 = 4_354_819_198; // 2107-12-31 23:59:58
         let seconds = seconds.clamp(FIRST, LAST);
         let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
-        // Days to civil date, counting years from March (Hinnant, "chrono-Compatible Low-Level Date Algorithms"); all of
-        // 1980 to 2107 lies in the two eras that begin in 1600 and 2000.
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let Date { year, month, day } = Date::from_days(days);
         Stamp {
             date: (((year - 1980) << 9) | (month << 5) | day) as u16,
             time: (((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2)) as u16,

@@ -2,6 +2,7 @@ use super::{CHUNK, FlashError};
 use crate::bmap::Bmap;
 use crate::disk::at_path;
 use crate::sparse::BLOCK;
+use crate::zst::{self, Placed};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -20,6 +21,8 @@ pub struct Source {
     path: PathBuf,
     size: u64,
     compressed: bool,
+    /// Of a compressed image that has a table of them.
+    frames: Vec<Placed>,
     bmap: Option<Bmap>,
 }
 
@@ -34,9 +37,14 @@ impl Source {
         (&mut file).take(ZSTD_HEADER).read_to_end(&mut header).map_err(|e| at_path(path, &e))?;
         let compressed = header.starts_with(&ZSTD_MAGIC);
         let bmap = read_bmap(path, compressed)?;
+        let damaged = |source| FlashError::Table { path: path.to_owned(), source };
+        let table = if compressed { zst::frames(&file).map_err(damaged)? } else { None };
         let size = if compressed {
-            // What the frame says about its length may be a lie; reading checks it.
-            let said = zstd::zstd_safe::get_frame_content_size(&header).ok().flatten();
+            // What table or frame say about the length may be a lie; reading checks it.
+            let said = match &table {
+                Some(frames) => frames.last().map(|last| last.content_start + last.content_len),
+                None => zstd::zstd_safe::get_frame_content_size(&header).ok().flatten(),
+            };
             said.or(bmap.as_ref().map(|b| b.image_size)).ok_or_else(|| FlashError::UnknownSize(path.to_owned()))?
         } else {
             file.seek(SeekFrom::End(0)).map_err(|e| at_path(path, &e))?
@@ -44,7 +52,7 @@ impl Source {
         if let Some(map) = bmap.as_ref().filter(|map| map.image_size != size) {
             return Err(FlashError::OtherImage { path: path.to_owned(), expected: map.image_size, found: size });
         }
-        Ok(Source { path: path.to_owned(), size, compressed, bmap })
+        Ok(Source { path: path.to_owned(), size, compressed, frames: table.unwrap_or_default(), bmap })
     }
 
     pub fn path(&self) -> &Path {
@@ -80,7 +88,7 @@ impl Source {
         } else {
             Input::Plain(file)
         };
-        Ok(Stream { path: self.path.clone(), input, at: 0 })
+        Ok(Stream { path: self.path.clone(), input, frames: self.frames.clone(), at: 0 })
     }
 }
 
@@ -88,6 +96,7 @@ impl Source {
 pub(super) struct Stream {
     path: PathBuf,
     input: Input,
+    frames: Vec<Placed>,
     at: u64,
 }
 
@@ -99,13 +108,39 @@ enum Input {
 impl Stream {
     /// Fills `buf` from byte `at`, which is not before where the last read ended.
     pub fn read_exact_at(&mut self, buf: &mut [u8], at: u64) -> io::Result<()> {
-        let skip = at.saturating_sub(self.at);
-        let result = match &mut self.input {
-            Input::Plain(file) => file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(buf)),
-            Input::Zstd(decoder) => discard(decoder, skip).and_then(|()| decoder.read_exact(buf)),
-        };
+        let result = self.go_to(at).and_then(|()| match &mut self.input {
+            Input::Plain(file) => file.read_exact(buf),
+            Input::Zstd(decoder) => decoder.read_exact(buf),
+        });
         self.at = at + buf.len() as u64;
         result.map_err(|e| at_path(&self.path, &e))
+    }
+
+    /// Whether nothing follows what was read.
+    pub fn is_at_end(&mut self) -> io::Result<bool> {
+        let mut byte = [0];
+        let read = match &mut self.input {
+            Input::Plain(file) => file.read(&mut byte),
+            Input::Zstd(decoder) => decoder.read(&mut byte),
+        };
+        Ok(read.map_err(|e| at_path(&self.path, &e))? == 0)
+    }
+
+    fn go_to(&mut self, at: u64) -> io::Result<()> {
+        let decoder = match &mut self.input {
+            Input::Plain(file) => return file.seek(SeekFrom::Start(at)).map(drop),
+            Input::Zstd(decoder) => decoder,
+        };
+        let within = self.frames.partition_point(|frame| frame.content_start <= at).checked_sub(1);
+        if let Some(frame) = within.map(|n| self.frames[n])
+            && frame.content_start > self.at
+        {
+            let mut file = decoder.get_ref().get_ref().try_clone()?;
+            file.seek(SeekFrom::Start(frame.start))?;
+            *decoder = zstd::Decoder::new(file)?;
+            self.at = frame.content_start;
+        }
+        discard(decoder, at.saturating_sub(self.at))
     }
 }
 

@@ -113,6 +113,10 @@ fn write_pieces(
             return Err(FlashError::DamagedImage { path: source.path().to_owned(), first, last });
         }
     }
+    // Of several frames without a table, the first tells only its own length.
+    if source.bmap().is_none() && !stream.is_at_end()? {
+        return Err(FlashError::Longer { path: source.path().to_owned(), size: source.size() });
+    }
     if let Some(head) = head {
         put(target, &head, 0)?;
     }

@@ -4,6 +4,7 @@ mod copyright;
 
 use std::collections::BTreeMap;
 
+use fruit_image::calendar::Date;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -189,19 +190,10 @@ fn id_text(text: &str) -> String {
         .collect()
 }
 
-/// `2025-10-09T08:53:20Z`. Civil date from days: Howard Hinnant's days algorithm ("chrono-compatible low-level date
-/// algorithms"), exact for the proleptic Gregorian calendar.
+/// `2025-10-09T08:53:20Z`.
 fn utc(epoch: i64) -> String {
     let (days, seconds) = (epoch.div_euclid(86_400), epoch.rem_euclid(86_400));
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let Date { year, month, day } = Date::from_days(days);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 

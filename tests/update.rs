@@ -1,0 +1,199 @@
+//! Updates of real images in an emulator: taken from files, servers, pipes and sticks, tried, committed, given up, and
+//! cut short.
+
+mod harness {
+    include!("harness/mod.rs");
+}
+#[path = "harness/node.rs"]
+mod node;
+#[path = "harness/releases.rs"]
+mod releases;
+#[path = "harness/server.rs"]
+mod server;
+
+use std::time::{Duration, Instant};
+
+use fruit_node::Slot;
+use fruit_node::bootctl::Stored;
+use node::{Node, PATIENCE};
+use releases::{Releases, Version, releases_of_minimal, releases_of_pistack};
+use serde_json::Value;
+use server::Server;
+
+/// Where the host is, seen from a guest of the emulator.
+const HOST: &str = "10.0.2.2";
+/// Health that needs no time.
+const QUICK: &str = "{soak: 1s}";
+
+const ONE: Version = Version { version: "1.0", files: &[], health: QUICK };
+const TWO: Version = Version { version: "2.0", files: &[("etc/two", 0o644, "second release\n")], health: QUICK };
+const THREE: Version = Version { version: "3.0", files: &[("etc/three", 0o644, "third release\n")], health: QUICK };
+const FOUR: Version = Version { version: "4.0", files: &[("etc/four", 0o644, "fourth release\n")], health: QUICK };
+/// Its first process ends at once, which the kernel answers with a panic.
+const CRASHING: Version =
+    Version { version: "5.0", files: &[("usr/sbin/init", 0o755, "#!/bin/sh\nexit 1\n")], health: QUICK };
+const SICK: Version = Version {
+    version: "6.0",
+    files: &[("etc/six", 0o644, "sixth release\n")],
+    health: "{soak: 1s, commands: [{run: [/usr/bin/test, -e, /never/there], timeout: 5s}]}",
+};
+
+fn node_of(releases: &Releases, version: &Version, machine: &str) -> Node {
+    Node::of_image(&releases.image(version), &releases.recipe(version), machine, "hostname: node\n")
+}
+
+fn status(node: &Node) -> Value {
+    let text = node.run("fruit-update status --json");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn version(node: &Node) -> String {
+    node.boot_report()["image"]["version"].as_str().unwrap_or_default().to_owned()
+}
+
+fn stored(node: &Node) -> Stored {
+    let start = node.partition("state").start();
+    Stored::read(&std::fs::File::open(node.disk()).unwrap(), start).unwrap()
+}
+
+/// Restarts into what was installed, and waits until it has been committed.
+fn restart_and_commit(node: &mut Node, wanted: &Version) {
+    node.reboot();
+    let start = Instant::now();
+    while stored(node).state().trial.is_some() {
+        assert!(start.elapsed() < PATIENCE, "not committed: {:#}\n{}", status(node), node.console().text());
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(version(node), wanted.version);
+    assert_eq!(stored(node).state().failed, None);
+}
+
+#[test]
+fn a_pi_3_takes_deltas_from_a_file_from_a_server_and_from_a_stick() {
+    let releases = releases_of_minimal();
+    let from_file = releases.delta(&ONE, &TWO);
+    releases.delta(&TWO, &THREE);
+    let mut node = node_of(releases, &ONE, "raspi3b");
+    releases.delta(&THREE, &FOUR);
+    node.plug_in_stick(&releases.repository());
+    node.start();
+    node.wait_for_ssh();
+
+    node.pipe(&from_file, "cat > /tmp/update.fruit").unwrap();
+    node.run("fruit-update install /tmp/update.fruit");
+    restart_and_commit(&mut node, &TWO);
+    assert_eq!(node.run("cat /etc/two"), "second release");
+    assert_eq!(stored(&node).state().active, Slot::B);
+
+    // A server that breaks off each answer once in a while, and a whole repository behind it.
+    let server = Server::start(&releases.repository());
+    server.cut_after(300_000);
+    node.run(&format!("fruit-update install http://{HOST}:{}/ --release {}", server.port(), THREE.version));
+    assert!(server.sent() < 3 << 20, "{} bytes for a delta", server.sent());
+    restart_and_commit(&mut node, &THREE);
+    assert_eq!(stored(&node).state().active, Slot::A);
+
+    node.run("mkdir -p /tmp/stick && mount -t vfat -o ro /dev/sda1 /tmp/stick");
+    node.run("fruit-update install /tmp/stick");
+    restart_and_commit(&mut node, &FOUR);
+    assert_eq!(node.run("cat /etc/four /etc/three 2>/dev/null | head -1"), "fourth release");
+    println!("{}", node.run("fruit-update history"));
+}
+
+#[test]
+fn a_release_whose_init_crashes_is_given_up_by_the_loader_and_not_tried_again() {
+    let releases = releases_of_minimal();
+    let bundle = releases.delta(&ONE, &CRASHING);
+    let mut node = node_of(releases, &ONE, "virt");
+    node.start();
+    node.wait_for_ssh();
+    node.pipe(&bundle, "fruit-update install -").unwrap();
+    let _ = node.ssh("reboot");
+    let console = node.console();
+    for _ in 0..3 {
+        console.expect("fruitbuild: starting slot b", PATIENCE).unwrap();
+        console.expect("Kernel panic", PATIENCE).unwrap();
+    }
+    console.expect("falling back to slot a", PATIENCE).unwrap();
+    node.wait_for_ssh();
+    assert_eq!(version(&node), ONE.version);
+    let explained = node.run("fruit-update status");
+    assert!(explained.contains("5.0") && explained.contains("did not come up"), "{explained}");
+    let again = node.pipe(&bundle, "fruit-update install -").unwrap_err();
+    assert!(again.contains("failed") && again.contains("--force"), "{again}");
+}
+
+#[test]
+fn a_release_whose_health_check_fails_goes_back_and_says_why() {
+    let releases = releases_of_minimal();
+    let bundle = releases.delta(&ONE, &SICK);
+    let mut node = node_of(releases, &ONE, "virt");
+    node.start();
+    node.wait_for_ssh();
+    node.pipe(&bundle, "fruit-update install -").unwrap();
+    let _ = node.ssh("reboot");
+    let console = node.console();
+    console.expect("fruitbuild: starting slot b", PATIENCE).unwrap();
+    console.expect("fruitbuild: starting slot a", PATIENCE).unwrap();
+    node.wait_for_ssh();
+    assert_eq!(version(&node), ONE.version);
+    let explained = node.run("fruit-update status");
+    assert!(explained.contains("6.0") && explained.contains("/usr/bin/test"), "{explained}");
+    assert_eq!(stored(&node).state().failed, Some(Slot::B));
+}
+
+#[test]
+fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state() {
+    const HEALTH: &str = "{soak: 5s, units: [ssh.service, fruit-agent.service], failed_units: none, reach: [gateway]}";
+    const OLD: Version = Version { version: "1.0", files: &[], health: HEALTH };
+    const NEW: Version =
+        Version { version: "1.1", files: &[("etc/news", 0o644, "there is news\n")], health: HEALTH };
+    let releases = releases_of_pistack();
+    let bundle = releases.delta(&OLD, &NEW);
+    let mut node = node_of(releases, &OLD, "virt");
+    node.start();
+    node.wait_for_ssh();
+    node.run("echo kept > /var/lib/fruit/kept; sync");
+    let said = node.pipe(&bundle, "fruit-update install -").unwrap();
+    println!("{said}");
+    restart_and_commit(&mut node, &NEW);
+    assert_eq!(node.run("cat /etc/news /var/lib/fruit/kept"), "there is news\nkept");
+    let failed = node.run("systemctl --failed --no-legend --plain --no-pager");
+    assert!(failed.is_empty(), "{failed}");
+    println!("{}", node.run("systemctl show fruit-update -p MemoryPeak; fruit-update status; fruit-update history"));
+}
+
+#[test]
+fn power_cuts_at_random_moments_of_an_update_never_make_a_dead_node() {
+    const CUTS: usize = 20;
+    let releases = releases_of_minimal();
+    let bundle = releases.full(&TWO);
+    let mut node = node_of(releases, &ONE, "virt");
+    node.start();
+    node.wait_for_ssh();
+    node.pipe(&bundle, "cat > /data/update.fruit && sync").unwrap();
+    // How long an install takes here, so that the cuts fall all over it and over the first boot of what it wrote.
+    let start = Instant::now();
+    node.run("fruit-update install /data/update.fruit");
+    let whole = start.elapsed();
+    let mut random = fastrand::Rng::with_seed(20);
+    for cut in 0..CUTS {
+        // Every other time the new slot is spoilt first, so that there is something to write again.
+        if cut % 2 == 1 && version(&node) == ONE.version {
+            node.run("dd if=/dev/zero of=/dev/disk/by-partlabel/root-b bs=1M count=8 conv=fsync 2>/dev/null || true");
+        }
+        let _ = node.ssh("(fruit-update install /data/update.fruit && reboot) > /dev/null 2>&1 &");
+        std::thread::sleep(whole.mul_f64(random.f64() * 1.5));
+        node.cut_power();
+        node.start();
+        node.wait_for_ssh();
+        let state = status(&node);
+        let running = version(&node);
+        assert!([ONE.version, TWO.version].contains(&running.as_str()), "cut {cut}: {running}: {state:#}");
+    }
+    if version(&node) != TWO.version {
+        node.run("fruit-update install --force /data/update.fruit");
+        restart_and_commit(&mut node, &TWO);
+    }
+    assert_eq!(node.run("cat /etc/two"), "second release");
+}
