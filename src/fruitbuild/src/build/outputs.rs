@@ -284,6 +284,7 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Value {
             "compatible": recipe.board.compatible.iter().map(|c| c.as_str()).collect::<Vec<_>>(),
             "disk_size": card.image.size, "bytes_to_write": mapped,
         },
+        "release": release(recipe),
         "kernel": {"release": root.kernel_release, "command_line": card.command_line, "verity": card.verity},
         "partitions": card.partitions,
         "inputs": inputs.list,
@@ -292,6 +293,16 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Value {
         "pruned": saved,
         "units": root.report.enabled_units,
         "scripts_not_reproduced": unhandled,
+    })
+}
+
+/// What the targets of a signed release say beyond the image's own description.
+fn release(recipe: &Recipe) -> Value {
+    let update = recipe.update.value();
+    let number = |key: &str| update[key].as_u64().unwrap_or(0);
+    json!({
+        "product": update["product"].as_str().unwrap_or(recipe.name.as_str()),
+        "epoch": number("epoch"), "min_bootloader": number("min_bootloader"),
     })
 }
 
