@@ -1,9 +1,7 @@
 //! Updates of real images in an emulator: taken from files, servers, pipes and sticks, tried, committed, given up, and
 //! cut short.
 
-mod harness {
-    include!("harness/mod.rs");
-}
+mod harness;
 #[path = "harness/node.rs"]
 mod node;
 #[path = "harness/releases.rs"]
@@ -146,8 +144,7 @@ fn a_release_whose_health_check_fails_goes_back_and_says_why() {
 fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state() {
     const HEALTH: &str = "{soak: 5s, units: [ssh.service, fruit-agent.service], failed_units: none, reach: [gateway]}";
     const OLD: Version = Version { version: "1.0", files: &[], health: HEALTH };
-    const NEW: Version =
-        Version { version: "1.1", files: &[("etc/news", 0o644, "there is news\n")], health: HEALTH };
+    const NEW: Version = Version { version: "1.1", files: &[("etc/news", 0o644, "there is news\n")], health: HEALTH };
     let releases = releases_of_pistack();
     let bundle = releases.delta(&OLD, &NEW);
     let mut node = node_of(releases, &OLD, "virt");

@@ -101,7 +101,10 @@ impl Shared {
             let all = body.len() as u64;
             let (from, end) = range.map_or((0, all), |(from, to)| (from, to.map_or(all, |to| (to + 1).min(all))));
             if from > end || (from == all && all > 0) {
-                write!(&mut &*stream, "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{all}\r\nContent-Length: 0\r\n\r\n")?;
+                write!(
+                    &mut &*stream,
+                    "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{all}\r\nContent-Length: 0\r\n\r\n"
+                )?;
                 continue;
             }
             let status = if range.is_some() { "206 Partial Content" } else { "200 OK" };

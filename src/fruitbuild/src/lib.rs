@@ -7,6 +7,8 @@ pub mod cli;
 pub mod device;
 pub mod failure;
 pub mod machine;
+pub mod passphrase;
 pub mod progress;
 pub mod release;
+pub mod signing;
 pub mod verbs;

@@ -17,10 +17,20 @@ fn main() -> ExitCode {
         Verb::Lock { recipe, sources } => verbs::lock::lock(&recipe, &sources, json, &progress),
         Verb::Build(options) => verbs::build::build(&options, json, &progress),
         Verb::Why { package, recipe } => verbs::why::why(&package, recipe.as_deref(), json),
+        Verb::Diff { old, new } if verbs::verify::is_release(&old) && verbs::verify::is_release(&new) => {
+            verbs::verify::diff(&old, &new, json)
+        }
         Verb::Diff { old, new } => verbs::diff::diff(&old, &new, json),
+        Verb::Inspect { image, .. } if verbs::verify::is_release(&image) => verbs::verify::inspect(&image, json),
         Verb::Inspect { image, largest } => verbs::inspect::inspect(&image, largest, json),
         Verb::Run(options) => verbs::run::run(&options, &progress),
         Verb::Flash(options) => verbs::flash::flash(&options, json, &progress),
+        Verb::Keys { what } => verbs::keys::keys(&what, json, &progress),
+        Verb::Publish(options) => verbs::publish::publish(&options, json, &progress),
+        Verb::Bundle(options) => verbs::publish::bundle(&options, json, &progress),
+        Verb::Delta(options) => verbs::publish::delta(&options, json, &progress),
+        Verb::Verify(options) => verbs::verify::verify(&options, json, &progress),
+        Verb::Sign(options) => verbs::sign::sign(&options, json, &progress),
         Verb::Schema { kind } => {
             verbs::schema::schema(kind);
             Ok(())

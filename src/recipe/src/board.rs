@@ -88,10 +88,12 @@ text! {
     /// A `compatible` text of a device tree: `vendor,model`.
     "a compatible text such as `raspberrypi,3-model-b`"
     pub struct Compatible = |text| {
-        if !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || ",.+-_".contains(c)) {
+        let parts = text.split_once(',').filter(|(vendor, model)| !vendor.is_empty() && !model.is_empty());
+        if parts.is_some() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || ",.+-_".contains(c)) {
             Ok(())
         } else {
-            Err(Flaw::new(format!("`{}` is not a compatible text", shorten(text))))
+            // Within brackets YAML takes the comma for the end of an entry.
+            Err(Flaw::new(format!("`{}` is not `vendor,model`; write it in quotes", shorten(text))))
         }
     };
 }

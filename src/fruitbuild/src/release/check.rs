@@ -1,16 +1,17 @@
 //! Whether the blobs of a release are there and are what its manifest says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fruit_delta::OldVolume;
-use fruit_release::manifest::ChunkSource;
-use fruit_release::{Digest, Name, Source, frame};
+use fruit_release::manifest::{CHUNK, ChunkSource};
+use fruit_release::{Delta, Digest, Name, Source, frame};
 use serde::Serialize;
 
+use super::pieces::{self, Bytes};
 use super::slot::Slot;
-use super::trusted::Published;
+use super::trusted::{Published, PublishedDelta};
 use crate::failure::{Exit, Failure};
-use crate::progress::{Progress, Unit};
+use crate::progress::Step;
 
 /// A chunk's content, if the source has it.
 ///
@@ -46,74 +47,124 @@ pub struct FoundDelta {
     pub applied: bool,
 }
 
-/// Looks at each blob, in the order of use. Deltas that start from one of `olds` are applied in memory.
+/// A patch's use: which chunk of which release it makes, from what.
+struct Use<'r> {
+    delta: &'r Delta,
+    chunk: Digest,
+    len: usize,
+}
+
+/// Looks at each blob that `next` brings, in whatever order. Patches over one of `olds` are applied in memory. Says for
+/// each release what is there of it.
 ///
 /// # Errors
 /// Blobs that are damaged or altered, patches that do not give what they should; read errors.
-pub fn release(
-    source: &mut dyn Source,
-    release: &Published,
+pub fn releases(
+    next: &mut dyn FnMut() -> Result<Option<(Name, Vec<u8>)>, Failure>,
+    releases: &[Published],
     olds: &[Slot],
-    progress: &Progress,
-) -> Result<Found, Failure> {
-    let total = release.manifest.volumes.iter().map(|v| v.chunks.len() as u64).sum();
-    let step = progress.step("checking blobs", total, Unit::Pieces);
-    let mut found = Found { chunks_of: usize::try_from(total).unwrap_or(usize::MAX), ..Found::default() };
-    let mut states = Vec::new();
-    for delta in &release.deltas {
-        let from = &delta.delta.from;
-        let mut base = None;
-        for old in olds {
-            if old.state()?.root_hash == from.root_hash {
-                base = Some(old.parts.clone().map(|part| part.region()));
+    step: &Step,
+) -> Result<Vec<Found>, Failure> {
+    let bases = olds.iter().map(Base::new).collect::<Result<Vec<_>, _>>()?;
+    let uses = uses(releases);
+    let mut there: BTreeSet<Name> = BTreeSet::new();
+    while let Some((name, bytes)) = next()? {
+        let altered = |why: String| Failure::new(Exit::Untrusted, format!("{name}: {why}"));
+        match &name {
+            Name::Chunk(digest) => {
+                let content = frame::decode(&bytes, CHUNK as usize).map_err(|error| altered(error.to_string()))?;
+                if Digest::of(&content) != *digest {
+                    return Err(altered("its content is another".into()));
+                }
             }
-        }
-        let applied = base.is_some();
-        found.deltas.push(FoundDelta { from: from.version.clone(), whole: true, applied });
-        states.push(base);
-    }
-    // Blobs that were met: a stream does not bring them twice.
-    let mut there = BTreeSet::new();
-    for (v, volume) in release.manifest.volumes.iter().enumerate() {
-        for (i, digest) in volume.chunks.iter().enumerate() {
-            let len = volume.chunk_len(i);
-            let name = Name::Chunk(*digest);
-            if there.contains(&name) || chunk(source, *digest, len)?.is_some() {
-                there.insert(name.clone());
-                found.chunks += 1;
-            }
-            for (d, delta) in release.deltas.iter().enumerate() {
-                match &delta.delta.volumes[v][i] {
-                    ChunkSource::Copy { .. } => {}
-                    ChunkSource::Full {} => found.deltas[d].whole &= there.contains(&name),
-                    ChunkSource::Patch { patch, size } => {
-                        let name = Name::Patch(*patch);
-                        let Some(bytes) = source.get(&name, u64::from(*size))? else {
-                            found.deltas[d].whole &= there.contains(&name);
-                            continue;
-                        };
-                        let altered =
-                            |why: String| Failure::new(Exit::Untrusted, format!("{}: {name}: {why}", source.place()));
-                        if Digest::of(&bytes) != *patch {
-                            return Err(altered("its bytes are others".into()));
-                        }
-                        if let Some(base) = &states[d] {
-                            let old: Vec<super::pieces::Bytes> =
-                                base.iter().map(|region| super::pieces::Bytes(region.clone())).collect();
-                            let old: Vec<OldVolume<'_>> =
-                                old.iter().map(|b| OldVolume { data: b, len: b.0.len() }).collect();
-                            let mut out = vec![0; len];
-                            fruit_delta::apply(&bytes, &old, &mut out).map_err(|e| altered(e.to_string()))?;
-                            if Digest::of(&out) != *digest {
-                                return Err(altered("it does not give the chunk that it is for".into()));
-                            }
-                        }
-                        there.insert(name);
+            Name::Patch(digest) => {
+                if Digest::of(&bytes) != *digest {
+                    return Err(altered("its bytes are others".into()));
+                }
+                for one in uses.get(digest).into_iter().flatten() {
+                    let Some(base) = bases.iter().find(|base| base.root_hash == one.delta.from.root_hash) else {
+                        continue;
+                    };
+                    let mut out = vec![0; one.len];
+                    fruit_delta::apply(&bytes, &base.volumes(), &mut out).map_err(|e| altered(e.to_string()))?;
+                    if Digest::of(&out) != one.chunk {
+                        return Err(altered("it does not give the chunk that it is for".into()));
                     }
                 }
             }
-            step.add(1);
+            _ => continue,
+        }
+        step.add(1);
+        there.insert(name);
+    }
+    Ok(releases.iter().map(|release| found(release, &there, &bases)).collect())
+}
+
+/// A slot that patches are applied to.
+struct Base {
+    root_hash: Digest,
+    parts: [Bytes; 2],
+}
+
+impl Base {
+    fn new(slot: &Slot) -> Result<Base, Failure> {
+        Ok(Base { root_hash: slot.state()?.root_hash, parts: pieces::bytes(slot) })
+    }
+
+    fn volumes(&self) -> Vec<OldVolume<'_>> {
+        self.parts.iter().map(|data| OldVolume { data, len: data.0.len() }).collect()
+    }
+}
+
+fn uses(releases: &[Published]) -> BTreeMap<Digest, Vec<Use<'_>>> {
+    let mut uses: BTreeMap<Digest, Vec<Use>> = BTreeMap::new();
+    for release in releases {
+        for PublishedDelta { delta, .. } in &release.deltas {
+            for (volume, sources) in release.manifest.volumes.iter().zip(&delta.volumes) {
+                for (i, (chunk, source)) in volume.chunks.iter().zip(sources).enumerate() {
+                    if let ChunkSource::Patch { patch, .. } = source {
+                        let len = volume.chunk_len(i);
+                        uses.entry(*patch).or_default().push(Use { delta, chunk: *chunk, len });
+                    }
+                }
+            }
         }
     }
-    Ok(found)
+    uses
+}
+
+fn found(release: &Published, there: &BTreeSet<Name>, bases: &[Base]) -> Found {
+    let chunks = release.manifest.volumes.iter().flat_map(|volume| &volume.chunks);
+    let has_chunk = |chunk: &Digest| there.contains(&Name::Chunk(*chunk));
+    let deltas = release.deltas.iter().map(|PublishedDelta { delta, .. }| {
+        let sources = delta.volumes.iter().flatten();
+        let whole = chunks.clone().zip(sources).all(|(chunk, source)| match source {
+            ChunkSource::Copy { .. } => true,
+            ChunkSource::Full {} => has_chunk(chunk),
+            ChunkSource::Patch { patch, .. } => there.contains(&Name::Patch(*patch)),
+        });
+        let applied = bases.iter().any(|base| base.root_hash == delta.from.root_hash);
+        FoundDelta { from: delta.from.version.clone(), whole, applied }
+    });
+    Found {
+        chunks: chunks.clone().filter(|chunk| has_chunk(chunk)).count(),
+        chunks_of: chunks.clone().count(),
+        deltas: deltas.collect(),
+    }
+}
+
+/// Names of all blobs of some releases, in the order of use.
+pub fn names(releases: &[Published]) -> Vec<Name> {
+    let mut names = Vec::new();
+    for release in releases {
+        names.extend(release.manifest.volumes.iter().flat_map(|v| &v.chunks).map(|chunk| Name::Chunk(*chunk)));
+        for source in release.deltas.iter().flat_map(|d| d.delta.volumes.iter().flatten()) {
+            if let ChunkSource::Patch { patch, .. } = source {
+                names.push(Name::Patch(*patch));
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
 }

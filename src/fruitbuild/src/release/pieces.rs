@@ -252,7 +252,7 @@ impl fruit_delta::ReadAt for Bytes {
     }
 }
 
-fn bytes(slot: &Slot) -> [Bytes; 2] {
+pub fn bytes(slot: &Slot) -> [Bytes; 2] {
     slot.parts.clone().map(|part| Bytes(part.region()))
 }
 

@@ -82,12 +82,9 @@ impl Slots {
         }
         if path.is_file() || text.contains('/') {
             let slot = Slot::of_image(path)?;
-            let path = fruit_release::Manifest::new(
-                &slot.identity.product,
-                &slot.identity.board,
-                &slot.identity.version,
-            )
-            .target_path();
+            let path =
+                fruit_release::Manifest::new(&slot.identity.product, &slot.identity.board, &slot.identity.version)
+                    .target_path();
             let known = shelf.and_then(|shelf| shelf.release(&path));
             let digest = known.filter(|r| r.manifest.build_id == slot.identity.build_id).map(|r| r.digest);
             self.found.push(Old { slot, digest });

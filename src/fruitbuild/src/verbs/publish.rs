@@ -121,9 +121,7 @@ fn default_file(release: &crate::release::trusted::Published, olds: &[String], e
     let ending = fruit_release::bundle::ENDING;
     match (extent, &release.deltas[..], olds) {
         (Extent::Full, ..) => Path::new("out").join(format!("{stem}.{ending}")),
-        (Extent::Deltas, [one], _) => {
-            Path::new("out").join(format!("{stem}-from-{}.{ending}", one.delta.from.version))
-        }
+        (Extent::Deltas, [one], _) => Path::new("out").join(format!("{stem}-from-{}.{ending}", one.delta.from.version)),
         (Extent::Deltas, ..) => Path::new("out").join(format!("{stem}-delta.{ending}")),
     }
 }
@@ -144,7 +142,10 @@ fn say_deltas(deltas: &[DeltaSize], progress: &Progress) {
 fn report(made: &Made, as_json: bool) -> Result<(), Failure> {
     if as_json {
         let deltas: Vec<Value> = made.deltas.iter().map(|delta| json!(delta)).collect();
-        println!("{:#}", json!({"bundle": made.file, "size": made.bundle.size, "pieces": made.bundle.pieces, "deltas": deltas}));
+        println!(
+            "{:#}",
+            json!({"bundle": made.file, "size": made.bundle.size, "pieces": made.bundle.pieces, "deltas": deltas})
+        );
     } else {
         println!("{}", made.file.display());
     }

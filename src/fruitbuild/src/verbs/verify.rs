@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use crate::cli;
 use crate::failure::{Failure, at};
-use crate::progress::Progress;
-use crate::release::check;
+use crate::progress::{Progress, Unit};
+use crate::release::check::{self, Found};
 use crate::release::folder::Folder;
 use crate::release::reference::Slots;
+use crate::release::slot::Slot;
 use crate::release::trusted::{Published, Trusted, clock, timeless};
 
 /// Whether a path is a bundle or a repository.
@@ -22,12 +23,53 @@ pub fn is_release(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == bundle::ENDING) || path.join("metadata").is_dir()
 }
 
-fn open(path: &Path) -> Result<Box<dyn Source>, Failure> {
-    if path.is_dir() {
-        return Ok(Box::new(Folder::new(path)));
+/// What is to be looked at.
+enum Place {
+    Repository(Folder),
+    Bundle(Stream<BufReader<File>>),
+}
+
+impl Place {
+    fn open(path: &Path) -> Result<Place, Failure> {
+        if path.is_dir() {
+            return Ok(Place::Repository(Folder::new(path)));
+        }
+        let file = File::open(path).map_err(at(path))?;
+        let reader = BufReader::with_capacity(1 << 16, file);
+        Ok(Place::Bundle(Stream::new(reader, path.display().to_string())))
     }
-    let file = File::open(path).map_err(at(path))?;
-    Ok(Box::new(Stream::new(BufReader::with_capacity(1 << 16, file), path.display().to_string())))
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Place::Repository(folder) => folder,
+            Place::Bundle(stream) => stream,
+        }
+    }
+
+    /// Checks all blobs: those of a bundle as they come, of a repository those that its releases need.
+    fn check(&mut self, releases: &[Published], olds: &[Slot], progress: &Progress) -> Result<Vec<Found>, Failure> {
+        let names = check::names(releases);
+        let step = progress.step("checking blobs", names.len() as u64, Unit::Pieces);
+        let place = self.source().place();
+        let found = match self {
+            Place::Bundle(stream) => {
+                check::releases(&mut || stream.next_entry().map_err(Failure::from), releases, olds, &step)
+            }
+            Place::Repository(folder) => {
+                let mut names = names.into_iter();
+                let mut next = || {
+                    for name in names.by_ref() {
+                        if let Some(bytes) = folder.get(&name, name.limit())? {
+                            return Ok(Some((name, bytes)));
+                        }
+                    }
+                    Ok(None)
+                };
+                check::releases(&mut next, releases, olds, &step)
+            }
+        };
+        found.map_err(|failure| Failure::new(failure.exit, format!("{place}: {failure}")))
+    }
 }
 
 pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Result<(), Failure> {
@@ -35,17 +77,16 @@ pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Resu
         let hint = "name the root that nodes trust, 1.root.json of your repository: --root FILE";
         Failure::general(format!("{}: {error}; {hint}", options.root.display()))
     })?;
-    let mut source = open(&options.path)?;
-    let trusted = Trusted::verify(&mut *source, &anchor, clock())?;
-    let releases = trusted.releases(&mut *source)?;
+    let mut place = Place::open(&options.path)?;
+    let trusted = Trusted::verify(place.source(), &anchor, clock())?;
+    let releases = trusted.releases(place.source())?;
     let mut olds = Slots::default();
     for old in &options.from {
         olds.add(old, None, None)?;
     }
     let olds: Vec<_> = olds.found.into_iter().map(|old| old.slot).collect();
     let mut rows = Vec::new();
-    for release in &releases {
-        let found = check::release(&mut *source, release, &olds, progress)?;
+    for (release, found) in releases.iter().zip(place.check(&releases, &olds, progress)?) {
         let whole = found.chunks == found.chunks_of;
         if !whole && !found.deltas.iter().any(|delta| delta.whole) {
             let message = format!(
@@ -82,11 +123,12 @@ pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Resu
 
 /// What a bundle or repository says of itself, by its own first root: nothing that a node would trust for that.
 fn look(path: &Path) -> Result<(Trusted, Vec<Published>), Failure> {
-    let mut source = open(path)?;
+    let mut place = Place::open(path)?;
+    let source = place.source();
     let anchor = source.get(&Name::Root(1), Name::Root(1).limit())?;
     let anchor = anchor.ok_or_else(|| Failure::input(format!("{}: has no metadata/1.root.json", path.display())))?;
-    let trusted = Trusted::verify(&mut *source, &anchor, timeless())?;
-    let releases = trusted.releases(&mut *source)?;
+    let trusted = Trusted::verify(source, &anchor, timeless())?;
+    let releases = trusted.releases(source)?;
     Ok((trusted, releases))
 }
 
@@ -110,14 +152,22 @@ pub fn inspect(path: &Path, as_json: bool) -> Result<(), Failure> {
         }
         for delta in &release.deltas {
             let from = &delta.delta.from;
-            println!("  delta from {} (build {}): {} KiB of patches", from.version, from.build_id, patches(delta) >> 10);
+            println!(
+                "  delta from {} (build {}): {} KiB of patches",
+                from.version,
+                from.build_id,
+                patches(delta) >> 10
+            );
         }
         println!("  {} packages", manifest.packages.len());
         for line in manifest.notes.lines() {
             println!("  | {line}");
         }
     }
-    println!("root {}, signed by its own keys; whether they are yours says: fruitbuild verify", trusted.trust().root_version());
+    println!(
+        "root {}, signed by its own keys; whether they are yours says: fruitbuild verify",
+        trusted.trust().root_version()
+    );
     for (role, time) in expires {
         println!("  {role} good until {time}");
     }
@@ -174,7 +224,8 @@ pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
             .iter()
             .map(|n| json!({"package": n, "old": old_packages.get(*n), "new": new_packages.get(*n)}))
             .collect();
-        let value = json!({"old": before.release.version, "new": after.release.version, "packages": rows, "volumes": volumes});
+        let value =
+            json!({"old": before.release.version, "new": after.release.version, "packages": rows, "volumes": volumes});
         println!("{value:#}");
         return Ok(());
     }
@@ -184,7 +235,12 @@ pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
         println!("  {name}  {} → {}", side(old_packages), side(new_packages));
     }
     for volume in volumes {
-        println!("  {}: {} of {} chunks are new", volume["kind"].as_str().unwrap_or_default(), volume["new_chunks"], volume["chunks"]);
+        println!(
+            "  {}: {} of {} chunks are new",
+            volume["kind"].as_str().unwrap_or_default(),
+            volume["new_chunks"],
+            volume["chunks"]
+        );
     }
     Ok(())
 }
