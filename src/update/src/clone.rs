@@ -21,7 +21,9 @@ pub enum CloneError {
     OnTrial(String),
     #[error("{0} is to be tried at the next boot; it would be written over (--force does so)")]
     Armed(String),
-    #[error("slot {slot} holds {name}, which has proved itself here: there is a second good slot (--force writes over it)")]
+    #[error(
+        "slot {slot} holds {name}, which has proved itself here: there is a second good slot (--force writes over it)"
+    )]
     HasGood { slot: Slot, name: String },
     #[error("the running root has no verity parameters: nothing vouches for a copy")]
     NoVerity,
@@ -114,9 +116,7 @@ impl Updater {
     fn keep_manifest(&self, slot: Slot) -> Result<(), CloneError> {
         let kept = crate::install::manifest_file(self, self.card.running);
         match kept {
-            Some(file) => {
-                self.store.replace(crate::install::manifest_name(slot), &file).map_err(CloneError::Keep)
-            }
+            Some(file) => self.store.replace(crate::install::manifest_name(slot), &file).map_err(CloneError::Keep),
             None => Ok(()),
         }
     }

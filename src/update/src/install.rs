@@ -12,7 +12,7 @@ mod write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fruit_node::Slot;
-use fruit_release::tuf::{Clock, Freshness, Trust};
+use fruit_release::tuf::{Freshness, Trust};
 use fruit_release::{Digest, Manifest, Source};
 
 use crate::state::{Content, EventKind, Identity, Phase};
@@ -179,7 +179,11 @@ pub fn install(
     request: &Request,
     hooks: &mut Hooks<'_>,
 ) -> Result<Outcome, InstallError> {
-    let result = attempt(updater, anchor, source, request, hooks);
+    let result = match attempt(updater, anchor, source, request, hooks) {
+        // A source that was waited for can only say that it did not come.
+        Err(error) if error.outcome() == ExitStatus::Source && hooks.check().is_err() => Err(InstallError::Stopped),
+        result => result,
+    };
     let now = updater.now();
     match &result {
         Ok(_) => updater.memory.state.last_error = None,
@@ -214,7 +218,9 @@ fn take_metadata(
     match refreshed.freshness {
         Freshness::Fresh => {}
         Freshness::StaleSince(since) => notes.push(format!("the metadata is stale since {since}")),
-        Freshness::Unknown => notes.push("whether the metadata is fresh is unknown: this node does not know the time".into()),
+        Freshness::Unknown => {
+            notes.push("whether the metadata is fresh is unknown: this node does not know the time".into())
+        }
     }
     Ok((trust, refreshed.freshness, notes))
 }
@@ -279,13 +285,7 @@ fn begin(updater: &mut Updater, slot: Slot, release: &Identity, choice: &Choice)
 }
 
 /// Everything is on the medium and right: tells the loader, then writes it down.
-fn arm(
-    updater: &mut Updater,
-    slot: Slot,
-    release: &Identity,
-    tries: u32,
-    counts: &Counts,
-) -> Result<(), InstallError> {
+fn arm(updater: &mut Updater, slot: Slot, release: &Identity, tries: u32, counts: &Counts) -> Result<(), InstallError> {
     let control = updater.card.control()?;
     updater.card.set_control(&control.arm(slot, tries)?)?;
     let now = updater.now();

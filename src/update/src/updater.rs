@@ -82,7 +82,11 @@ impl Updater {
                     self.memory.state.set_slot(slot, Content::Complete { release, good: false });
                     self.memory.state.now = trial;
                 } else if control.failed == Some(slot) {
-                    self.gave_up(slot, &release, "it did not come up: the boot loader fell back when its tries were used up");
+                    self.gave_up(
+                        slot,
+                        &release,
+                        "it did not come up: the boot loader fell back when its tries were used up",
+                    );
                 } else if self.memory.state.now == trial {
                     // The trial was taken back, by hand or by an install that got no further.
                     self.memory.state.now = Phase::Idle;

@@ -26,7 +26,10 @@ pub fn open(report: &BootReport, guid: Option<Guid>, control: Option<Box<dyn Con
     let disk = disk::wait(guid, Duration::ZERO).map_err(CardError::Disk)?;
     let volumes = |slot: Slot| -> Result<[Box<dyn Volume>; 2], CardError> {
         let writable = slot != report.slot;
-        Ok([volume(&disk, number(slot, VolumeKind::Root), writable)?, volume(&disk, number(slot, VolumeKind::Boot), writable)?])
+        Ok([
+            volume(&disk, number(slot, VolumeKind::Root), writable)?,
+            volume(&disk, number(slot, VolumeKind::Boot), writable)?,
+        ])
     };
     let control = match control {
         Some(control) => control,

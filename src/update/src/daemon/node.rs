@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fruit_agent::journal;
 use fruit_init::disk;
 use fruit_node::report::BootReport;
 use fruit_node::{CommandLine, Guid};
@@ -15,6 +16,7 @@ use crate::config::UpdateConfig;
 use crate::facts::{Facts, FactsError, Roots};
 use crate::health::Places;
 use crate::inhibit::{self, Inhibitor};
+use crate::state::Memory;
 use crate::store::{self, Folder};
 use crate::tryboot::{self, FirmwarePartition, Tryboot};
 use crate::updater::{Updater, UpdaterError};
@@ -24,6 +26,8 @@ use crate::{local_time, lock, restart};
 /// Partition with the firmware, and the one with the boot-control block.
 const FIRMWARE_PARTITION: u8 = 1;
 const STATE_PARTITION: u8 = 6;
+/// What is remembered when the data partition is of no use.
+const SPARE_FOLDER: &str = "/run/fruit/update/memory";
 
 /// Why the node can't be worked with.
 #[derive(Debug, thiserror::Error)]
@@ -74,14 +78,14 @@ impl Node {
     pub fn of_machine(site: Site, config: &UpdateConfig) -> Result<Node, NodeError> {
         let roots = Roots::below(&site.root);
         let (report, line) = (roots.boot_report()?, roots.command_line()?);
-        let (root, epoch) = (site.root.clone(), config.epoch);
+        let (root, open_config) = (site.root.clone(), config.clone());
         let (time_root, restart_root) = (root.clone(), root.clone());
         Ok(Node {
             lock: below(&root, lock::PATH),
             places: Places::default(),
             disk: report.disk.clone(),
             tryboot: tryboot::is_used(&root, &line),
-            open: Box::new(move || open(&root, epoch)),
+            open: Box::new(move || open(&root, &open_config)),
             time: Box::new(move || if local_time::is_known(&time_root) { local_time::now() } else { None }),
             inhibitors: Box::new(inhibit::all),
             restart: Box::new(move |tries| {
@@ -98,20 +102,34 @@ impl Node {
     }
 }
 
-/// Card and memory of the node whose files are below `root`. `epoch`: security epoch of the running image.
+/// Card and memory of the node whose files are below `root`.
 ///
 /// # Errors
 /// It is not a node; its card can't be read.
-pub fn open(root: &Path, epoch: u64) -> Result<Updater, NodeError> {
+pub fn open(root: &Path, config: &UpdateConfig) -> Result<Updater, NodeError> {
     let roots = Roots::below(root);
     let (report, line) = (roots.boot_report()?, roots.command_line()?);
-    let facts = Facts::new(&report, &line, &roots, epoch);
+    let mut facts = Facts::new(&report, &line, &roots, config.epoch);
+    if let Some(product) = &config.product {
+        product.as_str().clone_into(&mut facts.image.name);
+    }
     let control = if tryboot::is_used(root, &line) { Some(firmware_control(&report, &line)?) } else { None };
     let card = card::open(&report, line.disk, control)?;
-    let folder = below(root, store::FOLDER);
-    let store = Folder::new(&folder)
-        .map_err(|source| NodeError::Store { path: folder.display().to_string(), source })?;
+    let store = usable_store(&below(root, store::FOLDER), &below(root, SPARE_FOLDER))?;
     Ok(Updater::new(card, Box::new(store), facts)?)
+}
+
+/// What is remembered, or a memory in RAM where that can't even be read: a release on trial must be judged all the same.
+fn usable_store(folder: &Path, spare: &Path) -> Result<Folder, NodeError> {
+    let trouble = match Folder::new(folder) {
+        Ok(store) => match Memory::load(&store) {
+            Ok(_) => return Ok(store),
+            Err(error) => error.to_string(),
+        },
+        Err(error) => error.to_string(),
+    };
+    journal::warn(&format!("{trouble}; what happens is remembered in RAM only"));
+    Folder::new(spare).map_err(|source| NodeError::Store { path: spare.display().to_string(), source })
 }
 
 fn firmware_control(report: &BootReport, line: &CommandLine) -> Result<Box<dyn Control>, CardError> {
@@ -127,4 +145,26 @@ fn firmware_control(report: &BootReport, line: &CommandLine) -> Result<Box<dyn C
     let firmware = FirmwarePartition::new(device(FIRMWARE_PARTITION)?);
     let block = Box::new(ControlBlock::new(file));
     Ok(Box::new(Tryboot::new(report.slot, report.trial, block, Box::new(firmware))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_that_cannot_be_read_is_replaced_by_one_in_ram() {
+        let folder = tempfile::tempdir().unwrap();
+        let (usual, spare) = (folder.path().join("usual"), folder.path().join("spare"));
+        usable_store(&usual, &spare).unwrap();
+        assert!(!spare.exists());
+        // What a damaged file system can have in the place of a file.
+        fs::create_dir(usual.join("state.0")).unwrap();
+        usable_store(&usual, &spare).unwrap();
+        assert!(spare.is_dir());
+        fs::remove_dir_all(&spare).unwrap();
+        fs::remove_dir_all(&usual).unwrap();
+        fs::write(&usual, "no folder").unwrap();
+        usable_store(&usual, &spare).unwrap();
+        assert!(spare.is_dir());
+    }
 }

@@ -119,7 +119,7 @@ impl Daemon {
         if let Some(end) = self.judge() {
             return end;
         }
-        let mut sources = self.sources();
+        let mut sources = self.open_sources();
         self.sticks = sources.as_ref().map(Sources::sticks).unwrap_or_default();
         let first = self.config.check.first_wait(random(1)).filter(|_| sources.is_some());
         self.plan(first);
@@ -140,10 +140,15 @@ impl Daemon {
 
     /// One look at all sources, at once; installs what may be installed.
     pub fn check_now(&mut self) {
-        if let Some(mut sources) = self.sources() {
-            self.next_check = Some(Instant::now());
-            self.look(&mut sources);
+        if let Some(mut sources) = self.open_sources() {
+            self.check_in(&mut sources);
         }
+    }
+
+    /// As [`Daemon::check_now`], in sources that remember how they did the last time.
+    pub fn check_in(&mut self, sources: &mut Sources) {
+        self.next_check = Some(Instant::now());
+        self.look(sources);
     }
 
     fn stopped(&self) -> bool {
@@ -341,7 +346,8 @@ impl Daemon {
         }
     }
 
-    fn sources(&self) -> Option<Sources> {
+    /// The sources of the configuration, if there are any that can be used.
+    pub fn open_sources(&self) -> Option<Sources> {
         if self.config.sources.is_empty() {
             return None;
         }

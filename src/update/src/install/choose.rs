@@ -97,7 +97,8 @@ pub(super) fn release(
         agrees(&manifest, &release)?;
         return Ok(Some(Choice { release, manifest, file: file.into_inner(), digest }));
     }
-    let what = request.version.as_ref().map_or_else(|| "the release".to_owned(), |version| format!("release {version}"));
+    let what =
+        request.version.as_ref().map_or_else(|| "the release".to_owned(), |version| format!("release {version}"));
     Err(InstallError::Missing { place: source.place(), what })
 }
 
@@ -236,9 +237,10 @@ pub(super) fn delta(
         }
     };
     let runs = updater.facts.verity.as_ref().is_some_and(|verity| verity.root_hash == delta.from.root_hash.0);
-    let fits = VolumeKind::ALL.iter().zip(&delta.from.lens).all(|(&kind, &len)| {
-        len <= updater.card.volume(updater.card.running, kind).len()
-    });
+    let fits = VolumeKind::ALL
+        .iter()
+        .zip(&delta.from.lens)
+        .all(|(&kind, &len)| len <= updater.card.volume(updater.card.running, kind).len());
     if !runs || !fits {
         notes.push(format!("the delta is not used: it starts from another build of {}", delta.from.version));
         return None;

@@ -44,7 +44,10 @@ impl<'a> Pieces<'a> {
         for (slot, manifest) in [(Some(target), Some(new)), (Some(target.other()), old)] {
             for volume in manifest.iter().flat_map(|manifest| &manifest.volumes) {
                 let places = volume.chunks.iter().enumerate();
-                known.extend(places.filter_map(|(chunk, digest)| Some((*digest, Place { slot: slot?, kind: volume.kind, chunk }))));
+                known
+                    .extend(places.filter_map(|(chunk, digest)| {
+                        Some((*digest, Place { slot: slot?, kind: volume.kind, chunk }))
+                    }));
             }
         }
         known.sort_unstable();
@@ -54,7 +57,10 @@ impl<'a> Pieces<'a> {
     /// Sentences for whoever watches.
     pub fn notes(&self) -> Option<String> {
         let why = self.misfit.as_ref()?;
-        Some(format!("{} patches did not fit what this node holds ({why}); those chunks came whole", self.counts.misfits))
+        Some(format!(
+            "{} patches did not fit what this node holds ({why}); those chunks came whole",
+            self.counts.misfits
+        ))
     }
 
     /// Fills `out` with chunk `index` of volume `kind`, whose content has `digest`.
@@ -69,15 +75,13 @@ impl<'a> Pieces<'a> {
         let from_delta = self.delta.and_then(|delta| delta.volumes.get(usize::from(kind.number()))?.get(index));
         let mut misfit = None;
         match from_delta {
-            Some(ChunkSource::Copy { volume, offset }) => {
-                match self.copy(card, *volume, *offset, digest, out) {
-                    Ok(()) => {
-                        self.counts.copied += 1;
-                        return Ok(());
-                    }
-                    Err(why) => misfit = Some(why),
+            Some(ChunkSource::Copy { volume, offset }) => match self.copy(card, *volume, *offset, digest, out) {
+                Ok(()) => {
+                    self.counts.copied += 1;
+                    return Ok(());
                 }
-            }
+                Err(why) => misfit = Some(why),
+            },
             Some(ChunkSource::Patch { patch, size }) => match self.patch(card, *patch, *size, digest, out)? {
                 Ok(()) => {
                     self.counts.patched += 1;
@@ -108,7 +112,10 @@ impl<'a> Pieces<'a> {
         if Digest::of(out) == digest {
             Ok(())
         } else {
-            Err(format!("{}, byte {offset}: the running slot holds other bytes than the delta starts from", kind.name()))
+            Err(format!(
+                "{}, byte {offset}: the running slot holds other bytes than the delta starts from",
+                kind.name()
+            ))
         }
     }
 

@@ -142,7 +142,8 @@ impl Writing<'_, '_, '_> {
             self.hooks.check()?;
             let counts = &self.pieces.counts;
             let (done, total) = (n as u64, written.len() as u64);
-            let progress = Progress { step: Step::Checking, done, total, fetched: counts.fetched, written: counts.written };
+            let progress =
+                Progress { step: Step::Checking, done, total, fetched: counts.fetched, written: counts.written };
             (self.hooks.progress)(progress);
             let at = i as u64 * CHUNK;
             let buffer = &mut self.old[..volume.chunk_len(i)];
