@@ -30,9 +30,9 @@ pub struct Version {
 }
 
 impl Releases {
-    /// Those that extend `base`, in a folder that is empty when the test program starts.
-    pub fn of(base: &'static str) -> Releases {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("releases-of-{base}"));
+    /// Those that extend `base`, in a folder of that name, which is emptied first.
+    pub fn of(base: &'static str, folder: &str) -> Releases {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{folder}", env!("CARGO_CRATE_NAME")));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("recipes")).unwrap();
         fs::write(folder.join("passphrase"), PASSPHRASE).unwrap();
@@ -67,7 +67,7 @@ impl Releases {
         // All versions have the packages that the lock of the base has.
         image_of(self.base);
         fs::copy(recipe_path(self.base).with_extension("lock"), self.recipe(version).with_extension("lock")).unwrap();
-        let overlay = format!("of-{}", version.version);
+        let overlay = format!("of-{}", version.version.replace('.', "-"));
         for (path, mode, content) in version.files {
             let file = self.path(&format!("overlays/{overlay}/{path}"));
             fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -113,10 +113,10 @@ impl Releases {
 /// The releases of one base, made once in a test program.
 pub fn releases_of_minimal() -> &'static Releases {
     static RELEASES: OnceLock<Releases> = OnceLock::new();
-    RELEASES.get_or_init(|| Releases::of("minimal"))
+    RELEASES.get_or_init(|| Releases::of("minimal", "minimal"))
 }
 
 pub fn releases_of_pistack() -> &'static Releases {
     static RELEASES: OnceLock<Releases> = OnceLock::new();
-    RELEASES.get_or_init(|| Releases::of("pistack"))
+    RELEASES.get_or_init(|| Releases::of("pistack", "pistack"))
 }

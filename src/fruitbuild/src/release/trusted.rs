@@ -66,6 +66,10 @@ impl Trusted {
         let mut trust = Trust::from_root(anchor).map_err(|error| refused(&error))?;
         let first = u32::try_from(trust.root_version()).map_err(|error| refused(&error))?;
         let mut metadata: Vec<Name> = (1..=first).map(Name::Root).collect();
+        let own = Name::Root(first);
+        if source.get(&own, own.limit())?.is_some_and(|bytes| bytes != anchor) {
+            return Err(refused(&format_args!("{own} is another root than the one to trust")));
+        }
         let mut refresh = trust.refresh(clock);
         while let Some(want) = refresh.want() {
             let name: Name = want.name.parse().map_err(|error| refused(&error))?;
