@@ -1,5 +1,5 @@
 //! Lines for the journal, on standard error with the priority that systemd reads from them (sd-daemon(3)). A journal
-//! that does not take them must not stop the agent: lines are lost then, and counted nowhere.
+//! that does not take them must not stop the program: lines are lost then, and counted nowhere.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -16,12 +16,18 @@ pub enum Level {
     Info = 6,
 }
 
+/// What the program is called: other programs on the node speak this way too.
+fn program() -> String {
+    let path = std::env::args_os().next().unwrap_or_default();
+    std::path::Path::new(&path).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Writes one line.
 pub fn log(level: Level, line: &str) {
     // Only the journal wants the priority in front.
     let line = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => format!("<{}>{line}\n", level as u8),
-        None => format!("fruit-agent: {line}\n"),
+        None => format!("{}: {line}\n", program()),
     };
     let stderr = std::io::stderr();
     let sent = send(stderr.as_fd(), line.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);

@@ -97,26 +97,48 @@ impl Systemd {
             signature: "as",
             body: body.bytes(),
         };
-        let answer = self.call(&call)?;
-        let mut answer = Reader::new(&answer);
-        // a(ssssssouso): name, description, load state, active state, sub state, followed unit, object,
-        // job id, job type, job object (org.freedesktop.systemd1(5)).
-        let end = answer.array(8)?;
-        let mut units = Vec::new();
-        while answer.position() < end {
-            answer.align(8)?;
-            let name = answer.string()?.to_owned();
-            answer.string()?;
-            answer.string()?;
-            let active = answer.string()?.to_owned();
-            answer.string()?;
-            answer.string()?;
-            answer.string()?;
-            answer.u32()?;
-            let job = answer.string()?.to_owned();
-            answer.string()?;
-            units.push(UnitState { name, active, job });
-        }
-        Ok(units)
+        unit_states(&self.call(&call)?)
     }
+
+    /// Names of the units that have failed.
+    ///
+    /// # Errors
+    /// No answer, in words.
+    pub fn failed(&mut self) -> Result<Vec<String>, Fault> {
+        let mut body = Writer::default();
+        body.strings(&["failed"]);
+        let call = Call {
+            destination: NAME,
+            path: PATH,
+            interface: MANAGER,
+            member: "ListUnitsFiltered",
+            signature: "as",
+            body: body.bytes(),
+        };
+        let units = unit_states(&self.call(&call)?)?;
+        Ok(units.into_iter().map(|unit| unit.name).collect())
+    }
+}
+
+/// a(ssssssouso): name, description, load state, active state, sub state, followed unit, object, job id, job type, job
+/// object (org.freedesktop.systemd1(5)).
+fn unit_states(answer: &[u8]) -> Result<Vec<UnitState>, Fault> {
+    let mut answer = Reader::new(answer);
+    let end = answer.array(8)?;
+    let mut units = Vec::new();
+    while answer.position() < end {
+        answer.align(8)?;
+        let name = answer.string()?.to_owned();
+        answer.string()?;
+        answer.string()?;
+        let active = answer.string()?.to_owned();
+        answer.string()?;
+        answer.string()?;
+        answer.string()?;
+        answer.u32()?;
+        let job = answer.string()?.to_owned();
+        answer.string()?;
+        units.push(UnitState { name, active, job });
+    }
+    Ok(units)
 }

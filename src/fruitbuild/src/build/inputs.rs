@@ -50,6 +50,8 @@ impl Inputs {
             name: name.clone(),
             sha256: sha256.clone(),
         }));
+        let files = programs.files.iter();
+        list.extend(files.map(|(name, sha256)| Input { kind: "file", name: name.clone(), sha256: sha256.clone() }));
         let mut hash = Sha256::new();
         hash.update(format!("fruitbuild {} format {FORMAT} epoch {epoch}\n", env!("CARGO_PKG_VERSION")));
         for input in &list {

@@ -8,6 +8,7 @@ pub mod partitions;
 pub mod programs;
 pub mod root;
 pub mod sources;
+pub mod updater;
 
 use std::fs;
 use std::path::{Path, PathBuf};

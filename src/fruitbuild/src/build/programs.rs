@@ -9,17 +9,21 @@ use fruit_image::tree::{Content, Inode};
 use fruit_recipe::{InitSystem, Recipe};
 
 use super::root::{Baked, file_content};
+use super::updater::Updater;
 use crate::device::{Programs, hex};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
 const INIT: &str = "fruit-init";
 const AGENT: &str = "fruit-agent";
+const UPDATE: &str = "fruit-update";
 
 /// What a recipe wants of our programs; its settings are checked.
 pub struct Wanted {
     /// Settings of the power agent, if the recipe has its section.
     agent: Option<AgentConfig>,
+    /// The updater, if the recipe has its section.
+    update: Option<Updater>,
 }
 
 /// The programs themselves.
@@ -29,6 +33,8 @@ pub struct Obtained {
     pub in_root: Vec<Baked>,
     /// Name and SHA-256 of each program.
     pub hashes: Vec<(String, String)>,
+    /// Name and SHA-256 of each file of the workstation that goes into the root with a program.
+    pub files: Vec<(String, String)>,
 }
 
 /// Which programs the recipe's sections ask for.
@@ -36,19 +42,17 @@ pub struct Obtained {
 /// # Errors
 /// A setting that the program would refuse, on its line.
 pub fn wanted(recipe: &Recipe) -> Result<Wanted, Failure> {
-    if recipe.update.is_written() {
-        let wrong =
-            fruit_recipe::Diagnostic::error("this version of fruitbuild has no updater to give these settings to");
-        return Err(fruit_recipe::Diagnostics::from(wrong.maybe_place(recipe.update.place(&[]))).into());
-    }
-    if !recipe.agent.is_written() {
-        return Ok(Wanted { agent: None });
-    }
+    let agent = if recipe.agent.is_written() { Some(wanted_agent(recipe)?) } else { None };
+    let update = if recipe.update.is_written() { Some(Updater::wanted(recipe)?) } else { None };
+    Ok(Wanted { agent, update })
+}
+
+fn wanted_agent(recipe: &Recipe) -> Result<AgentConfig, Failure> {
     if recipe.init.value != InitSystem::Systemd {
         let wrong = fruit_recipe::Diagnostic::error("the power agent needs systemd, and this recipe has another init");
         return Err(fruit_recipe::Diagnostics::from(wrong.maybe_place(recipe.agent.place(&[]))).into());
     }
-    Ok(Wanted { agent: Some(recipe.agent.read()?) })
+    Ok(recipe.agent.read()?)
 }
 
 impl Wanted {
@@ -58,17 +62,23 @@ impl Wanted {
     /// As [`Programs::obtain`].
     pub fn obtain(&self, recipe: &Recipe, cache: &Path, epoch: i64, progress: &Progress) -> Result<Obtained, Failure> {
         let architecture = recipe.board.architecture.to_string();
-        let names: Vec<&str> = [INIT].into_iter().chain(self.agent.is_some().then_some(AGENT)).collect();
-        let files = Programs::new(cache).obtain(&names, &architecture, &|line| progress.say(line))?;
+        let optional = [(self.agent.is_some(), AGENT), (self.update.is_some(), UPDATE)];
+        let names: Vec<&str> =
+            [INIT].into_iter().chain(optional.iter().filter(|(on, _)| *on).map(|(_, name)| *name)).collect();
+        let programs = Programs::new(cache).obtain(&names, &architecture, &|line| progress.say(line))?;
         let mut hashes = Vec::new();
-        for (name, path) in &files {
+        for (name, path) in &programs {
             hashes.push((name.clone(), sha256_of_file(path)?));
         }
-        let in_root = match &self.agent {
-            Some(config) => vec![baked_agent(config, &files, epoch)?],
-            None => Vec::new(),
-        };
-        Ok(Obtained { init: file_content(&files[INIT])?, in_root, hashes })
+        let (mut in_root, mut files) = (Vec::new(), Vec::new());
+        if let Some(config) = &self.agent {
+            in_root.push(baked_agent(config, &programs, epoch)?);
+        }
+        if let Some(updater) = &self.update {
+            in_root.push(updater.bake(&programs[UPDATE], epoch)?);
+            files.push(updater.file());
+        }
+        Ok(Obtained { init: file_content(&programs[INIT])?, in_root, hashes, files })
     }
 }
 

@@ -10,7 +10,21 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 /// Folders of the workspace that device programs are made of; their content is part of the cache key.
-const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/node", "src/init", "src/agent"];
+const SOURCES: [&str; 10] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    ".cargo",
+    "src/verity",
+    "src/node",
+    "src/init",
+    "src/agent",
+    "src/release",
+    "src/delta",
+    "src/update",
+];
+
+/// Programs with C and assembler in them (the cryptography of TLS): these need a compiler for the target besides Rust's.
+const WITH_C: [&str; 1] = ["fruit-update"];
 
 /// Where a release keeps prebuilt device programs, relative to the folder of the `fruitbuild` program.
 const SHIPPED: &str = "../lib/fruitbuild";
@@ -29,9 +43,9 @@ pub enum DeviceError {
     )]
     MissingTarget { program: String, target: String },
     #[error(
-        "{program} must be built for {target}, which needs the C compiler {linker}; run: fruitbuild setup   (or: apt-get install {package})"
+        "{program} must be built for {target}, which needs the C compiler {compiler}; run: fruitbuild setup   (or: apt-get install {package})"
     )]
-    MissingLinker { program: String, target: String, linker: String, package: String },
+    MissingCompiler { program: String, target: String, compiler: String, package: String },
     #[error("building {program} for {target} failed; cargo said:\n{output}")]
     Build { program: String, target: String, output: String },
     #[error("cannot run {program}: {error}")]
@@ -43,28 +57,42 @@ pub enum DeviceError {
 /// A cross-compilation target of device programs.
 pub struct Target {
     pub triple: &'static str,
-    /// Name of the linker driver that must be on the PATH, with the Debian package that brings it.
-    pub linker: Option<(&'static str, &'static str)>,
+    /// C compiler, with the Debian packages that bring it and its headers. `.cargo/config.toml` names the same one.
+    pub compiler: (&'static str, &'static str),
+    /// Whether it is also what links.
+    links: bool,
     rustflags: &'static str,
 }
+
+/// Brings `x86_64-linux-gnu-gcc`: where that is the machine's own compiler, it is in the package of that.
+const AMD64_COMPILER: &str =
+    if cfg!(target_arch = "x86_64") { "gcc libc6-dev" } else { "gcc-x86-64-linux-gnu libc6-dev-amd64-cross" };
+const ARM64_COMPILER: &str =
+    if cfg!(target_arch = "aarch64") { "gcc libc6-dev" } else { "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" };
+
+/// All architectures of devices, in Debian's spelling.
+pub const ARCHITECTURES: [&str; 3] = ["arm64", "amd64", "armhf"];
 
 /// Static programs everywhere: they run in the initramfs, before any library is there, and on any root.
 pub fn target(debian_architecture: &str) -> Result<Target, DeviceError> {
     Ok(match debian_architecture {
         "arm64" => Target {
             triple: "aarch64-unknown-linux-musl",
-            linker: None,
+            compiler: ("aarch64-linux-gnu-gcc", ARM64_COMPILER),
+            links: false,
             rustflags: "-Clinker=rust-lld -Ctarget-feature=+crt-static",
         },
         "amd64" => Target {
             triple: "x86_64-unknown-linux-musl",
-            linker: None,
+            compiler: ("x86_64-linux-gnu-gcc", AMD64_COMPILER),
+            links: false,
             rustflags: "-Clinker=rust-lld -Ctarget-feature=+crt-static",
         },
         // Rust ships no musl for this one's hard-float name everywhere; glibc links statically as well.
         "armhf" => Target {
             triple: "armv7-unknown-linux-gnueabihf",
-            linker: Some(("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross")),
+            compiler: ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
+            links: true,
             rustflags: "-Clinker=arm-linux-gnueabihf-gcc -Ctarget-feature=+crt-static",
         },
         other => return Err(DeviceError::UnknownArchitecture(other.to_owned())),
@@ -114,7 +142,7 @@ impl Programs {
                 source_tree: tree,
             });
         }
-        let kept = self.cache.join(source_key(&tree, target)?).join(target.triple).join(name);
+        let kept = self.cache.join(source_key(name, &tree, target)?).join(target.triple).join(name);
         if kept.is_file() {
             return Ok(kept);
         }
@@ -160,21 +188,21 @@ fn check_tools(name: &str, target: &Target) -> Result<(), DeviceError> {
     if !libdir.is_dir() {
         return Err(DeviceError::MissingTarget { program: name.to_owned(), target: target.triple.to_owned() });
     }
-    if let Some((linker, package)) = target.linker
-        && Command::new(linker).arg("--version").output().is_err()
-    {
-        return Err(DeviceError::MissingLinker {
+    let (compiler, package) = target.compiler;
+    let needed = target.links || WITH_C.contains(&name);
+    if needed && Command::new(compiler).arg("--version").output().is_err() {
+        return Err(DeviceError::MissingCompiler {
             program: name.to_owned(),
             target: target.triple.to_owned(),
-            linker: linker.to_owned(),
+            compiler: compiler.to_owned(),
             package: package.to_owned(),
         });
     }
     Ok(())
 }
 
-/// Names the sources and the compiler, so that a changed source or compiler makes a new program.
-fn source_key(tree: &Path, target: &Target) -> Result<String, DeviceError> {
+/// Names the sources and the compilers, so that a changed source or compiler makes a new program.
+fn source_key(name: &str, tree: &Path, target: &Target) -> Result<String, DeviceError> {
     let mut hash = Sha256::new();
     let version = Command::new("rustc")
         .arg("--version")
@@ -182,6 +210,12 @@ fn source_key(tree: &Path, target: &Target) -> Result<String, DeviceError> {
         .map_err(|error| DeviceError::Run { program: "rustc".to_owned(), error })?;
     hash.update(&version.stdout);
     hash.update(target.rustflags);
+    // One that is missing is told of before it is needed.
+    if WITH_C.contains(&name)
+        && let Ok(version) = Command::new(target.compiler.0).arg("--version").output()
+    {
+        hash.update(&version.stdout);
+    }
     for source in SOURCES {
         add_to_key(&mut hash, &tree.join(source), source)?;
     }

@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::device::{ARCHITECTURES, target};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
 /// Rust targets of the device programs.
 const TARGETS: [&str; 3] = ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl", "armv7-unknown-linux-gnueabihf"];
 
-/// A tool that must be on the PATH, and the Debian package that brings it.
+/// A tool that must be on the PATH, and the Debian package that brings it, or several with spaces between.
 type Tool = (&'static str, &'static str);
 
-const BUILD_TOOLS: [Tool; 3] = [
-    ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf"),
+const BUILD_TOOLS: [Tool; 2] = [
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
 ];
@@ -53,16 +53,14 @@ const TEST_TOOLS: [Tool; 24] = [
 /// An installer that is missing or fails; the message holds the command to run by hand.
 pub fn setup(tests: bool, progress: &Progress) -> Result<(), Failure> {
     add_rust_targets(progress)?;
-    let wanted = BUILD_TOOLS.iter().chain(if tests { &TEST_TOOLS[..] } else { &[] });
+    let compilers: Vec<Tool> = ARCHITECTURES.iter().filter_map(|name| Some(target(name).ok()?.compiler)).collect();
+    let wanted = compilers.iter().chain(&BUILD_TOOLS).chain(if tests { &TEST_TOOLS[..] } else { &[] });
     let missing: Vec<Tool> = wanted.copied().filter(|(tool, _)| !on_path(tool)).collect();
     if missing.is_empty() {
         progress.say("all tools are there");
         return Ok(());
     }
-    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
-    if packages.contains(&"gcc-arm-linux-gnueabihf") {
-        packages.push("libc6-dev-armhf-cross");
-    }
+    let packages: Vec<&str> = missing.iter().flat_map(|(_, packages)| packages.split(' ')).collect();
     install(&packages, progress)
 }
 

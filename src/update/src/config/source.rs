@@ -1,0 +1,102 @@
+//! Where releases come from.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// One source. All URLs of a configuration are mirrors of one repository.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SourceAddress {
+    /// A repository on an HTTP or HTTPS server; ends in `/`.
+    Url(String),
+    /// A repository, or bundles, in a folder: where a stick or a share is mounted.
+    Folder(PathBuf),
+    /// Whatever USB storage is plugged in, mounted for as long as it is read.
+    Usb,
+}
+
+const LONGEST: usize = 1024;
+
+/// Whether `url` is one that pieces can be fetched from; else what is wrong with it.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let rest = rest.ok_or_else(|| format!("`{url}` does not begin with https:// or http://"))?;
+    let host = rest.split('/').next().unwrap_or_default();
+    if url.len() > LONGEST || !url.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!("`{url}` is not a URL: spaces and other marks must be written as %20 and the like"));
+    }
+    if host.is_empty() || host.starts_with(':') {
+        return Err(format!("`{url}` names no server"));
+    }
+    if host.contains('@') {
+        return Err("a URL with a password in it would be shown in logs; releases are signed and need none".into());
+    }
+    Ok(())
+}
+
+impl TryFrom<String> for SourceAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SourceAddress, String> {
+        if text == "usb" {
+            return Ok(SourceAddress::Usb);
+        }
+        if text.starts_with('/') {
+            let path = Path::new(&text);
+            if text.contains('\0') || path.components().any(|part| part == std::path::Component::ParentDir) {
+                return Err(format!("`{text}` must not contain `..`"));
+            }
+            return Ok(SourceAddress::Folder(path.to_owned()));
+        }
+        if !text.contains("://") {
+            return Err(format!("`{text}` is no source; write a URL (https://…), a folder (/…), or usb"));
+        }
+        check_url(&text)?;
+        if text.contains(['?', '#']) {
+            return Err(format!("`{text}` is the address of one page; a repository's is that of a folder"));
+        }
+        Ok(SourceAddress::Url(if text.ends_with('/') { text } else { text + "/" }))
+    }
+}
+
+impl From<SourceAddress> for String {
+    fn from(source: SourceAddress) -> String {
+        match source {
+            SourceAddress::Url(url) => url,
+            SourceAddress::Folder(path) => path.display().to_string(),
+            SourceAddress::Usb => "usb".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_servers_folders_or_sticks() {
+        let read = |text: &str| SourceAddress::try_from(text.to_owned());
+        assert_eq!(read("https://a.example/x"), Ok(SourceAddress::Url("https://a.example/x/".into())));
+        assert_eq!(read("http://[::1]:80/"), Ok(SourceAddress::Url("http://[::1]:80/".into())));
+        assert_eq!(read("/media/usb"), Ok(SourceAddress::Folder("/media/usb".into())));
+        assert_eq!(read("usb"), Ok(SourceAddress::Usb));
+        for bad in [
+            "",
+            "media/usb",
+            "a.example",
+            "ftp://a/",
+            "file:///x",
+            "https://",
+            "https:///x",
+            "https://:80/",
+            "https://u:p@a/",
+            "https://a/?q",
+            "https://a/ b",
+            "https://a/\n",
+            "/a/../b",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

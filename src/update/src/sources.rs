@@ -1,0 +1,162 @@
+//! The sources that the configuration names, one after the other, whatever they are.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use fruit_release::Source;
+use fruit_release::bundle::Stream;
+
+use crate::config::SourceAddress;
+use crate::folder::{self, Content, Repository};
+use crate::http::{self, HttpError, Mirrors, Settings};
+use crate::usb::{self, Stick};
+
+/// Bytes of a bundle that are read at once.
+const BUFFER: usize = 256 << 10;
+
+/// All sources of a configuration.
+pub struct Sources {
+    /// All URLs together: they are one repository.
+    mirrors: Option<Mirrors>,
+    folders: Vec<PathBuf>,
+    usb: bool,
+    root: PathBuf,
+    /// The disk that the node runs from, such as `/dev/mmcblk0`.
+    own_disk: String,
+}
+
+/// One place that releases can be taken from.
+pub enum Candidate<'s> {
+    Mirrors(&'s mut Mirrors),
+    Repository(PathBuf),
+    Bundle(PathBuf),
+}
+
+impl Candidate<'_> {
+    /// The pieces that are there, from the beginning.
+    ///
+    /// # Errors
+    /// The bundle can't be opened.
+    pub fn source(&mut self) -> io::Result<Box<dyn Source + '_>> {
+        Ok(match self {
+            Candidate::Mirrors(mirrors) => Box::new(&mut **mirrors),
+            Candidate::Repository(folder) => Box::new(Repository::new(&*folder)),
+            Candidate::Bundle(path) => {
+                let file = File::open(&*path)?;
+                Box::new(Stream::new(BufReader::with_capacity(BUFFER, file), path.display().to_string()))
+            }
+        })
+    }
+
+    /// What it gave was not right.
+    pub fn distrust(&mut self) {
+        if let Candidate::Mirrors(mirrors) = self {
+            mirrors.distrust();
+        }
+    }
+
+    /// What to call it in messages.
+    pub fn place(&self) -> String {
+        match self {
+            Candidate::Mirrors(mirrors) => mirrors.place(),
+            Candidate::Repository(path) | Candidate::Bundle(path) => path.display().to_string(),
+        }
+    }
+}
+
+impl Sources {
+    /// `root`: `/`.
+    ///
+    /// # Errors
+    /// Certificates that can't be read.
+    pub fn new(
+        addresses: &[SourceAddress],
+        settings: &Settings<'_>,
+        root: &Path,
+        own_disk: &str,
+    ) -> Result<Sources, HttpError> {
+        let (mut urls, mut folders, mut usb) = (Vec::new(), Vec::new(), false);
+        for address in addresses {
+            match address {
+                SourceAddress::Url(url) => urls.push(url.clone()),
+                SourceAddress::Folder(path) => folders.push(path.clone()),
+                SourceAddress::Usb => usb = true,
+            }
+        }
+        let mirrors = if urls.is_empty() { None } else { Some(http::mirrors(urls, settings)?) };
+        Ok(Sources { mirrors, folders, usb, root: root.to_owned(), own_disk: own_disk.to_owned() })
+    }
+
+    /// USB storage that is plugged in, if that is a source.
+    pub fn sticks(&self) -> Vec<Stick> {
+        if self.usb { usb::sticks(&self.root, &self.own_disk) } else { Vec::new() }
+    }
+
+    /// Goes through everything that there is, sticks first: somebody stands beside them. `visit` returns whether to go
+    /// on; `say` is told of what can't be read.
+    pub fn visit(&mut self, visit: &mut dyn FnMut(&mut Candidate<'_>) -> bool, say: &mut dyn FnMut(&str)) {
+        for stick in self.sticks() {
+            match usb::mount_stick(&stick) {
+                Ok(mounted) => {
+                    if !visit_folder(mounted.folder(), visit, say) {
+                        return;
+                    }
+                }
+                Err(error) => say(&format!("USB storage can't be read: {error}")),
+            }
+        }
+        for folder in &self.folders {
+            // Where a stick is mounted is an empty folder, or none, most of the time.
+            if folder.exists() && !visit_folder(folder, visit, say) {
+                return;
+            }
+        }
+        if let Some(mirrors) = &mut self.mirrors {
+            visit(&mut Candidate::Mirrors(mirrors));
+        }
+    }
+}
+
+fn visit_folder(
+    path: &Path,
+    visit: &mut dyn FnMut(&mut Candidate<'_>) -> bool,
+    say: &mut dyn FnMut(&str),
+) -> bool {
+    match folder::look(path) {
+        Ok(Content::Repository) => visit(&mut Candidate::Repository(path.to_owned())),
+        Ok(Content::Bundles(bundles)) => bundles.into_iter().all(|bundle| visit(&mut Candidate::Bundle(bundle))),
+        Ok(Content::Nothing) => true,
+        Err(error) => {
+            say(&format!("{}: {error}", path.display()));
+            true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn folders_come_before_servers_and_a_visit_ends_when_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("x.fruit"), "").unwrap();
+        fs::write(folder.path().join("y.fruit"), "").unwrap();
+        let addresses = ["https://a.example/".to_owned(), folder.path().display().to_string(), "/nowhere".to_owned()];
+        let addresses = addresses.map(|address| SourceAddress::try_from(address).unwrap());
+        let mut sources = Sources::new(&addresses, &Settings::default(), Path::new("/"), "/dev/mmcblk0").unwrap();
+        for (most, expected) in [(1, 1), (2, 2), (9, 3)] {
+            let mut places = Vec::new();
+            let mut visit = |candidate: &mut Candidate<'_>| {
+                places.push(candidate.place());
+                places.len() < most
+            };
+            sources.visit(&mut visit, &mut |said| panic!("{said}"));
+            assert_eq!(places.len(), expected, "{places:?}");
+            assert!(places[0].ends_with(".fruit"));
+        }
+    }
+}
