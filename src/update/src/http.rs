@@ -157,11 +157,11 @@ impl Client {
             .timeout_recv_response(Some(limits.head))
             .build();
         let watch = Arc::new(Watch::new(limits.window, limits.least_rate, settings));
-        let connector = ()
-            .chain(ConnectProxyConnector::default())
-            .chain(TcpConnector::default())
-            .chain(WatchConnector(Arc::clone(&watch)))
-            .chain(RustlsConnector::default());
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(WatchConnector(Arc::clone(&watch)))
+                .chain(RustlsConnector::default());
         let agent = ureq::Agent::with_parts(config, connector, DefaultResolver::default());
         let pace = settings.bandwidth.map(|rate| Pace::new(rate, Arc::clone(&watch)));
         Ok(Client { agent, watch, pace, limits })
@@ -249,11 +249,7 @@ impl Client {
     /// Waits before a request is made again. `failures`: so far, at least one.
     fn pause(&self, failures: u32) -> Result<(), SourceError> {
         let doubled = self.limits.pause.saturating_mul(1 << (failures.max(1) - 1).min(16));
-        if pace::sleep(doubled.min(self.limits.pause_max), &self.watch) {
-            Ok(())
-        } else {
-            Err(SourceError::Stopped)
-        }
+        if pace::sleep(doubled.min(self.limits.pause_max), &self.watch) { Ok(()) } else { Err(SourceError::Stopped) }
     }
 }
 

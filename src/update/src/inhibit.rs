@@ -145,7 +145,13 @@ fn hold(folder: &Path, who: &str, why: &str) -> Result<Held, InhibitError> {
 ///
 /// # Errors
 /// The file can't be written, or the command not be started.
-pub fn during(folder: &Path, who: &str, why: &str, program: &str, arguments: &[String]) -> Result<ExitStatus, InhibitError> {
+pub fn during(
+    folder: &Path,
+    who: &str,
+    why: &str,
+    program: &str,
+    arguments: &[String],
+) -> Result<ExitStatus, InhibitError> {
     let _held = hold(folder, who, why)?;
     let status = Command::new(program).arg0(program).args(arguments).status();
     status.map_err(|source| InhibitError::Run { program: program.to_owned(), source })

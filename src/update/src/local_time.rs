@@ -34,9 +34,10 @@ pub fn at(seconds: u64) -> Option<WeekMinute> {
 pub fn is_known(root: &Path) -> bool {
     let battery = || {
         let clocks = std::fs::read_dir(root.join(BATTERY_CLOCKS)).ok()?;
-        clocks.flatten().map(|clock| clock.path().join("hctosys")).find(|path| {
-            std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
-        })
+        clocks
+            .flatten()
+            .map(|clock| clock.path().join("hctosys"))
+            .find(|path| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1"))
     };
     root.join(SYNCHRONIZED).exists() || root == Path::new("/") && kernel_says_so() || battery().is_some()
 }

@@ -118,11 +118,7 @@ impl Sources {
     }
 }
 
-fn visit_folder(
-    path: &Path,
-    visit: &mut dyn FnMut(&mut Candidate<'_>) -> bool,
-    say: &mut dyn FnMut(&str),
-) -> bool {
+fn visit_folder(path: &Path, visit: &mut dyn FnMut(&mut Candidate<'_>) -> bool, say: &mut dyn FnMut(&str)) -> bool {
     match folder::look(path) {
         Ok(Content::Repository) => visit(&mut Candidate::Repository(path.to_owned())),
         Ok(Content::Bundles(bundles)) => bundles.into_iter().all(|bundle| visit(&mut Candidate::Bundle(bundle))),

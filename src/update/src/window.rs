@@ -65,7 +65,8 @@ fn days(text: &str) -> Option<[bool; 7]> {
 /// `HH:MM`, also 24:00.
 fn minute(text: &str) -> Option<u32> {
     let (hour, minute) = text.split_once(':')?;
-    let number = |text: &str| (text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?;
+    let number =
+        |text: &str| (text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?;
     let (hour, minute): (u32, u32) = (number(hour)?, number(minute)?);
     (hour < 24 && minute < 60 || (hour, minute) == (24, 0)).then_some(hour * 60 + minute)
 }
@@ -84,7 +85,9 @@ impl TryFrom<String> for Window {
 
     fn try_from(text: String) -> Result<Window, String> {
         let wrong = || {
-            format!("`{text}` is not a window; write days and times as in `Mon-Fri 01:00-04:00`, `Sat,Sun` or `23:30-02:00`")
+            format!(
+                "`{text}` is not a window; write days and times as in `Mon-Fri 01:00-04:00`, `Sat,Sun` or `23:30-02:00`"
+            )
         };
         let words: Vec<&str> = text.split_whitespace().collect();
         let all = [true; 7];
@@ -140,7 +143,9 @@ mod tests {
     fn a_window_over_midnight_belongs_to_the_day_it_begins_on() {
         let late = window("Sun 23:00-02:00");
         assert!(late.contains(at("Sun", 23, 30)) && late.contains(at("Mon", 1, 59)));
-        assert!(!late.contains(at("Mon", 2, 0)) && !late.contains(at("Sun", 1, 0)) && !late.contains(at("Mon", 23, 30)));
+        assert!(
+            !late.contains(at("Mon", 2, 0)) && !late.contains(at("Sun", 1, 0)) && !late.contains(at("Mon", 23, 30))
+        );
     }
 
     #[test]
@@ -165,8 +170,19 @@ mod tests {
     #[test]
     fn what_is_no_window_is_refused() {
         for text in [
-            "", "Mo", "Mon-", "Mon 1:00-2:00", "Mon 01:00", "Mon 25:00-26:00", "01:60-02:00", "24:00-01:00", "Mon Tue",
-            "Mon 01:00-02:00 x", "01:00-24:01", "Mon,,Tue", "+1:00-02:00",
+            "",
+            "Mo",
+            "Mon-",
+            "Mon 1:00-2:00",
+            "Mon 01:00",
+            "Mon 25:00-26:00",
+            "01:60-02:00",
+            "24:00-01:00",
+            "Mon Tue",
+            "Mon 01:00-02:00 x",
+            "01:00-24:01",
+            "Mon,,Tue",
+            "+1:00-02:00",
         ] {
             assert!(Window::try_from(text.to_owned()).is_err(), "{text}");
         }

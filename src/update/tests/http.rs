@@ -182,7 +182,8 @@ fn the_bandwidth_limit_holds_and_is_no_reason_to_give_up() {
         move |_, _| Answer::file(&bytes)
     });
     // Below the rate at which a server would be left.
-    let settings = Settings { bandwidth: Some(60_000), limits: Limits { least_rate: 100_000, ..limits() }, ..settings() };
+    let settings =
+        Settings { bandwidth: Some(60_000), limits: Limits { least_rate: 100_000, ..limits() }, ..settings() };
     let start = Instant::now();
     let mut read = Vec::new();
     http::download(&server.url("x"), &settings).unwrap().read_to_end(&mut read).unwrap();

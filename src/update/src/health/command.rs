@@ -43,7 +43,9 @@ pub fn run(line: &CommandLine, time: Duration, stop: &AtomicBool, alive: &dyn Fn
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => break ended(status),
             Ok(None) if stop.load(Relaxed) => break "was stopped".to_owned(),
-            Ok(None) if Instant::now() >= end => break format!("took longer than {:.1} s and was killed", time.as_secs_f64()),
+            Ok(None) if Instant::now() >= end => {
+                break format!("took longer than {:.1} s and was killed", time.as_secs_f64());
+            }
             Ok(None) => thread::sleep(LOOK),
             Err(error) => break error.to_string(),
         }
@@ -80,7 +82,8 @@ fn last_words(said: &mut std::fs::File) -> String {
         return String::new();
     }
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.split(|c: char| c.is_control()).map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> =
+        text.split(|c: char| c.is_control()).map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join(", ")
 }
 

@@ -137,7 +137,8 @@ impl Writing<'_, '_, '_> {
         let kind = volume.kind;
         let read_error = self.read_error(kind);
         let from = self.card.volume(self.slot, kind);
-        let differs = |at: u64| InstallError::ReadAgain { volume: Card::volume_name(self.slot, kind), at };
+        let slot = self.slot;
+        let differs = |at: u64| InstallError::ReadAgain { volume: Card::volume_name(slot, kind), at };
         for (n, &i) in written.iter().enumerate() {
             self.report(Step::Checking, n as u64, written.len() as u64)?;
             let at = i as u64 * CHUNK;

@@ -151,7 +151,8 @@ fn serve(
 /// Whether the connection can be gone on with.
 fn send(mut stream: &TcpStream, request: &Request, answer: &Answer, end: &AtomicBool) -> std::io::Result<bool> {
     let total = answer.body.len();
-    let range = request.header("range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let range =
+        request.header("range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
     let same = !answer.heeds_if_range || request.header("if-range").is_none_or(|tag| tag == answer.tag);
     let from = range.filter(|_| answer.ranges && same).unwrap_or(0);
     let body = &answer.body[from.min(total)..];
@@ -164,7 +165,11 @@ fn send(mut stream: &TcpStream, request: &Request, answer: &Answer, end: &Atomic
         head += &format!("Location: {location}\r\n");
     }
     let chunked = answer.chunked || answer.endless;
-    head += &if chunked { "Transfer-Encoding: chunked\r\n\r\n".to_owned() } else { format!("Content-Length: {}\r\n\r\n", body.len()) };
+    head += &if chunked {
+        "Transfer-Encoding: chunked\r\n\r\n".to_owned()
+    } else {
+        format!("Content-Length: {}\r\n\r\n", body.len())
+    };
     let pause = || std::thread::sleep(Duration::from_millis(100));
     if answer.trickle_head {
         for byte in head.bytes() {
