@@ -2,6 +2,7 @@ use super::geometry::Geometry;
 use super::name::{self, LongName, ShortName};
 use super::{ATTR_DIRECTORY, ATTR_LONG_NAME, ATTR_VOLUME, FatError, Kind, MAX_DIRECTORY, SECTOR, SLOT};
 use crate::disk::{Disk, Window};
+use crate::storage::Extent;
 use std::collections::BTreeSet;
 
 /// Directories within directories at most, and bytes of all directories together. A boot partition has a handful and a
@@ -182,6 +183,32 @@ impl<'a, D: Disk + ?Sized> Volume<'a, D> {
             }
         }
         Ok(bytes)
+    }
+
+    /// Where the bytes of a file that [`Volume::list`] found are, in its order; neighbouring clusters are one extent.
+    ///
+    /// # Errors
+    /// A chain of clusters that ends early, leaves the filesystem, or runs into a free one; read errors.
+    pub fn extents(&self, entry: &Entry) -> Result<Vec<Extent>, FatError> {
+        let mut extents: Vec<Extent> = Vec::new();
+        let (mut cluster, mut left) = (entry.first, if entry.is_dir { 0 } else { entry.size });
+        while left > 0 {
+            if cluster < 2 || u64::from(cluster) >= self.geometry.clusters + 2 {
+                return Err(FatError::Damaged(format!("{}: there is no cluster {cluster}", entry.path)));
+            }
+            let here = Extent { offset: self.geometry.cluster_start(cluster), len: left.min(self.geometry.cluster_size()) };
+            match extents.last_mut() {
+                Some(last) if last.offset + last.len == here.offset => last.len += here.len,
+                _ => extents.push(here),
+            }
+            left -= here.len;
+            if left > 0 {
+                cluster = self.next(cluster, &entry.path)?.ok_or_else(|| {
+                    FatError::Damaged(format!("{}: its clusters end before its {} bytes", entry.path, entry.size))
+                })?;
+            }
+        }
+        Ok(extents)
     }
 
     fn directory(&self, first: u32, budget: &mut u64) -> Result<Vec<u8>, FatError> {
