@@ -19,7 +19,7 @@ use crate::literal::Literals;
 use crate::mix::{Number, Opinion};
 use crate::range::{Coder, Decoder, MAX_TRIMMED};
 use crate::read::ReadAt;
-use crate::words::Words;
+use crate::words::{GROUP, Words};
 
 /// The format's number, in the high half of a patch's first byte.
 pub const FORMAT: u8 = 1;
@@ -285,8 +285,16 @@ impl Model {
     /// Turns the old bytes in `buf`, which were at `old_at`, into the new ones at `new_at` of the chunk. An encoder
     /// says what these are.
     pub fn similar<C: Coder>(&mut self, coder: &mut C, buf: &mut [u8], new: Option<&[u8]>, old_at: u64, new_at: u64) {
-        let mut i = 0;
+        let (mut i, mut asked) = (0, 0);
         while i < buf.len() {
+            if i >= asked && (new_at + i as u64) % 4 == 0 && buf.len() - i >= GROUP && self.words.calm() {
+                let still = new.is_some_and(|n| n[i..i + GROUP] == buf[i..i + GROUP]);
+                asked = i + GROUP;
+                if self.words.still(coder, still) {
+                    i = asked;
+                    continue;
+                }
+            }
             let (old_here, new_here) = (old_at + i as u64, new_at + i as u64);
             let rest = &mut buf[i..];
             let size = rest.len().min(4);

@@ -55,6 +55,9 @@ impl Moves {
 const STRIDES: [usize; 6] = [1, 2, 3, 4, 6, 16];
 const RING: usize = 32;
 
+/// Bytes of words that are asked about together.
+pub const GROUP: usize = 64;
+
 /// A predicted word.
 #[derive(Clone, Copy)]
 struct Guess {
@@ -82,6 +85,9 @@ pub struct Words {
     missed: u32,
     stride_score: [u32; STRIDES.len()],
     position: usize,
+    /// Whether a group of words stays as it is: after one that did, and after one that did not.
+    still: [Opinion; 2],
+    last_still: bool,
     flags: [Vec<Opinion>; FLAG_INPUTS],
     flag_mixer: Mixer<FLAG_INPUTS>,
     /// How many of a word's high bytes were as guessed.
@@ -109,6 +115,8 @@ impl Words {
             missed: 0,
             stride_score: [0; STRIDES.len()],
             position: 0,
+            still: [Opinion::NEW; 2],
+            last_still: false,
             flags: FLAG_SLOTS.map(opinions),
             flag_mixer: Mixer::new(64, 6, 250),
             equal: [Opinion::NEW; EQUAL_SLOTS],
@@ -117,6 +125,24 @@ impl Words {
             byte_mixer: Mixer::new(16, 6, 120),
             last_words: [0; 4],
         }
+    }
+
+    /// Whether nothing has changed for so long that whole groups of words are asked about.
+    pub fn calm(&self) -> bool {
+        self.changed == 0 && self.missed == 0
+    }
+
+    /// Codes whether the next [`GROUP`] bytes are as they were.
+    pub fn still<C: Coder>(&mut self, coder: &mut C, still: bool) -> bool {
+        let still = self.still[usize::from(self.last_still)].code(coder, still);
+        self.last_still = still;
+        if still {
+            for _ in 0..GROUP / 4 {
+                self.ring[self.position % RING] = 0;
+                self.position = self.position.wrapping_add(1);
+            }
+        }
+        still
     }
 
     fn ring_at(&self, back: usize) -> u32 {
@@ -252,8 +278,7 @@ impl Words {
     }
 
     fn flag<C: Coder>(&mut self, coder: &mut C, which: usize, class: usize, old: u32, bit: bool) -> bool {
-        let strides = (0..STRIDES.len())
-            .fold(0, |bits, i| bits << 1 | (self.changed >> (STRIDES[i] - 1) & 1));
+        let strides = (0..STRIDES.len()).fold(0, |bits, i| bits << 1 | (self.changed >> (STRIDES[i] - 1) & 1));
         let class = class << 1 | which;
         let parts = [
             class << 6 | (self.missed & 0x3F) as usize,
@@ -328,7 +353,12 @@ pub fn code_byte<C: Coder, const N: usize>(
         });
         let mut node = 1;
         for i in 0..4 {
-            let bit = mixer.code(coder, set, of.each_mut().map(|group| &mut group[node]), byte >> (7 - half * 4 - i) & 1 == 1);
+            let bit = mixer.code(
+                coder,
+                set,
+                of.each_mut().map(|group| &mut group[node]),
+                byte >> (7 - half * 4 - i) & 1 == 1,
+            );
             node = node << 1 | usize::from(bit);
             got = got << 1 | usize::from(bit);
         }
