@@ -14,8 +14,8 @@ const LIMIT: i32 = 2047;
 static SQUASH: [u16; 4096] = squash_table();
 /// The inverse, for 12-bit probabilities.
 static STRETCH: [i16; 4096] = stretch_table();
-/// By how much an opinion moves after `n` decisions: 1 / (n + 1.5), of 65536.
-static RATE: [u32; 256] = rate_table();
+/// By how much an opinion moves after `n` decisions: 1 / (n + 1.5), of 8192.
+static RATE: [i32; 256] = rate_table();
 
 const fn exp(x: f64) -> f64 {
     // Taylor's series for a small part, then squarings.
@@ -65,41 +65,46 @@ const fn stretch_table() -> [i16; 4096] {
     table
 }
 
-const fn rate_table() -> [u32; 256] {
+const fn rate_table() -> [i32; 256] {
     let mut table = [0; 256];
     let mut n = 0;
     while n < 256 {
-        table[n] = (65536.0 / (n as f64 + 1.5)) as u32;
+        table[n] = (8192.0 / (n as f64 + 1.5)) as i32;
         n += 1;
     }
     table
 }
 
-/// A probability (22 bits) and how many decisions made it (10 bits).
-#[derive(Clone, Copy)]
+/// A probability (22 bits, from the middle, so that memory full of zeros is memory full of new ones) and how many
+/// decisions made it (10 bits).
+#[derive(Clone, Copy, Default)]
 pub struct Opinion(u32);
 
+const MIDDLE: u32 = 1 << 31;
+
 impl Opinion {
-    pub const NEW: Opinion = Opinion(1 << 31);
+    pub const NEW: Opinion = Opinion(0);
 
     #[inline]
     fn stretched(self) -> i32 {
-        i32::from(STRETCH[(self.0 >> 20) as usize])
+        i32::from(STRETCH[((self.0 ^ MIDDLE) >> 20) as usize])
     }
 
     /// Of 65536, never sure.
     #[inline]
     fn chance(self) -> u32 {
-        (self.0 >> 16).clamp(32, 65504)
+        ((self.0 ^ MIDDLE) >> 16).clamp(32, 65504)
     }
 
     #[inline]
     fn learn(&mut self, bit: bool, limit: u32) {
-        let (p, n) = (self.0 >> 10, self.0 & 1023);
+        let state = self.0 ^ MIDDLE;
+        let n = state & 1023;
         let target = if bit { (1 << 22) - 1 } else { 0 };
-        let step = (i64::from(target) - i64::from(p)) * i64::from(RATE[(n & 255) as usize]) >> 16;
-        let p = (i64::from(p) + step) as u32;
-        self.0 = p << 10 | if n < limit { n + 1 } else { n };
+        // 22 bits less 4, times 13: within an i32.
+        let step = ((target - (state >> 10) as i32) >> 4) * RATE[(n & 255) as usize];
+        let moved = state.wrapping_add((step << 1) as u32 & !1023);
+        self.0 = (moved + u32::from(n < limit)) ^ MIDDLE;
     }
 
     /// Codes a decision with this one's opinion alone.
@@ -109,6 +114,12 @@ impl Opinion {
         self.learn(bit, 60);
         bit
     }
+}
+
+/// `len` opinions, a power of two.
+pub fn opinions(len: usize) -> Vec<Opinion> {
+    // The standard library takes fresh pages for zeros: those that no context comes to cost nothing.
+    vec![0; len].into_iter().map(Opinion).collect()
 }
 
 /// Weights for `N` opinions, in several sets.
@@ -125,30 +136,24 @@ impl<const N: usize> Mixer<N> {
         Mixer { weights: vec![[even; N]; sets], rate, limit }
     }
 
-    /// Codes a decision with the opinions at `at` of `opinions`, mixed by the weights of `set`.
+    /// Codes a decision with `opinions`, mixed by the weights of `set`.
     #[inline]
-    pub fn code<C: Coder>(
-        &mut self,
-        coder: &mut C,
-        set: usize,
-        opinions: &mut [Opinion],
-        at: [usize; N],
-        bit: bool,
-    ) -> bool {
+    pub fn code<C: Coder>(&mut self, coder: &mut C, set: usize, opinions: [&mut Opinion; N], bit: bool) -> bool {
         let weights = &mut self.weights[set];
         let mut stretched = [0; N];
         let mut sum = 0i64;
         for i in 0..N {
-            stretched[i] = opinions[at[i]].stretched();
+            stretched[i] = opinions[i].stretched();
             sum += i64::from(stretched[i]) * i64::from(weights[i]);
         }
         let mixed = ((sum >> 16) as i32).clamp(-LIMIT, LIMIT);
         let chance = u32::from(SQUASH[(mixed + 2048) as usize]);
         let bit = coder.code(bit, chance);
-        let error = ((if bit { 65535 } else { 0 }) - chance as i32) * self.rate;
-        for i in 0..N {
-            weights[i] += (i64::from(stretched[i]) * i64::from(error) >> 18) as i32;
-            opinions[at[i]].learn(bit, self.limit);
+        // 17 bits with the sign, times 12 with the sign, times a rate below 4: within an i32.
+        let error = ((if bit { 65535 } else { 0 }) - chance as i32) * self.rate >> 2;
+        for (i, opinion) in opinions.into_iter().enumerate() {
+            weights[i] += stretched[i] * error >> 16;
+            opinion.learn(bit, self.limit);
         }
         bit
     }

@@ -5,7 +5,7 @@
 //!   byte 1..    one arithmetic-coded stream (range.rs) of operations until the chunk is full
 //!
 //!   operation   kind, length - 1, then
-//!     Literal   that many bytes (literal.rs)
+//!     Literal   that many bytes (literal.rs), or as they are
 //!     Similar   a place in an old volume; words and bytes that are predicted from those there (words.rs)
 //!     Same      a place in an old volume; the bytes there
 //!     Again     a distance back in this chunk; the bytes there
@@ -19,7 +19,7 @@ use crate::literal::Literals;
 use crate::mix::{Number, Opinion};
 use crate::range::{Coder, Decoder, MAX_TRIMMED};
 use crate::read::ReadAt;
-use crate::words::Words;
+use crate::words::{GROUP, Words};
 
 /// The format's number, in the high half of a patch's first byte.
 pub const FORMAT: u8 = 1;
@@ -83,6 +83,7 @@ pub fn apply(patch: &[u8], old: &[OldVolume<'_>], out: &mut [u8]) -> Result<(), 
         let len = len.ok_or(PatchError::Length { at, len: op.len, chunk: out.len() })?;
         match op.kind {
             Kind::Literal => model.literal(&mut decoder, out, at, len),
+            Kind::Stored => stored(&mut decoder, &mut out[at..at + len]),
             Kind::Similar | Kind::Same => {
                 let place = read_old(old, &op, &mut out[at..at + len])?;
                 if op.kind == Kind::Similar {
@@ -134,6 +135,16 @@ fn again(out: &mut [u8], at: usize, distance: usize, len: usize) {
     }
 }
 
+/// Codes bytes of which nothing is known.
+pub fn stored<C: Coder>(coder: &mut C, bytes: &mut [u8]) {
+    for pair in bytes.chunks_mut(2) {
+        match <&mut [u8; 2]>::try_from(&mut *pair) {
+            Ok(pair) => *pair = coder.even(u16::from_le_bytes(*pair)).to_le_bytes(),
+            Err(_) => pair.fill(coder.raw(pair[0].into(), 8) as u8),
+        }
+    }
+}
+
 /// What an operation does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -141,10 +152,12 @@ pub enum Kind {
     Similar,
     Same,
     Again,
+    Stored,
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Literal, Kind::Similar, Kind::Same, Kind::Again];
+    /// Those with a number of their own; [`Kind::Stored`] is a form of the first.
+    const NUMBERED: [Kind; 4] = [Kind::Literal, Kind::Similar, Kind::Same, Kind::Again];
 }
 
 /// An operation as it is written: lengths and places that nobody has checked yet.
@@ -165,10 +178,11 @@ const DIAGONALS: usize = 4;
 pub struct Model {
     kinds: [[Opinion; 4]; 8],
     last_kinds: usize,
-    lengths: [Number; 4],
+    stored: Opinion,
+    lengths: [Number; 5],
     /// Old place less new place, of the last copies, newest first.
     diagonals: [(u32, i64); DIAGONALS],
-    which: [[Opinion; 8]; 4],
+    which: [Opinion; DIAGONALS],
     signs: Opinion,
     volumes: [Opinion; 4],
     moves: Number,
@@ -183,9 +197,10 @@ impl Model {
         Model {
             kinds: [[Opinion::NEW; 4]; 8],
             last_kinds: 0,
+            stored: Opinion::NEW,
             lengths: std::array::from_fn(|_| Number::new()),
             diagonals: [(0, 0); DIAGONALS],
-            which: [[Opinion::NEW; 8]; 4],
+            which: [Opinion::NEW; DIAGONALS],
             signs: Opinion::NEW,
             volumes: [Opinion::NEW; 4],
             moves: Number::new(),
@@ -201,15 +216,18 @@ impl Model {
         let none = Op { kind: Kind::Literal, len: 1, volume: 0, place: 0 };
         let op = op.unwrap_or(&none);
         let context = &mut self.kinds[self.last_kinds];
-        let number = op.kind as usize;
+        let number = if op.kind == Kind::Stored { 0 } else { op.kind as usize };
         let high = context[1].code(coder, number >> 1 == 1);
         let low = context[2 + usize::from(high)].code(coder, number & 1 == 1);
-        let kind = Kind::ALL[usize::from(high) << 1 | usize::from(low)];
+        let mut kind = Kind::NUMBERED[usize::from(high) << 1 | usize::from(low)];
         self.last_kinds = kind as usize;
+        if kind == Kind::Literal && self.stored.code(coder, op.kind == Kind::Stored) {
+            kind = Kind::Stored;
+        }
         let len = self.lengths[kind as usize].code(coder, (op.len.wrapping_sub(1)) as u32);
         let mut got = Op { kind, len: u64::from(len) + 1, volume: 0, place: 0 };
         match kind {
-            Kind::Literal => {}
+            Kind::Literal | Kind::Stored => {}
             Kind::Again => got.place = i64::from(self.distances.code(coder, op.place as u32)),
             Kind::Similar | Kind::Same => (got.volume, got.place) = self.place(coder, op, at as i64),
         }
@@ -220,7 +238,7 @@ impl Model {
         let wanted = (op.volume, op.place - at);
         let known = self.diagonals.iter().position(|d| *d == wanted).unwrap_or(DIAGONALS);
         // 0 to 3 are known ones, 4 is another.
-        let which = &mut self.which[0];
+        let which = &mut self.which;
         let mut index = 0;
         while index < DIAGONALS && !which[index].code(coder, known == index) {
             index += 1;
@@ -267,8 +285,16 @@ impl Model {
     /// Turns the old bytes in `buf`, which were at `old_at`, into the new ones at `new_at` of the chunk. An encoder
     /// says what these are.
     pub fn similar<C: Coder>(&mut self, coder: &mut C, buf: &mut [u8], new: Option<&[u8]>, old_at: u64, new_at: u64) {
-        let mut i = 0;
+        let (mut i, mut asked) = (0, 0);
         while i < buf.len() {
+            if i >= asked && (new_at + i as u64) % 4 == 0 && buf.len() - i >= GROUP && self.words.calm() {
+                let still = new.is_some_and(|n| n[i..i + GROUP] == buf[i..i + GROUP]);
+                asked = i + GROUP;
+                if self.words.still(coder, still) {
+                    i = asked;
+                    continue;
+                }
+            }
             let (old_here, new_here) = (old_at + i as u64, new_at + i as u64);
             let rest = &mut buf[i..];
             let size = rest.len().min(4);

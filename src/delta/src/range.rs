@@ -7,6 +7,9 @@ pub trait Coder {
     /// Codes a decision whose probability of being true is `chance` of 65536 (1 to 65535). A decoder ignores `bit`.
     fn code(&mut self, bit: bool, chance: u32) -> bool;
 
+    /// Codes a number of which nothing is known.
+    fn even(&mut self, value: u16) -> u16;
+
     /// Codes the low `count` (at most 32) bits of `value`, for which nothing is known.
     fn raw(&mut self, value: u32, count: u32) -> u32 {
         (0..count).rev().fold(0, |got, i| got << 1 | u32::from(self.code(value >> i & 1 == 1, 1 << 15)))
@@ -38,6 +41,14 @@ impl<'p> Decoder<'p> {
     }
 
     #[inline]
+    fn refill(&mut self) {
+        if self.range < 1 << 32 {
+            self.code = self.code << 32 | u64::from(self.word());
+            self.range <<= 32;
+        }
+    }
+
+    #[inline]
     fn word(&mut self) -> u32 {
         let word = match self.bytes.get(self.taken..).and_then(|rest| rest.first_chunk()) {
             Some(word) => u32::from_be_bytes(*word),
@@ -65,11 +76,17 @@ impl Coder for Decoder<'_> {
             self.code = self.code.wrapping_sub(bound);
             self.range -= bound;
         }
-        if self.range < 1 << 32 {
-            self.code = self.code << 32 | u64::from(self.word());
-            self.range <<= 32;
-        }
+        self.refill();
         bit
+    }
+
+    #[inline]
+    fn even(&mut self, _: u16) -> u16 {
+        self.range >>= 16;
+        let value = (self.code / self.range).min(u16::MAX.into());
+        self.code = self.code.wrapping_sub(value * self.range);
+        self.refill();
+        value as u16
     }
 }
 
@@ -108,6 +125,24 @@ impl Encoder {
         (self.bytes, zeros)
     }
 
+    #[inline]
+    fn add(&mut self, amount: u64) {
+        let (low, carry) = self.low.overflowing_add(amount);
+        self.low = low;
+        if carry {
+            self.carry();
+        }
+    }
+
+    #[inline]
+    fn emit(&mut self) {
+        if self.range < 1 << 32 {
+            self.bytes.extend(((self.low >> 32) as u32).to_be_bytes());
+            self.low <<= 32;
+            self.range <<= 32;
+        }
+    }
+
     fn carry(&mut self) {
         for byte in self.bytes.iter_mut().rev() {
             *byte = byte.wrapping_add(1);
@@ -126,18 +161,18 @@ impl Coder for Encoder {
         if bit {
             self.range = bound;
         } else {
-            let (low, carry) = self.low.overflowing_add(bound);
-            self.low = low;
-            if carry {
-                self.carry();
-            }
+            self.add(bound);
             self.range -= bound;
         }
-        if self.range < 1 << 32 {
-            self.bytes.extend(((self.low >> 32) as u32).to_be_bytes());
-            self.low <<= 32;
-            self.range <<= 32;
-        }
+        self.emit();
         bit
+    }
+
+    #[inline]
+    fn even(&mut self, value: u16) -> u16 {
+        self.range >>= 16;
+        self.add(u64::from(value) * self.range);
+        self.emit();
+        value
     }
 }

@@ -5,13 +5,13 @@
 //! remembers by how much what pointed where has moved.
 
 use crate::arm64::{self, Word};
-use crate::mix::{Mixer, Opinion};
+use crate::mix::{Mixer, Opinion, opinions};
 use crate::range::Coder;
 
 /// By how much targets have moved, for any target that was seen, and for the surroundings of each.
 struct Moves {
     /// Per level: the place (a key of the surroundings) and the distance. Level 0 is the target itself.
-    levels: [Vec<(u64, u32)>; 4],
+    levels: [Vec<(u32, u32)>; 4],
     shifts: [u32; 4],
 }
 
@@ -19,20 +19,23 @@ const MOVES: usize = 1 << 12;
 
 impl Moves {
     fn new(shifts: [u32; 4]) -> Moves {
-        Moves { levels: std::array::from_fn(|_| vec![(u64::MAX, 0); MOVES]), shifts }
+        Moves { levels: std::array::from_fn(|_| vec![(0, 0); MOVES]), shifts }
     }
 
-    fn slot(key: u64) -> usize {
-        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52) as usize
+    /// The slot of a target's surroundings, and the mark that tells them from others there; 0 marks an empty slot.
+    #[inline]
+    fn slot(target: u64, shift: u32) -> (usize, u32) {
+        let hash = (target >> shift).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((hash >> 52) as usize, (hash >> 16) as u32 | 1)
     }
 
     /// The distance for `target`, and how near the memory of it is (0 is exact, 4 is none).
     #[inline]
     fn get(&self, target: u64) -> (u32, usize) {
         for (level, (slots, shift)) in self.levels.iter().zip(self.shifts).enumerate() {
-            let key = target >> shift;
-            let (there, moved) = slots[Moves::slot(key)];
-            if there == key {
+            let (slot, mark) = Moves::slot(target, shift);
+            let (there, moved) = slots[slot];
+            if there == mark {
                 return (moved, level);
             }
         }
@@ -42,8 +45,8 @@ impl Moves {
     #[inline]
     fn put(&mut self, target: u64, moved: u32) {
         for (slots, shift) in self.levels.iter_mut().zip(self.shifts) {
-            let key = target >> shift;
-            slots[Moves::slot(key)] = (key, moved);
+            let (slot, mark) = Moves::slot(target, shift);
+            slots[slot] = (mark, moved);
         }
     }
 }
@@ -51,6 +54,9 @@ impl Moves {
 /// Distances between numbers of one table, in words, at which their moves are compared.
 const STRIDES: [usize; 6] = [1, 2, 3, 4, 6, 16];
 const RING: usize = 32;
+
+/// Bytes of words that are asked about together.
+pub const GROUP: usize = 64;
 
 /// A predicted word.
 #[derive(Clone, Copy)]
@@ -60,10 +66,11 @@ struct Guess {
     origin: usize,
 }
 
-const FLAG_INPUTS: usize = 6;
-const FLAG_SLOTS: usize = 1 << 16;
-const BYTE_INPUTS: usize = 6;
-const BYTE_SLOTS: usize = 1 << 18;
+const FLAG_INPUTS: usize = 3;
+const FLAG_SLOTS: [usize; FLAG_INPUTS] = [1 << 14, 1 << 14, 1 << 15];
+const EQUAL_SLOTS: usize = 1 << 10;
+const BYTE_INPUTS: usize = 4;
+const BYTE_SLOTS: usize = 1 << 17;
 
 pub struct Words {
     addresses: Moves,
@@ -78,20 +85,23 @@ pub struct Words {
     missed: u32,
     stride_score: [u32; STRIDES.len()],
     position: usize,
-    flags: Vec<Opinion>,
+    /// Whether a group of words stays as it is: after one that did, and after one that did not.
+    still: [Opinion; 2],
+    last_still: bool,
+    flags: [Vec<Opinion>; FLAG_INPUTS],
     flag_mixer: Mixer<FLAG_INPUTS>,
+    /// How many of a word's high bytes were as guessed.
+    equal: [Opinion; EQUAL_SLOTS],
+    last_equal: usize,
     bytes: Vec<Opinion>,
     byte_mixer: Mixer<BYTE_INPUTS>,
     last_words: [u32; 4],
 }
 
-fn hash(parts: [u64; 3]) -> usize {
-    let mut h = 0u64;
-    for part in parts {
-        h = (h ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        h ^= h >> 29;
-    }
-    (h >> 8) as usize
+#[inline]
+pub fn hash(value: u64) -> usize {
+    let h = value.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((h ^ h >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 24) as usize
 }
 
 impl Words {
@@ -105,12 +115,34 @@ impl Words {
             missed: 0,
             stride_score: [0; STRIDES.len()],
             position: 0,
-            flags: vec![Opinion::NEW; FLAG_SLOTS * FLAG_INPUTS],
+            still: [Opinion::NEW; 2],
+            last_still: false,
+            flags: FLAG_SLOTS.map(opinions),
             flag_mixer: Mixer::new(64, 6, 250),
-            bytes: vec![Opinion::NEW; BYTE_SLOTS],
-            byte_mixer: Mixer::new(64, 6, 120),
+            equal: [Opinion::NEW; EQUAL_SLOTS],
+            last_equal: 0,
+            bytes: opinions(BYTE_SLOTS),
+            byte_mixer: Mixer::new(16, 6, 120),
             last_words: [0; 4],
         }
+    }
+
+    /// Whether nothing has changed for so long that whole groups of words are asked about.
+    pub fn calm(&self) -> bool {
+        self.changed == 0 && self.missed == 0
+    }
+
+    /// Codes whether the next [`GROUP`] bytes are as they were.
+    pub fn still<C: Coder>(&mut self, coder: &mut C, still: bool) -> bool {
+        let still = self.still[usize::from(self.last_still)].code(coder, still);
+        self.last_still = still;
+        if still {
+            for _ in 0..GROUP / 4 {
+                self.ring[self.position % RING] = 0;
+                self.position = self.position.wrapping_add(1);
+            }
+        }
+        still
     }
 
     fn ring_at(&self, back: usize) -> u32 {
@@ -128,18 +160,18 @@ impl Words {
     }
 
     /// What `old` probably became; `next` are the old words behind it.
-    fn guess(&self, kind: Word, old: u32, old_at: u64, new_at: u64, next: &[u8]) -> (Guess, Option<u64>) {
+    fn guess(&self, kind: Word, old: u32, old_at: u64, new_at: u64, next: &[u8]) -> (Guess, Option<u64>, usize) {
         let same = Guess { word: old, origin: 0 };
         match kind {
             Word::Branch { distance, .. } => {
                 let target = old_at.wrapping_add((i64::from(distance) * 4) as u64);
                 let (moved, level) = self.addresses.get(target);
                 if level == 4 {
-                    return (same, Some(target));
+                    return (same, Some(target), 4);
                 }
                 let new_target = target.wrapping_add(moved as i32 as u64);
                 let words = (new_target.wrapping_sub(new_at) as i64) >> 2;
-                (Guess { word: arm64::with_distance(old, words), origin: 1 + level }, Some(target))
+                (Guess { word: arm64::with_distance(old, words), origin: 1 + level }, Some(target), level)
             }
             Word::Page { register, distance } => {
                 let page = (old_at & !0xFFF).wrapping_add((i64::from(distance) << 12) as u64);
@@ -152,37 +184,37 @@ impl Words {
                 let target = page.wrapping_add(u64::from(low.unwrap_or(0)));
                 let (moved, level) = self.addresses.get(target);
                 if level == 4 {
-                    return (same, Some(target));
+                    return (same, Some(target), 4);
                 }
                 let new_page = target.wrapping_add(moved as i32 as u64) & !0xFFF;
                 let pages = (new_page.wrapping_sub(new_at & !0xFFF) as i64) >> 12;
-                (Guess { word: arm64::with_pages(old, pages), origin: 1 + level }, Some(target))
+                (Guess { word: arm64::with_pages(old, pages), origin: 1 + level }, Some(target), level)
             }
             Word::Low { base, offset, scale, .. } if self.pages[usize::from(base)].0 != 0 => {
                 let target = self.pages[usize::from(base)].0.wrapping_add(u64::from(offset));
                 let (moved, level) = self.addresses.get(target);
                 if level == 4 {
-                    return (same, Some(target));
+                    return (same, Some(target), 4);
                 }
                 let new = target.wrapping_add(moved as i32 as u64).wrapping_sub(self.pages[usize::from(base)].1);
-                (Guess { word: arm64::with_offset(old, new as u32, scale), origin: 1 + level }, Some(target))
+                (Guess { word: arm64::with_offset(old, new as u32, scale), origin: 1 + level }, Some(target), level)
             }
             _ => {
                 let (moved, level) = self.values.get(u64::from(old));
                 if level < 4 && moved != 0 {
-                    return (Guess { word: old.wrapping_add(moved), origin: 1 + level }, None);
+                    return (Guess { word: old.wrapping_add(moved), origin: 1 + level }, None, level);
                 }
                 let stride = self.best_stride();
                 let moved = self.ring_at(STRIDES[stride]);
                 if self.stride_score[stride] > 0 && moved != 0 {
-                    return (Guess { word: old.wrapping_add(moved), origin: 5 }, None);
+                    return (Guess { word: old.wrapping_add(moved), origin: 5 }, None, level);
                 }
-                (same, None)
+                (same, None, level)
             }
         }
     }
 
-    fn learn(&mut self, kind: Word, target: Option<u64>, old: u32, new: u32, old_at: u64, new_at: u64) {
+    fn learn(&mut self, kind: Word, target: Option<u64>, level: usize, old: u32, new: u32, old_at: u64, new_at: u64) {
         let moved = new.wrapping_sub(old);
         let new_kind = Word::of(new);
         match (kind, new_kind, target) {
@@ -202,7 +234,7 @@ impl Words {
                 self.addresses.put(target, new_target.wrapping_sub(target) as u32);
             }
             (Word::Other | Word::Near | Word::Low { .. }, ..) => {
-                if moved != 0 || self.values.get(u64::from(old)).1 < 4 {
+                if moved != 0 || (target.is_none() && level < 4) {
                     self.values.put(u64::from(old), moved);
                 }
             }
@@ -227,7 +259,7 @@ impl Words {
     #[inline]
     pub fn code<C: Coder>(&mut self, coder: &mut C, old: u32, old_at: u64, new_at: u64, next: &[u8], new: u32) -> u32 {
         let kind = Word::of(old);
-        let (guess, target) = self.guess(kind, old, old_at, new_at, next);
+        let (guess, target, level) = self.guess(kind, old, old_at, new_at, next);
         let differs = guess.word != old;
         let (first, second) = (guess.word, differs.then_some(old));
         let class = kind.class() << 4 | guess.origin << 1 | usize::from(differs);
@@ -241,7 +273,7 @@ impl Words {
                 _ => self.explicit(coder, kind.class(), first, old, new),
             }
         };
-        self.learn(kind, target, old, got, old_at, new_at);
+        self.learn(kind, target, level, old, got, old_at, new_at);
         got
     }
 
@@ -251,42 +283,47 @@ impl Words {
         let parts = [
             class << 6 | (self.missed & 0x3F) as usize,
             class << 6 | strides as usize,
-            hash([class as u64, old.into(), 0]),
-            hash([class as u64, (old >> 16).into(), (self.missed & 3).into()]),
-            class << 8 | (self.changed & 0xFF) as usize,
-            hash([class as u64, self.last_words[0].into(), 1]),
+            hash(u64::from(old) << 8 | class as u64),
         ];
-        let at = std::array::from_fn(|i| i * FLAG_SLOTS + (parts[i] & (FLAG_SLOTS - 1)));
-        self.flag_mixer.code(coder, class >> 4 & 7 | which << 3 | (class >> 1 & 1) << 4, &mut self.flags, at, bit)
+        let [a, b, c] = &mut self.flags;
+        let at = [
+            &mut a[parts[0] & (FLAG_SLOTS[0] - 1)],
+            &mut b[parts[1] & (FLAG_SLOTS[1] - 1)],
+            &mut c[parts[2] & (FLAG_SLOTS[2] - 1)],
+        ];
+        self.flag_mixer.code(coder, (class >> 5 & 7) | which << 3 | (class >> 1 & 1) << 4, at, bit)
     }
 
-    /// Codes a word that none of the guesses was, from its highest byte down.
+    /// Codes a word that none of the guesses was: how many of its high bytes are as guessed, then the others.
     fn explicit<C: Coder>(&mut self, coder: &mut C, class: usize, guess: u32, old: u32, new: u32) -> u32 {
-        let mut got = 0u32;
-        let mut equal = true;
-        for i in (0..4).rev() {
+        let equal = ((guess ^ new).leading_zeros() / 8).min(3) as usize;
+        let context = (class << 4 | self.last_equal & 15) << 2;
+        let high = self.equal[context | 1].code(coder, equal >> 1 == 1);
+        let low = self.equal[context | 2 | usize::from(high)].code(coder, equal & 1 == 1);
+        let equal = usize::from(high) << 1 | usize::from(low);
+        self.last_equal = self.last_equal << 2 | equal;
+        let left = 4 - equal;
+        let mut got = guess & !(u32::MAX >> (8 * equal));
+        for i in (0..left).rev() {
             let shift = 8 * i as u32;
-            let (expected, was) = ((guess >> shift) as u8, (old >> shift) as u8);
-            let place = (i << 1 | usize::from(equal)) as u64 | (class as u64) << 3;
+            let place = (left << 2 | i | class << 5) as u64;
+            let byte = |word: u32| u64::from(word >> shift & 0xFF);
             let contexts = [
-                hash([place, expected.into(), 2]),
-                hash([place, (got >> (shift + 8).min(31)).into(), 3]),
-                hash([place, was.into(), 4]),
-                hash([place, ((self.last_words[0] >> shift) as u8).into(), 5]),
-                hash([place, u64::from(guess >> shift & 0xFFFF), 6]),
-                hash([i as u64, equal.into(), 7]),
+                hash(place << 32 | byte(guess) << 8 | byte(old) | 1 << 48),
+                hash(place << 32 | u64::from((u64::from(got) >> (shift + 8)) as u16) | 2 << 48),
+                hash(place << 32 | u64::from((guess >> shift) as u16) | 3 << 48),
+                hash(place << 32 | byte(self.last_words[0]) | 4 << 48),
             ];
-            let byte = self.byte(coder, contexts, i << 1 | usize::from(equal), (new >> shift) as u8);
+            let byte = self.byte(coder, contexts, left << 1 | usize::from(i + 1 == left), (new >> shift) as u8);
             got |= u32::from(byte) << shift;
-            equal &= byte == expected;
         }
         got
     }
 
     /// Codes a byte outside of whole words, which was `old`.
     pub fn single<C: Coder>(&mut self, coder: &mut C, old: u8, new: u8) -> u8 {
-        let contexts = std::array::from_fn(|i| hash([i as u64, old.into(), 8]));
-        self.byte(coder, contexts, 8, new)
+        let contexts = std::array::from_fn(|i| hash(u64::from(old) | (8 + i as u64) << 48));
+        self.byte(coder, contexts, 0, new)
     }
 
     fn byte<C: Coder>(&mut self, coder: &mut C, contexts: [usize; BYTE_INPUTS], set: usize, new: u8) -> u8 {
@@ -303,15 +340,25 @@ pub fn code_byte<C: Coder, const N: usize>(
     set: usize,
     byte: u8,
 ) -> u8 {
-    // A length that is a power of two; sixteen opinions of one context side by side for each half of the byte.
-    let mask = (opinions.len() - 1) & !15;
+    // Sixteen opinions of one context side by side for each half of the byte.
+    let groups = opinions.len() / N / 16;
     let mut got = 1usize;
     for half in 0..2 {
-        let bases = contexts.map(|c| (c ^ if half == 0 { 0 } else { got.wrapping_mul(0x9E37_79B1) << 4 }) & mask);
+        let salt = if half == 0 { 0 } else { got.wrapping_mul(0x9E37_79B1) };
+        let mut tables = opinions.chunks_exact_mut(opinions.len() / N);
+        let mut of = contexts.map(|context| {
+            let table: &mut [Opinion] = tables.next().unwrap_or_default();
+            let group = (context ^ salt) & (groups - 1);
+            &mut table[group * 16..][..16]
+        });
         let mut node = 1;
         for i in 0..4 {
-            let at = bases.map(|base| base | node);
-            let bit = mixer.code(coder, set, opinions, at, byte >> (7 - half * 4 - i) & 1 == 1);
+            let bit = mixer.code(
+                coder,
+                set,
+                of.each_mut().map(|group| &mut group[node]),
+                byte >> (7 - half * 4 - i) & 1 == 1,
+            );
             node = node << 1 | usize::from(bit);
             got = got << 1 | usize::from(bit);
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fruit_delta::{Options, Source, Volume, encode};
 use fruit_fuzz::ZeroDisk;
 use fruit_image::storage::{ReadAt, WriteAt};
 use fruit_image::tree::{Inode, Tree};
@@ -20,6 +21,7 @@ fn main() {
     seeds.disks();
     seeds.node();
     seeds.stack();
+    seeds.patches();
 }
 
 struct Seeds {
@@ -217,5 +219,29 @@ impl WriteAt for Memory {
         }
         bytes[offset as usize..end].copy_from_slice(buf);
         Ok(())
+    }
+
+    fn patches(&self) {
+        fn volume(bytes: &Vec<u8>) -> Volume<'_> {
+            Volume { data: bytes, len: bytes.len() as u64, files: Vec::new() }
+        }
+        let old = fruit_fuzz::old_volumes();
+        let edited = |volume: &[u8]| {
+            let mut new = volume[..fruit_fuzz::PATCHED - 700].to_vec();
+            new.splice(5000..5000, (0..700u32).map(|i| (i * i % 251) as u8));
+            for word in new[9000..].chunks_exact_mut(4).step_by(5) {
+                word[0] = word[0].wrapping_add(7);
+            }
+            new
+        };
+        for (name, new) in [("code", edited(&old[0])), ("text", edited(&old[1]))] {
+            let (from, to) = ([volume(&old[0]), volume(&old[1])], [volume(&new), volume(&new)]);
+            let made = encode(&from, &to, &Options::default(), &|_, _| {}).expect("a delta");
+            for (n, source) in made.into_iter().flatten().enumerate() {
+                if let Source::Patch(patch) = source {
+                    self.put("delta_patch", &format!("{name}-{n}"), patch);
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! From stretches to the patch of a chunk.
 
-use crate::patch::{FORMAT, Kind, Model, Op};
+use crate::patch::{FORMAT, Kind, Model, Op, stored};
 use crate::range::Encoder;
 
 use super::suffix::common;
@@ -19,6 +19,9 @@ const SAME: usize = 4096;
 /// Shortest repetition within a chunk that is worth an operation.
 const AGAIN: usize = 20;
 
+/// Shortest run of literals of which it is asked whether they are noise.
+const STORE: usize = 512;
+
 /// The patch that makes `new` from `spans`, whose old bytes are in `old`, span after span, in one buffer as long as
 /// `new`.
 pub fn patch(spans: &[Span], old: &[u8], new: &[u8]) -> Vec<u8> {
@@ -32,7 +35,21 @@ pub fn patch(spans: &[Span], old: &[u8], new: &[u8]) -> Vec<u8> {
         }
         at += len;
     }
+    store(&mut ops, new);
     write(&ops, old, new)
+}
+
+/// Literals that are compressed already are not modelled: for the node's time.
+fn store(ops: &mut [Op], new: &[u8]) {
+    let mut at = 0;
+    for op in ops {
+        let bytes = &new[at..at + op.len as usize];
+        let noise = || zstd::bulk::compress(bytes, 1).is_ok_and(|packed| packed.len() >= bytes.len() / 64 * 63);
+        if op.kind == Kind::Literal && bytes.len() >= STORE && noise() {
+            op.kind = Kind::Stored;
+        }
+        at += op.len as usize;
+    }
 }
 
 fn push_copy(ops: &mut Vec<Op>, kind: Kind, volume: usize, place: u64, len: usize) {
@@ -125,6 +142,7 @@ pub fn write(ops: &[Op], old: &[u8], new: &[u8]) -> Vec<u8> {
                 let mut buf = old[at..at + len].to_vec();
                 model.similar(&mut encoder, &mut buf, Some(&new[at..at + len]), op.place as u64, at as u64);
             }
+            Kind::Stored => stored(&mut encoder, &mut scratch[at..at + len]),
             Kind::Same | Kind::Again => {}
         }
         at += len;
