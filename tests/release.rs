@@ -95,7 +95,8 @@ fn whatever_is_altered_cut_off_or_signed_by_others_is_refused() {
     let other = releases.path("other");
     fs::create_dir_all(&other).unwrap();
     succeed(releases.command("keys").current_dir(&other).args(["init", "--root", "1/1"]));
-    let said = fails(verify(releases, &bundle).arg("--root").arg(other.join("releases/metadata/1.root.json")), UNTRUSTED);
+    let said =
+        fails(verify(releases, &bundle).arg("--root").arg(other.join("releases/metadata/1.root.json")), UNTRUSTED);
     assert!(said.contains("root"), "{said}");
 }
 

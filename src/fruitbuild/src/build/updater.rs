@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 
 use super::root::{Baked, file_content};
 use crate::failure::{Failure, at};
-use fruit_node::cmdline::hex;
 
 /// Most bytes of root metadata.
 const ROOT_MAX: u64 = 512 << 10;
