@@ -2,7 +2,8 @@
 //! machine, the agent as its unit runs it. `cargo bench -p fruitbuild --bench node`; `FRUIT_BENCH_SECONDS` sets how long
 //! each part takes.
 //!
-//! The processor is an emulated one: what other programs of this machine do to QEMU shows in the figures of the beat.
+//! The processor is an emulated one: time that other programs of this machine take from QEMU counts as the agent's and makes
+//! beats late, so only a quiet machine gives figures that mean something.
 
 #[path = "../../../tests/harness/mod.rs"]
 mod harness;
