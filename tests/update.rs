@@ -136,7 +136,8 @@ fn a_release_whose_health_check_fails_goes_back_and_says_why() {
     node.wait_for_ssh();
     assert_eq!(version(&node), ONE.version);
     let explained = node.run("fruit-update status");
-    assert!(explained.contains("6.0") && explained.contains("/usr/bin/test"), "{explained}");
+    let said = node.console().text();
+    assert!(explained.contains("6.0") && explained.contains("/usr/bin/test"), "{explained}\n{said}");
     assert_eq!(stored(&node).state().failed, Some(Slot::B));
 }
 
