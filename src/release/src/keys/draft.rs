@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::KeyError;
+use super::{KeyError, Signer, describe};
 use crate::tuf::json::{Json, Object};
 use crate::tuf::metadata::Metadata;
 use crate::tuf::signed::Envelope;
@@ -15,7 +15,7 @@ pub struct Draft {
     role: Role,
     signed: Json,
     head: Head,
-    /// Of keys that may sign, and valid.
+    /// All valid, but for those that were carried.
     signatures: BTreeMap<KeyId, String>,
 }
 
@@ -75,6 +75,39 @@ impl Draft {
 
     pub(super) fn value<T: Metadata>(&self) -> Result<T, Error> {
         T::from_json(&self.role, &self.signed)
+    }
+
+    /// What it says, a line each; `name` tells a person's name for a key.
+    #[must_use]
+    pub fn content(&self, name: &dyn Fn(&KeyId) -> String) -> Vec<String> {
+        let lines = match self.role {
+            Role::Root => self.value().map(|value: Root| describe::root(&value, name)),
+            Role::Targets | Role::Delegated(_) => self.value().map(|value: Targets| describe::targets(&value)),
+            Role::Snapshot => self.value().map(|value: Snapshot| describe::snapshot(&value)),
+            Role::Timestamp => self.value().map(|value: Timestamp| describe::timestamp(&value)),
+        };
+        // It was read when the draft was made.
+        lines.unwrap_or_default()
+    }
+
+    /// Keeps signatures of others that came with a draft's file, unchecked: they are checked where it goes back to.
+    pub fn carry(&mut self, signatures: Vec<(KeyId, String)>) {
+        for (id, signature) in signatures {
+            self.signatures.entry(id).or_insert(signature);
+        }
+    }
+
+    /// Signs it with a key, whether or not that is one that counts: where the draft goes back to, that is known. Says
+    /// whether the key is at hand.
+    ///
+    /// # Errors
+    /// Those of the signer.
+    pub fn sign(&mut self, id: &KeyId, key: &PublicKey, signer: &mut dyn Signer) -> Result<bool, KeyError> {
+        match signer.sign(key, &self.message())? {
+            Some(signature) if self.add_raw(id, key, &signature) => Ok(true),
+            Some(_) => Err(KeyError::Stray),
+            None => Ok(false),
+        }
     }
 
     /// Adds a signature if it is `key`'s. Says whether it was.

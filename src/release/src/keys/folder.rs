@@ -7,7 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::KeyError;
-use super::repository::{Published, Repository, Signed};
+use super::repository::{Published, Repository};
+use super::signing::Signed;
 use crate::tuf::metadata::Metadata;
 use crate::tuf::signed::Envelope;
 use crate::tuf::{Role, Snapshot, Timestamp, limits};

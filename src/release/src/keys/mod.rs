@@ -5,11 +5,13 @@
 //! people, and is published when its thresholds are reached.
 
 mod agent;
+mod describe;
 mod draft;
 mod edit;
 mod folder;
 mod repository;
 mod secret;
+mod signing;
 mod store;
 
 use std::io;
@@ -18,8 +20,9 @@ use std::path::PathBuf;
 pub use agent::Agent;
 pub use draft::Draft;
 pub use folder::{DRAFTS, write_atomically};
-pub use repository::{Lifetimes, Plan, Published, Repository, Signed, Waiting};
+pub use repository::{Lifetimes, Plan, Published, Repository};
 pub use secret::{KeyFileError, Passphrase, SecretKey};
+pub use signing::{Signed, Waiting};
 pub use store::{Entry, Held, KeyStore, Unlock};
 
 use crate::tuf;
