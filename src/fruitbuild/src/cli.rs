@@ -109,6 +109,13 @@ pub enum Verb {
     Run(Run),
     /// Write an image to a card
     Flash(Flash),
+    /// Make and change the keys that sign releases
+    Keys {
+        #[command(subcommand)]
+        what: Keys,
+    },
+    /// Sign what waits in a release repository, and renew what expires
+    Sign(Sign),
     /// Print the JSON schema of recipe or board files, for editors
     Schema { kind: SchemaKind },
     /// Print completions for a shell
@@ -214,6 +221,130 @@ pub struct Flash {
     /// fruit.yaml to put on the card
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Where a repository and its keys are, and how the keys are opened.
+#[derive(Args, Debug, Clone)]
+pub struct Signing {
+    /// Folder of the release repository
+    #[arg(long, short, value_name = "DIR", default_value = "releases")]
+    pub repository: PathBuf,
+    /// Folder of the keys, and of what waits for signatures
+    #[arg(long, short, value_name = "DIR", default_value = "keys")]
+    pub keys: PathBuf,
+    /// File whose first line is the passphrase of the keys, /dev/stdin for example
+    ///
+    /// Also from the variable FRUITBUILD_PASSPHRASE_FILE; else it is asked for on the terminal.
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// How long new metadata is good for; repeatable [default: root=1095 targets=365 snapshot=90 timestamp=35]
+    #[arg(long, value_name = "ROLE=DAYS")]
+    pub expires: Vec<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Keys {
+    /// Make the keys of a new repository, and its first root
+    Init {
+        /// Root keys: how many must sign, of how many
+        #[arg(long, value_name = "N/M", default_value = "2/3")]
+        root: String,
+        /// Keys that sign the list of releases
+        #[arg(long, value_name = "N/M", default_value = "1/1")]
+        targets: String,
+        /// Keys that sign which lists belong together
+        #[arg(long, value_name = "N/M", default_value = "1/1")]
+        snapshot: String,
+        /// Keys that sign what is current
+        #[arg(long, value_name = "N/M", default_value = "1/1")]
+        timestamp: String,
+        /// A key that ssh-agent holds, by its public key file: root-2=yubikey.pub; repeatable
+        #[arg(long, value_name = "NAME=FILE")]
+        agent: Vec<String>,
+        /// A key that is held elsewhere, by its public key file: root-3=berlin.pub; repeatable
+        #[arg(long, value_name = "NAME=FILE")]
+        elsewhere: Vec<String>,
+        #[command(flatten)]
+        signing: Signing,
+    },
+    /// Show keys, thresholds and when metadata expires
+    List {
+        #[command(flatten)]
+        signing: Signing,
+    },
+    /// Give a role another key
+    Add {
+        /// root, targets, snapshot or timestamp
+        role: String,
+        #[command(flatten)]
+        key: NewKey,
+        /// How many keys must sign from now on
+        #[arg(long)]
+        threshold: Option<u32>,
+        #[command(flatten)]
+        signing: Signing,
+    },
+    /// Put a new key in the place of an old one
+    Rotate {
+        /// root, targets, snapshot or timestamp
+        role: String,
+        /// Name or id of the old key
+        old: String,
+        #[command(flatten)]
+        key: NewKey,
+        #[command(flatten)]
+        signing: Signing,
+    },
+    /// Take a key away from a role
+    Revoke {
+        /// root, targets, snapshot or timestamp
+        role: String,
+        /// Name or id of the key
+        key: String,
+        /// How many keys must sign from now on
+        #[arg(long)]
+        threshold: Option<u32>,
+        #[command(flatten)]
+        signing: Signing,
+    },
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct NewKey {
+    /// Name of the key; it is made unless the key folder knows it or one of the options says where it is
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// ssh-agent holds it; this is its public key file
+    #[arg(long, value_name = "FILE", conflicts_with = "elsewhere")]
+    pub agent: Option<PathBuf>,
+    /// It is held elsewhere; this is its public key file
+    #[arg(long, value_name = "FILE")]
+    pub elsewhere: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Sign {
+    /// Write what waits for signatures into a folder: the metadata, its bytes for other tools, and what it changes
+    #[arg(long, value_name = "DIR")]
+    pub export: Option<PathBuf>,
+    /// Take signatures made elsewhere: exported metadata that was signed, or a bare signature of 64 bytes; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub import: Vec<PathBuf>,
+    /// Sign an exported file with the keys of the key folder, away from the repository
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "import", "renew"])]
+    pub draft: Option<PathBuf>,
+    /// With --draft: only with this key; repeatable
+    #[arg(long, value_name = "NAME", requires = "draft")]
+    pub with: Vec<String>,
+    /// With --draft: do not ask
+    #[arg(long, short, requires = "draft")]
+    pub yes: bool,
+    /// Make new metadata of a role though nothing changed; repeatable [default: timestamp, and snapshot if its keys are
+    /// at hand]
+    #[arg(long, value_name = "ROLE")]
+    pub renew: Vec<String>,
+    #[command(flatten)]
+    pub signing: Signing,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]

@@ -90,6 +90,13 @@ impl From<fruit_root::Error> for Failure {
     }
 }
 
+impl From<fruit_release::keys::KeyError> for Failure {
+    fn from(error: fruit_release::keys::KeyError) -> Failure {
+        let exit = if error.is_untrusted() { Exit::Untrusted } else { Exit::General };
+        Failure::new(exit, error.to_string())
+    }
+}
+
 impl From<crate::device::DeviceError> for Failure {
     fn from(error: crate::device::DeviceError) -> Failure {
         Failure::general(error.to_string())

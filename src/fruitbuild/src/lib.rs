@@ -7,5 +7,7 @@ pub mod cli;
 pub mod device;
 pub mod failure;
 pub mod machine;
+pub mod passphrase;
 pub mod progress;
+pub mod signing;
 pub mod verbs;

@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         Verb::Inspect { image, largest } => verbs::inspect::inspect(&image, largest, json),
         Verb::Run(options) => verbs::run::run(&options, &progress),
         Verb::Flash(options) => verbs::flash::flash(&options, json, &progress),
+        Verb::Keys { what } => verbs::keys::keys(&what, json, &progress),
+        Verb::Sign(options) => verbs::sign::sign(&options, json, &progress),
         Verb::Schema { kind } => {
             verbs::schema::schema(kind);
             Ok(())

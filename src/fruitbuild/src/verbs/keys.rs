@@ -1,0 +1,199 @@
+//! `fruitbuild keys`
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use fruit_release::keys::{Held, KeyStore, Passphrase, Plan, Repository};
+use fruit_release::tuf::{PublicKey, Role};
+use serde_json::json;
+
+use crate::cli::{self, Keys};
+use crate::failure::{Exit, Failure, at};
+use crate::passphrase;
+use crate::progress::Progress;
+use crate::signing::{Desk, role};
+
+pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failure> {
+    let (desk, signed) = match what {
+        Keys::Init { root, targets, snapshot, timestamp, agent, elsewhere, signing } => {
+            let sizes = [root, targets, snapshot, timestamp];
+            let mut desk = init(sizes, agent, elsewhere, signing)?;
+            let signed = desk.finish(&BTreeSet::new())?;
+            (desk, signed)
+        }
+        Keys::List { signing } => return list(&Desk::open(signing)?, as_json),
+        Keys::Add { role: name, key, threshold, signing } => {
+            let (mut desk, role) = (Desk::open(signing)?, role(name)?);
+            let public = new_key(&mut desk, key, signing)?;
+            desk.repository.add_key(&role, &public, desk.now, &desk.lifetimes)?;
+            change_threshold(&mut desk, &role, *threshold)?;
+            let signed = desk.finish(&BTreeSet::new())?;
+            (desk, signed)
+        }
+        Keys::Rotate { role: name, old, key, signing } => {
+            let (mut desk, role) = (Desk::open(signing)?, role(name)?);
+            let old = desk.key(old)?;
+            let public = new_key(&mut desk, key, signing)?;
+            desk.repository.rotate(&role, &old, &public, desk.now, &desk.lifetimes)?;
+            let signed = desk.finish(&BTreeSet::new())?;
+            (desk, signed)
+        }
+        Keys::Revoke { role: name, key, threshold, signing } => {
+            let (mut desk, role) = (Desk::open(signing)?, role(name)?);
+            let key = desk.key(key)?;
+            // A lower threshold first: it may be what makes the key dispensable.
+            change_threshold(&mut desk, &role, *threshold)?;
+            desk.repository.revoke(&role, &key, desk.now, &desk.lifetimes)?;
+            let signed = desk.finish(&BTreeSet::new())?;
+            (desk, signed)
+        }
+    };
+    desk.report(&signed, as_json, progress);
+    desk.store.save(desk.repository.root().ok().as_ref())?;
+    Ok(())
+}
+
+fn change_threshold(desk: &mut Desk, role: &Role, threshold: Option<u32>) -> Result<(), Failure> {
+    match threshold {
+        Some(threshold) => Ok(desk.repository.set_threshold(role, threshold, desk.now, &desk.lifetimes)?),
+        None => Ok(()),
+    }
+}
+
+fn init(sizes: [&String; 4], agent: &[String], elsewhere: &[String], options: &cli::Signing) -> Result<Desk, Failure> {
+    if options.repository.join("metadata").exists() || options.keys.join("keys.json").exists() {
+        let message = format!(
+            "{} or {}: there is a repository or a key folder already",
+            options.repository.display(),
+            options.keys.display()
+        );
+        return Err(Failure::new(Exit::Refused, message));
+    }
+    let mut given = Vec::new();
+    for (options, held) in [(agent, Held::Agent), (elsewhere, Held::Elsewhere)] {
+        for option in options {
+            let (name, file) = option
+                .split_once('=')
+                .ok_or_else(|| Failure::input(format!("{option:?}: expected NAME=FILE, such as root-2=yubikey.pub")))?;
+            given.push((name.to_owned(), PathBuf::from(file), held));
+        }
+    }
+    let mut store = KeyStore::open(&options.keys)?;
+    let mut plan = Plan::new();
+    let mut passphrase = None;
+    let mut wanted = Vec::new();
+    for (role, size) in [Role::Root, Role::Targets, Role::Snapshot, Role::Timestamp].into_iter().zip(sizes) {
+        let (threshold, count) = threshold_of(&role, size)?;
+        for number in 1..=count {
+            wanted.push((role.clone(), threshold, format!("{}-{number}", role.name())));
+        }
+    }
+    if let Some((name, ..)) = given.iter().find(|(name, ..)| !wanted.iter().any(|(.., other)| other == name)) {
+        return Err(Failure::input(format!(
+            "{name}: the keys of this repository are called root-1, targets-1 and so on"
+        )));
+    }
+    for (role, threshold, name) in wanted {
+        let key = match given.iter().find(|(other, ..)| other == &name) {
+            Some((_, file, held)) => note(&mut store, &name, file, *held)?,
+            None => make(&mut store, &name, &mut passphrase, options)?,
+        };
+        let entry = plan.entry(role).or_insert_with(|| (Vec::new(), threshold));
+        entry.0.push(key);
+    }
+    store.save(None)?;
+    let mut desk = Desk::with(options, Repository::default())?;
+    desk.repository = Repository::new(&plan, desk.now, &desk.lifetimes)?;
+    Ok(desk)
+}
+
+/// `2/3`: threshold and number of keys.
+fn threshold_of(role: &Role, text: &str) -> Result<(u32, u32), Failure> {
+    let numbers = text.split_once('/').and_then(|(n, m)| Some((n.parse::<u32>().ok()?, m.parse::<u32>().ok()?)));
+    match numbers {
+        Some((threshold, count)) if threshold >= 1 && threshold <= count && count <= 16 => Ok((threshold, count)),
+        _ => Err(Failure::input(format!(
+            "--{role} {text}: expected how many sign of how many, such as 2/3 (at most 16)"
+        ))),
+    }
+}
+
+fn make(
+    store: &mut KeyStore,
+    name: &str,
+    passphrase: &mut Option<Passphrase>,
+    options: &cli::Signing,
+) -> Result<PublicKey, Failure> {
+    if passphrase.is_none() {
+        *passphrase = Some(passphrase::ask(options.passphrase_file.clone(), "the new keys", true)?);
+    }
+    match passphrase {
+        Some(passphrase) => Ok(store.make(name, passphrase)?.public),
+        None => Err(Failure::new(Exit::Refused, "no passphrase")),
+    }
+}
+
+fn note(store: &mut KeyStore, name: &str, file: &Path, held: Held) -> Result<PublicKey, Failure> {
+    let line = std::fs::read_to_string(file).map_err(at(file))?;
+    Ok(store.note(name, &line, held)?.public)
+}
+
+/// The key that a command names: known, noted, or made now.
+fn new_key(desk: &mut Desk, key: &cli::NewKey, options: &cli::Signing) -> Result<PublicKey, Failure> {
+    match (&key.agent, &key.elsewhere) {
+        (Some(file), _) => note(&mut desk.store, &key.name, file, Held::Agent),
+        (None, Some(file)) => note(&mut desk.store, &key.name, file, Held::Elsewhere),
+        (None, None) => match desk.store.entry(&key.name) {
+            Ok(entry) => Ok(entry.public),
+            Err(_) => make(&mut desk.store, &key.name, &mut None, options),
+        },
+    }
+}
+
+fn list(desk: &Desk, as_json: bool) -> Result<(), Failure> {
+    let root = desk.repository.root()?;
+    let mut rows = Vec::new();
+    for (role, keys) in &root.roles {
+        let expires = desk.repository.expires(role);
+        let stale = expires.is_some_and(|time| time <= desk.now);
+        let state = match expires {
+            None => "not published yet".to_owned(),
+            Some(time) if stale => format!("expired {time}"),
+            Some(time) => format!("until {time}"),
+        };
+        let keys_json: Vec<_> = keys
+            .ids
+            .iter()
+            .map(|id| {
+                let entry = desk.store.entries().iter().find(|entry| &entry.id == id);
+                json!({"name": entry.map(|entry| &entry.name), "id": id.as_str(), "held": entry.map(|entry| entry.held)})
+            })
+            .collect();
+        if !as_json {
+            println!("{:10} {} of {} keys  {state}", role.name(), keys.threshold, keys.ids.len());
+            for id in &keys.ids {
+                let held = match desk.store.entries().iter().find(|entry| &entry.id == id).map(|entry| entry.held) {
+                    Some(Held::File) => "in a file",
+                    Some(Held::Agent) => "in ssh-agent",
+                    Some(Held::Elsewhere) => "elsewhere",
+                    None => "unknown here",
+                };
+                println!("  {:20} {held:13} {id}", desk.store.name_of(id));
+            }
+        }
+        rows.push(json!({
+            "role": role.name(),
+            "threshold": keys.threshold,
+            "keys": keys_json,
+            "expires": expires.map(|time| time.to_string()),
+            "expired": stale,
+        }));
+    }
+    let waiting: Vec<String> = desk.repository.waiting().iter().map(|w| w.role.name().to_owned()).collect();
+    if as_json {
+        println!("{:#}", json!({"roles": rows, "waiting": waiting}));
+    } else if !waiting.is_empty() {
+        println!("waiting for signatures: {}", waiting.join(", "));
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! `fruitbuild sign`
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use fruit_release::keys::{Draft, Entry, Held, KeyError, KeyStore, write_atomically};
+use fruit_release::tuf::{KeyId, Role};
+use serde_json::json;
+
+use crate::cli;
+use crate::failure::{Exit, Failure, at};
+use crate::passphrase;
+use crate::progress::Progress;
+use crate::signing::{Desk, role};
+
+/// Bytes of a bare ed25519 signature, as other tools write it.
+const SIGNATURE: usize = 64;
+
+pub fn sign(options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(), Failure> {
+    if let Some(draft) = &options.draft {
+        return sign_draft(draft, options, as_json, progress);
+    }
+    let mut desk = Desk::open(&options.signing)?;
+    if let Some(folder) = &options.export {
+        return export(&desk, folder, as_json, progress);
+    }
+    for file in &options.import {
+        let bytes = std::fs::read(file).map_err(at(file))?;
+        let signers = match <[u8; SIGNATURE]>::try_from(bytes.as_slice()) {
+            Ok(signature) => desk.repository.import_raw(&signature).map(|(_, id)| vec![id]),
+            Err(_) => desk.repository.import(&bytes),
+        };
+        let signers = signers.map_err(|error| {
+            let failure = Failure::from(error);
+            Failure::new(failure.exit, format!("{}: {failure}", file.display()))
+        })?;
+        progress.say(format!("{}: signed by {}", file.display(), desk.names(&signers).join(", ")));
+    }
+    let renew = if options.renew.is_empty() && options.import.is_empty() {
+        what_can_be_renewed(&desk)?
+    } else {
+        options.renew.iter().map(|name| role(name)).collect::<Result<_, _>>()?
+    };
+    let signed = desk.finish(&renew)?;
+    desk.report(&signed, as_json, progress);
+    Ok(())
+}
+
+/// The timestamp, and the snapshot if enough of its keys are at hand.
+fn what_can_be_renewed(desk: &Desk) -> Result<BTreeSet<Role>, Failure> {
+    let root = desk.repository.root()?;
+    let mut renew = BTreeSet::from([Role::Timestamp]);
+    let at_hand = |id: &&KeyId| desk.store.entries().iter().any(|e| &e.id == *id && e.held != Held::Elsewhere);
+    let snapshot = &root.roles[&Role::Snapshot];
+    if snapshot.ids.iter().filter(at_hand).count() >= snapshot.threshold as usize {
+        renew.insert(Role::Snapshot);
+    }
+    Ok(renew)
+}
+
+/// Three files for each draft: itself, the bytes to be signed for tools that know nothing of it, and what it changes.
+fn export(desk: &Desk, folder: &Path, as_json: bool, progress: &Progress) -> Result<(), Failure> {
+    let waiting = desk.repository.waiting();
+    let mut names = Vec::new();
+    for draft in desk.repository.drafts().filter(|draft| waiting.iter().any(|w| &w.role == draft.role())) {
+        let name = draft.name();
+        let changes = desk.repository.changes(draft, &|id| desk.store.name_of(id));
+        write_atomically(&folder.join(format!("{name}.json")), &draft.to_bytes())?;
+        write_atomically(&folder.join(format!("{name}.bytes")), &draft.message())?;
+        let text = describe(draft, &changes);
+        write_atomically(&folder.join(format!("{name}.txt")), text.as_bytes())?;
+        progress.say(format!("{}\nwrote {}", text.trim_end(), folder.join(format!("{name}.json")).display()));
+        names.push(name);
+    }
+    if as_json {
+        println!("{:#}", json!({"exported": names}));
+    } else if names.is_empty() {
+        progress.say("nothing waits for signatures");
+    }
+    Ok(())
+}
+
+fn describe(draft: &Draft, lines: &[String]) -> String {
+    let head = draft.head();
+    let mut text = format!("{} {}, good until {}\n", draft.role(), head.version, head.expires);
+    for line in lines {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+/// On a machine that has keys and nothing else.
+fn sign_draft(file: &Path, options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(), Failure> {
+    let bytes = std::fs::read(file).map_err(at(file))?;
+    let (mut draft, others) = Draft::read(&bytes)?;
+    let store = KeyStore::open(&options.signing.keys)?;
+    for name in &options.with {
+        store.entry(name)?;
+    }
+    let chosen = |entry: &&Entry| options.with.is_empty() || options.with.iter().any(|name| name == &entry.name);
+    let entries: Vec<Entry> = store.entries().iter().filter(chosen).cloned().collect();
+    eprint!("{}", describe(&draft, &draft.content(&|id| store.name_of(id))));
+    if !options.yes {
+        confirm()?;
+    }
+    let passphrase_file = options.signing.passphrase_file.clone();
+    let mut trouble = None;
+    let mut unlock = |entry: &Entry| {
+        passphrase::ask(passphrase_file.clone(), &format!("key {}", entry.name), false).map_err(|failure| {
+            trouble = Some(failure);
+            KeyError::NoPassphrase
+        })
+    };
+    let mut signed = Vec::new();
+    let mut result = Ok(());
+    {
+        let mut signer = store.signer(&mut unlock);
+        for entry in &entries {
+            match draft.sign(&entry.id, &entry.public, &mut signer) {
+                Ok(true) => signed.push(entry.name.clone()),
+                Ok(false) => {}
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+    }
+    if let Some(failure) = trouble {
+        return Err(failure);
+    }
+    result?;
+    if signed.is_empty() {
+        return Err(Failure::general(format!("{}: no key is at hand that could sign", options.signing.keys.display())));
+    }
+    draft.carry(others);
+    write_atomically(file, &draft.to_bytes())?;
+    if as_json {
+        println!("{:#}", json!({"signed": signed}));
+    } else {
+        progress.say(format!("{}: signed by {}", file.display(), signed.join(", ")));
+    }
+    Ok(())
+}
+
+fn confirm() -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(Exit::Refused, "not asked before signing, since there is no terminal; say --yes"));
+    }
+    eprint!("Sign this? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    let _ = std::io::stdin().read_line(&mut line);
+    if matches!(line.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Refused, "nothing was signed"))
+}
