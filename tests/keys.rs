@@ -104,7 +104,9 @@ fn a_root_key_that_is_elsewhere_signs_what_is_exported() {
     project.fail(&["sign", "--import", "old.json"], 4, &["old.json", "another root"]);
     // And a repository that somebody changed is not signed anew.
     let targets = project.path("releases/metadata/1.targets.json");
-    let changed = fs::read_to_string(&targets).unwrap().replace("2026-12-31", "2036-12-31");
+    let text = fs::read_to_string(&targets).unwrap();
+    let changed = text.replace("2027-01-01", "2037-01-01");
+    assert_ne!(changed, text);
     fs::write(&targets, changed).unwrap();
     project.fail(&["sign"], 4, &["targets: signed by 0 of its keys"]);
 }

@@ -9,6 +9,5 @@ pub mod failure;
 pub mod machine;
 pub mod passphrase;
 pub mod progress;
-pub mod release;
 pub mod signing;
 pub mod verbs;

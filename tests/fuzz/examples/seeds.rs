@@ -21,7 +21,7 @@ fn main() {
     seeds.disks();
     seeds.node();
     seeds.stack();
-    seeds.patches();
+    seeds.releases();
 }
 
 struct Seeds {
@@ -34,6 +34,51 @@ impl Seeds {
         let folder = self.folder.join(target);
         fs::create_dir_all(&folder).expect("a folder for seeds");
         fs::write(folder.join(name), bytes).expect("a seed");
+    }
+
+    /// A repository of one release, all of its files in one input, and what signers handle.
+    fn releases(&self) {
+        use fruit_release::keys::{KeyError, Lifetimes, Plan, Repository, Signer};
+        use fruit_release::tuf::{Kind, PublicKey, Release, Role, Target, Time};
+        struct One;
+        impl Signer for One {
+            fn sign(&mut self, _: &PublicKey, message: &[u8]) -> Result<Option<[u8; 64]>, KeyError> {
+                Ok(Some(fruit_fuzz::metadata_key().sign(message)))
+            }
+        }
+        let (now, lives) = (Time::from_seconds(TIME), Lifetimes::default());
+        let plan: Plan =
+            Role::TOP.into_iter().map(|role| (role, (vec![fruit_fuzz::metadata_key().public()], 1))).collect();
+        let release = Release {
+            kind: Kind::Release,
+            product: "a".into(),
+            board: "b".into(),
+            compatible: vec!["c,d".into()],
+            architecture: "arm64".into(),
+            version: "1.0".into(),
+            epoch: 0,
+            min_bootloader: 1,
+        };
+        let target = Target::new("a.json", 3, [1; 32], &release).expect("a target");
+        let mut repository = Repository::new(&plan, now, &lives).expect("a plan");
+        repository.add_targets(vec![target], now, &lives).expect("a target");
+        for draft in repository.drafts() {
+            self.put("draft", &draft.name(), draft.to_bytes());
+        }
+        let signed = repository.sign(&mut One, &[].into(), now, &lives).expect("a signer");
+        let file = |name: &str| signed.files.iter().find(|(n, _)| n.ends_with(name)).map(|(_, bytes)| bytes.clone());
+        let parts = ["1.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"].map(file);
+        let parts: Vec<Vec<u8>> = parts.into_iter().map(|part| part.expect("a file of a repository")).collect();
+        self.put("release_metadata", "repository", parts.join(&0));
+        let fixed = self.top.join("src/release/tests/data/python-tuf");
+        for entry in fs::read_dir(fixed).into_iter().flatten().flatten() {
+            let bytes = fs::read(entry.path()).expect("a file of the repository");
+            self.put("release_metadata", &entry.file_name().to_string_lossy(), &bytes);
+            self.put("draft", &entry.file_name().to_string_lossy(), &bytes);
+        }
+        let passphrase = fruit_release::keys::Passphrase::new("x".into());
+        let key = fruit_fuzz::metadata_key().to_openssh("seed", &passphrase).expect("a key file");
+        self.put("private_key", "encrypted", key.as_bytes());
     }
 
     fn files_of_the_repository(&self) {

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::signing::{Desk, role};
 
 pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failure> {
-    let (mut desk, signed) = match what {
+    let (desk, signed) = match what {
         Keys::Init { root, targets, snapshot, timestamp, agent, elsewhere, signing } => {
             let sizes = [root, targets, snapshot, timestamp];
             let mut desk = init(sizes, agent, elsewhere, signing)?;
@@ -102,10 +102,8 @@ fn init(sizes: [&String; 4], agent: &[String], elsewhere: &[String], options: &c
         entry.0.push(key);
     }
     store.save(None)?;
-    let desk = Desk::with(options, Repository::default())?;
-    let repository = Repository::new(&plan, desk.now, &desk.lifetimes)?;
-    let mut desk = desk;
-    desk.repository = repository;
+    let mut desk = Desk::with(options, Repository::default())?;
+    desk.repository = Repository::new(&plan, desk.now, &desk.lifetimes)?;
     Ok(desk)
 }
 

@@ -15,5 +15,4 @@ pub mod schema;
 pub mod setup;
 pub mod shell;
 pub mod sign;
-pub mod verify;
 pub mod why;
