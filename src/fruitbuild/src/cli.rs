@@ -120,6 +120,14 @@ pub enum Verb {
     },
     /// Sign what waits in a release repository, and renew what expires
     Sign(Sign),
+    /// Put images into a release repository, signed, with deltas from older ones
+    Publish(Publish),
+    /// Pack a release into a bundle that installs on any node
+    Bundle(Bundle),
+    /// Pack a release into a bundle that installs on nodes with an older one
+    Delta(Delta),
+    /// Check a bundle or repository: signatures, hashes, every blob
+    Verify(Verify),
     /// Print the JSON schema of recipe or board files, for editors
     Schema { kind: SchemaKind },
     /// Print completions for a shell

@@ -9,5 +9,6 @@ pub mod failure;
 pub mod machine;
 pub mod passphrase;
 pub mod progress;
+pub mod release;
 pub mod signing;
 pub mod verbs;

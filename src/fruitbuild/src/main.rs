@@ -26,6 +26,10 @@ fn main() -> ExitCode {
         Verb::Run(options) => verbs::run::run(&options, &progress),
         Verb::Flash(options) => verbs::flash::flash(&options, json, &progress),
         Verb::Keys { what } => verbs::keys::keys(&what, json, &progress),
+        Verb::Publish(options) => verbs::publish::publish(&options, json, &progress),
+        Verb::Bundle(options) => verbs::publish::bundle(&options, json, &progress),
+        Verb::Delta(options) => verbs::publish::delta(&options, json, &progress),
+        Verb::Verify(options) => verbs::verify::verify(&options, json, &progress),
         Verb::Sign(options) => verbs::sign::sign(&options, json, &progress),
         Verb::Schema { kind } => {
             verbs::schema::schema(kind);

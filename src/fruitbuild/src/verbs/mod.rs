@@ -15,4 +15,5 @@ pub mod schema;
 pub mod setup;
 pub mod shell;
 pub mod sign;
+pub mod verify;
 pub mod why;
