@@ -36,6 +36,11 @@ fn init_starts_a_recipe_that_passes_the_check_and_overwrites_nothing() {
         // The overlay is what starts ssh.
         assert!(merged.contains(if base == "minimal" { "\"busybox\"" } else { "\"systemd\"" }), "{merged}");
     }
+    // At the question no shell puts the home folder in; a file that is not there is no key.
+    project.write("home/.ssh/id.pub", &format!("{KEY}\n"));
+    project.succeed(&["init", "recipes/home.yaml", "--ssh-key", "~/.ssh/id.pub"]);
+    assert!(fs::read_to_string(project.path("recipes/home.yaml")).unwrap().contains(KEY));
+    project.fail(&["init", "recipes/x.yaml", "--ssh-key", "~/.ssh/none.pub"], 3, &[".ssh/none.pub: no such file"]);
     let wrong = ["init", "recipes/x.yaml", "--board", "raspberypi3"];
     project.fail(&wrong, 3, &["there is no board raspberypi3", "did you mean raspberrypi3?"]);
     assert!(!project.path("recipes/x.yaml").exists());

@@ -26,7 +26,7 @@ use std::thread;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
-pub use seek::{Placed, SeekError, frames};
+pub use seek::{Placed, SeekError, frames, table};
 
 /// Bytes of the image in one frame. A smaller one makes the file larger (by 2 % at 4 MiB), a larger one makes a small
 /// change of the image a large one of the file.
@@ -127,7 +127,7 @@ pub fn compress(image: &Image, target: &Path, options: Options, earlier: Option<
     })
     .map_err(|e| at_path(target, &e))?;
     let windows = (0..).zip(&frames).map(|(n, frame)| (frame.len, job.window_len(n)));
-    out.write_all(&seek::table(windows)).map_err(|e| at_path(target, &e))?;
+    out.write_all(&table(windows)).map_err(|e| at_path(target, &e))?;
     let (sum, size) = out.finish();
     Ok(Compressed { draft, size, sum, bmap: Bmap { image_size: image.size, ranges }, frames, image_sum })
 }

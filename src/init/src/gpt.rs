@@ -15,6 +15,8 @@ const ALIGNMENT: u64 = 2048;
 const ENTRY: usize = 128;
 /// Most entries that are read: twice of what the specification reserves.
 const MAX_ENTRIES: u32 = 256;
+/// The primary entries end before this sector (32 MiB): all up to there is held in memory when the table is written anew.
+const MAX_ENTRIES_END: u64 = 1 << 16;
 const SIGNATURE: &[u8; 8] = b"EFI PART";
 const HEADER_BYTES: u32 = 92;
 
@@ -132,7 +134,8 @@ impl Header {
             && header.first_usable <= header.last_usable
             && header.last_usable < disk_sectors
             && header.entries_lba >= 2
-            && header.entries_lba < disk_sectors;
+            && header.entries_lba < disk_sectors
+            && (lba != 1 || header.entries_lba + entry_sectors(header.entry_count) <= MAX_ENTRIES_END);
         if sane { Ok(header) } else { Err("impossible sector numbers") }
     }
 }
@@ -276,7 +279,9 @@ impl Table {
         let header = grown.header(backup_lba, 1, backup_entries_lba);
         backup[(table_sectors * SECTOR) as usize..].copy_from_slice(&header);
 
-        let mut head = vec![0u8; ((primary_entries_lba + table_sectors) * SECTOR) as usize];
+        // A short table ends before the 4096 bytes that are written at once; what is behind it stays.
+        let head_len = ((primary_entries_lba + table_sectors) * SECTOR) as usize;
+        let mut head = vec![0u8; head_len.max(start.len())];
         head[..start.len()].copy_from_slice(start);
         protective_size(&mut head, disk_sectors);
         head[SECTOR_BYTES..2 * SECTOR_BYTES].copy_from_slice(&grown.header(1, backup_lba, primary_entries_lba));
@@ -294,7 +299,7 @@ impl Table {
             writes
                 .push(Write { offset: entries_lba * SECTOR, bytes: head[(entries_lba * SECTOR) as usize..].to_vec() });
         }
-        writes.push(Write { offset: 0, bytes: head[..4096.min(head.len())].to_vec() });
+        writes.push(Write { offset: 0, bytes: head[..4096].to_vec() });
         writes
     }
 

@@ -93,6 +93,44 @@ fn a_grown_table_is_sound_for_sgdisk_and_reaches_the_end() {
 }
 
 #[test]
+fn a_short_table_is_grown_and_what_is_behind_it_stays() {
+    let card = card(64 * MIB, false);
+    sgdisk(card.path(), &["-S", "8"]);
+    card.as_file().set_len(128 * MIB).unwrap();
+    card.as_file().write_all_at(b"another's", 7 * SECTOR).unwrap();
+    let table = read(card.as_file()).unwrap();
+    for write in plan(card.as_file(), &table) {
+        card.as_file().write_all_at(&write.bytes, write.offset).unwrap();
+    }
+    assert_sound(card.path());
+    assert!(read(card.as_file()).unwrap().extent(7).unwrap().bytes() > 100 * MIB);
+    let mut kept = [0; 9];
+    card.as_file().read_exact_at(&mut kept, 7 * SECTOR).unwrap();
+    assert_eq!(&kept, b"another's");
+}
+
+#[test]
+fn entries_far_from_the_start_are_refused_before_memory_is_taken_for_all_before_them() {
+    let card = card(64 * MIB, false);
+    let disk = card.as_file();
+    let mut header = [0u8; 512];
+    disk.read_exact_at(&mut header, 512).unwrap();
+    let mut entries = vec![0u8; 128 * 128];
+    disk.read_exact_at(&mut entries, 2 * SECTOR).unwrap();
+    let mut at = |entries_lba: u64| {
+        header[72..80].copy_from_slice(&entries_lba.to_le_bytes());
+        header[16..20].fill(0);
+        let crc = fruit_node::crc32::crc32(&header[..92]);
+        header[16..20].copy_from_slice(&crc.to_le_bytes());
+        disk.write_all_at(&header, 512).unwrap();
+        disk.write_all_at(&entries, entries_lba * SECTOR).unwrap();
+        read(disk).unwrap()
+    };
+    assert!(!at(1000).from_backup);
+    assert!(at(100_000).from_backup, "the backup is as it should be");
+}
+
+#[test]
 fn a_hybrid_boot_record_stays_as_it_is() {
     let card = card(256 * MIB, true);
     let mut before = [0u8; 512];

@@ -23,7 +23,7 @@ text! {
         }
         if !KEY_TYPES.contains(&kind) {
             let flaw = Flaw::new(format!("`{}` is not a kind of ssh public key", shorten(kind)));
-            return Err(match crate::diagnostic::similar(kind, &KEY_TYPES) {
+            return Err(match crate::diagnostic::similar(kind, KEY_TYPES) {
                 Some(best) => flaw.did_you_mean(best),
                 None => flaw.help("write the line of the `.pub` file, without options in front"),
             });

@@ -206,6 +206,7 @@ impl Seeds {
         self.put("uboot_environment", "two", environment);
         let params = verity::Params { data_blocks: 2, hash_start_block: 3, root_hash: [5; 32], salt: vec![6; 16] };
         self.put("verity_params", "salted", params.to_string());
+        self.put("seek_table", "two", fruit_image::zst::table([(1, 10), (2, 20)]));
         let mut ext4 = vec![0; 2048];
         ext4[1024 + 0x38..1024 + 0x3a].copy_from_slice(&0xef53u16.to_le_bytes());
         self.put("data_partition", "ext4", ext4);
@@ -227,7 +228,7 @@ impl Seeds {
         self.put("boot_control", "fresh", fruit_node::bootctl::fresh_block());
         let verity = format!("2:3:{}:-", "ab".repeat(32));
         self.put("verity_params", "plain", &verity);
-        self.put("command_line", "full", format!("console=ttyS0 fruit.disk=00112233-4455-6677-8899-aabbccddee00 fruit.slot=a fruit.trial=1 fruit.verity={verity} \"a b\""));
+        self.put("command_line", "full", format!("console=ttyS0 fruit.disk=00112233-4455-6677-8899-aabbccddee00 fruit.slot=a fruit.trial=1 fruit.loader=1 fruit.verity={verity} \"a b\""));
         self.put("boot_report", "empty", "{}");
         self.put("init_config", "empty", "{}");
     }

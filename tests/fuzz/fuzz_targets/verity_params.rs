@@ -1,11 +1,10 @@
-//! The value of `fruit.verity=`, as the image and as the node read it.
+//! The value of `fruit.verity=`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = fruit_node::Verity::parse(text);
     if let Ok(params) = text.parse::<fruit_image::verity::Params>() {
         assert_eq!(params.to_string().parse().ok(), Some(params));
     }

@@ -80,8 +80,16 @@ fn ssh_keys(text: &str) -> Result<Vec<SshKey>, String> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let content = if Path::new(text).is_file() {
-        std::fs::read_to_string(text).map_err(|error| format!("{text}: {error}"))?
+    // At our question no shell puts the home folder in.
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let path = match (text.strip_prefix("~/"), home) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => PathBuf::from(text),
+    };
+    let content = if path.is_file() {
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?
+    } else if text.starts_with(['~', '/', '.']) {
+        return Err(format!("{}: no such file", path.display()));
     } else {
         text.to_owned()
     };

@@ -38,7 +38,8 @@ impl Source {
         let compressed = header.starts_with(&ZSTD_MAGIC);
         let bmap = read_bmap(path, compressed)?;
         let damaged = |source| FlashError::Table { path: path.to_owned(), source };
-        let table = if compressed { zst::frames(&file).map_err(damaged)? } else { None };
+        let len = file.seek(SeekFrom::End(0)).map_err(|e| at_path(path, &e))?;
+        let table = if compressed { zst::frames(&file, len).map_err(damaged)? } else { None };
         let size = if compressed {
             // What table or frame say about the length may be a lie; reading checks it.
             let said = match &table {
@@ -47,7 +48,7 @@ impl Source {
             };
             said.or(bmap.as_ref().map(|b| b.image_size)).ok_or_else(|| FlashError::UnknownSize(path.to_owned()))?
         } else {
-            file.seek(SeekFrom::End(0)).map_err(|e| at_path(path, &e))?
+            len
         };
         if let Some(map) = bmap.as_ref().filter(|map| map.image_size != size) {
             return Err(FlashError::OtherImage { path: path.to_owned(), expected: map.image_size, found: size });

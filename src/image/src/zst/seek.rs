@@ -1,9 +1,8 @@
 //! The table of a compressed image's frames: zstd's "seekable format" 0.1.0 (`contrib/seekable_format` of zstd), a
 //! skippable frame at the end of the file with the lengths of all frames before it.
 
-use std::fs::File;
+use crate::storage::ReadAt;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// A skippable frame's magic (RFC 8878, 3.1.2), the one that the seekable format chose.
 const SKIPPABLE: u32 = 0x184D_2A5E;
@@ -41,7 +40,7 @@ pub struct Placed {
 }
 
 /// The table of frames given by their compressed and unpacked lengths, each below 4 GiB.
-pub(super) fn table(frames: impl Iterator<Item = (u64, u64)>) -> Vec<u8> {
+pub fn table(frames: impl IntoIterator<Item = (u64, u64)>) -> Vec<u8> {
     let mut entries = Vec::new();
     let mut count = 0u32;
     for (packed, content) in frames {
@@ -60,12 +59,11 @@ pub(super) fn table(frames: impl Iterator<Item = (u64, u64)>) -> Vec<u8> {
     table
 }
 
-/// The frames of a file in the seekable format, which may be damaged or hostile; none if it has no such table.
+/// The frames of a file of `len` bytes in the seekable format, which may be damaged or hostile; none if it has no such table.
 ///
 /// # Errors
 /// A table that contradicts itself or the file's length; read errors.
-pub fn frames(file: &File) -> Result<Option<Vec<Placed>>, SeekError> {
-    let len = file.metadata()?.len();
+pub fn frames(file: &(impl ReadAt + ?Sized), len: u64) -> Result<Option<Vec<Placed>>, SeekError> {
     let Some(footer_at) = len.checked_sub(FOOTER) else { return Ok(None) };
     let mut footer = [0; FOOTER as usize];
     file.read_exact_at(&mut footer, footer_at)?;
@@ -109,38 +107,35 @@ pub fn frames(file: &File) -> Result<Option<Vec<Placed>>, SeekError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::io::Write;
 
-    fn file(bytes: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        file
+    fn read(bytes: &[u8]) -> Result<Option<Vec<Placed>>, SeekError> {
+        frames(bytes, bytes.len() as u64)
     }
 
     fn with_table(frames: &[(u64, u64)]) -> Vec<u8> {
         let mut bytes = vec![7; frames.iter().map(|f| f.0 as usize).sum()];
-        bytes.extend(table(frames.iter().copied()));
+        bytes.extend(table(frames.to_vec()));
         bytes
     }
 
     #[test]
     fn frames_are_found_where_the_table_says() {
         let bytes = with_table(&[(3, 100), (5, 200)]);
-        let found = frames(&file(&bytes)).unwrap().unwrap();
+        let found = read(&bytes).unwrap().unwrap();
         let second = Placed { start: 3, len: 5, content_start: 100, content_len: 200 };
         assert_eq!((found.len(), found[1]), (2, second));
-        assert_eq!(frames(&file(&bytes[..bytes.len() - 1])).unwrap(), None, "cut off: no table");
-        assert_eq!(frames(&file(b"short")).unwrap(), None);
+        assert_eq!(read(&bytes[..bytes.len() - 1]).unwrap(), None, "cut off: no table");
+        assert_eq!(read(b"short").unwrap(), None);
     }
 
     #[test]
     fn a_table_that_lies_is_refused() {
         let bytes = with_table(&[(3, 100), (5, 200)]);
-        assert!(matches!(frames(&file(&bytes[1..])), Err(SeekError::Damaged(_))), "a byte of the frames is missing");
+        assert!(matches!(read(&bytes[1..]), Err(SeekError::Damaged(_))), "a byte of the frames is missing");
         for at in bytes.len() - 9..bytes.len() - 4 {
             let mut changed = bytes.clone();
             changed[at] ^= 0x7C;
-            assert!(matches!(frames(&file(&changed)), Err(SeekError::Damaged(_))), "byte {at}");
+            assert!(matches!(read(&changed), Err(SeekError::Damaged(_))), "byte {at}");
         }
     }
 
@@ -148,11 +143,11 @@ mod tests {
         #[test]
         fn no_file_panics(mut bytes: Vec<u8>, count: u32, flags: u8, lengths in prop::collection::vec((0u64..9, 0u64..9), 0..5)) {
             let good = with_table(&lengths);
-            prop_assert_eq!(frames(&file(&good)).unwrap().unwrap().len(), lengths.len());
+            prop_assert_eq!(read(&good).unwrap().unwrap().len(), lengths.len());
             bytes.extend(count.to_le_bytes());
             bytes.push(flags);
             bytes.extend(SEEKABLE.to_le_bytes());
-            let _ = frames(&file(&bytes));
+            let _ = read(&bytes);
         }
     }
 }
