@@ -1,5 +1,8 @@
 //! Whatever the volumes, a delta makes the new ones from the old ones.
 
+// A file of one extent is what there is.
+#![allow(clippy::single_range_in_vec_init)]
+
 use fruit_delta::{CHUNK, File, OldVolume, Options, Source, Volume, apply, encode};
 use proptest::prelude::*;
 
@@ -120,7 +123,7 @@ fn file(path: &str, extents: &[std::ops::Range<u64>]) -> File {
 /// AArch64 code: calls into `functions` places, data between.
 fn code(words: u32, insert_at: u32, inserted: u32) -> Vec<u8> {
     let place = |w: u32| if w >= insert_at { w + inserted } else { w };
-    let mut out = vec![0x1F, 0x20, 0x03, 0xD5].repeat((words + inserted) as usize);
+    let mut out = [0x1F, 0x20, 0x03, 0xD5].repeat((words + inserted) as usize);
     for w in 0..words {
         let at = place(w);
         let word = if w % 4 == 0 {

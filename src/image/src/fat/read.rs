@@ -196,7 +196,8 @@ impl<'a, D: Disk + ?Sized> Volume<'a, D> {
             if cluster < 2 || u64::from(cluster) >= self.geometry.clusters + 2 {
                 return Err(FatError::Damaged(format!("{}: there is no cluster {cluster}", entry.path)));
             }
-            let here = Extent { offset: self.geometry.cluster_start(cluster), len: left.min(self.geometry.cluster_size()) };
+            let here =
+                Extent { offset: self.geometry.cluster_start(cluster), len: left.min(self.geometry.cluster_size()) };
             match extents.last_mut() {
                 Some(last) if last.offset + last.len == here.offset => last.len += here.len,
                 _ => extents.push(here),
