@@ -10,6 +10,9 @@ const NAT: f64 = 256.0;
 /// Largest stretched probability: 8 nats, a chance of 1 in 2981.
 const LIMIT: i32 = 2047;
 
+/// Largest weight, 64: whatever is decoded, none leaves an i32.
+const MOST_WEIGHT: i32 = 1 << 22;
+
 /// `65536 / (1 + e^(-x/256))` for x from -2048 to 2047.
 static SQUASH: [u16; 4096] = squash_table();
 /// The inverse, for 12-bit probabilities.
@@ -150,9 +153,9 @@ impl<const N: usize> Mixer<N> {
         let chance = u32::from(SQUASH[(mixed + 2048) as usize]);
         let bit = coder.code(bit, chance);
         // 17 bits with the sign, times 12 with the sign, times a rate below 4: within an i32.
-        let error = ((if bit { 65535 } else { 0 }) - chance as i32) * self.rate >> 2;
+        let error = (((if bit { 65535 } else { 0 }) - chance as i32) * self.rate) >> 2;
         for (i, opinion) in opinions.into_iter().enumerate() {
-            weights[i] += stretched[i] * error >> 16;
+            weights[i] = (weights[i] + ((stretched[i] * error) >> 16)).clamp(-MOST_WEIGHT, MOST_WEIGHT);
             opinion.learn(bit, self.limit);
         }
         bit

@@ -287,7 +287,7 @@ impl Model {
     pub fn similar<C: Coder>(&mut self, coder: &mut C, buf: &mut [u8], new: Option<&[u8]>, old_at: u64, new_at: u64) {
         let (mut i, mut asked) = (0, 0);
         while i < buf.len() {
-            if i >= asked && (new_at + i as u64) % 4 == 0 && buf.len() - i >= GROUP && self.words.calm() {
+            if i >= asked && (new_at + i as u64).is_multiple_of(4) && buf.len() - i >= GROUP && self.words.calm() {
                 let still = new.is_some_and(|n| n[i..i + GROUP] == buf[i..i + GROUP]);
                 asked = i + GROUP;
                 if self.words.still(coder, still) {
@@ -300,7 +300,7 @@ impl Model {
             let size = rest.len().min(4);
             let (head, next) = rest.split_at_mut(size);
             match <&mut [u8; 4]>::try_from(&mut *head) {
-                Ok(word) if new_here % 4 == 0 => {
+                Ok(word) if new_here.is_multiple_of(4) => {
                     let wanted = new.and_then(|n| n[i..].first_chunk().copied()).map_or(0, u32::from_le_bytes);
                     let old = u32::from_le_bytes(*word);
                     *word = self.words.code(coder, old, old_here, new_here, next, wanted).to_le_bytes();

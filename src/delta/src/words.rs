@@ -64,6 +64,19 @@ struct Guess {
     word: u32,
     /// Where from, for the contexts.
     origin: usize,
+    /// What the old word points to, if it is an instruction that does.
+    target: Option<u64>,
+    /// How near the memory of its move is ([`Moves::get`]).
+    level: usize,
+}
+
+/// An old word at its place and at its new one.
+#[derive(Clone, Copy)]
+struct Site {
+    kind: Word,
+    old: u32,
+    old_at: u64,
+    new_at: u64,
 }
 
 const FLAG_INPUTS: usize = 3;
@@ -95,7 +108,13 @@ pub struct Words {
     last_equal: usize,
     bytes: Vec<Opinion>,
     byte_mixer: Mixer<BYTE_INPUTS>,
-    last_words: [u32; 4],
+    last_word: u32,
+}
+
+/// The page that an `adrp` at `at` makes.
+#[inline]
+fn page(at: u64, distance: i32) -> u64 {
+    (at & !0xFFF).wrapping_add((i64::from(distance) << 12) as u64)
 }
 
 #[inline]
@@ -123,7 +142,7 @@ impl Words {
             last_equal: 0,
             bytes: opinions(BYTE_SLOTS),
             byte_mixer: Mixer::new(16, 6, 120),
-            last_words: [0; 4],
+            last_word: 0,
         }
     }
 
@@ -159,107 +178,100 @@ impl Words {
         best
     }
 
-    /// What `old` probably became; `next` are the old words behind it.
-    fn guess(&self, kind: Word, old: u32, old_at: u64, new_at: u64, next: &[u8]) -> (Guess, Option<u64>, usize) {
-        let same = Guess { word: old, origin: 0 };
-        match kind {
-            Word::Branch { distance, .. } => {
-                let target = old_at.wrapping_add((i64::from(distance) * 4) as u64);
-                let (moved, level) = self.addresses.get(target);
-                if level == 4 {
-                    return (same, Some(target), 4);
-                }
-                let new_target = target.wrapping_add(moved as i32 as u64);
-                let words = (new_target.wrapping_sub(new_at) as i64) >> 2;
-                (Guess { word: arm64::with_distance(old, words), origin: 1 + level }, Some(target), level)
-            }
+    /// What the word probably became; `next` are the old bytes behind it.
+    fn guess(&self, site: Site, next: &[u8]) -> Guess {
+        let Site { kind, old, old_at, new_at } = site;
+        let target = match kind {
+            Word::Branch { distance, .. } => old_at.wrapping_add((i64::from(distance) * 4) as u64),
             Word::Page { register, distance } => {
-                let page = (old_at & !0xFFF).wrapping_add((i64::from(distance) << 12) as u64);
+                // The address within the page is in an instruction soon behind.
                 let low = next.chunks_exact(4).take(6).find_map(|w| {
                     match Word::of(u32::from_le_bytes([w[0], w[1], w[2], w[3]])) {
                         Word::Low { base, offset, .. } if base == register => Some(offset),
                         _ => None,
                     }
                 });
-                let target = page.wrapping_add(u64::from(low.unwrap_or(0)));
-                let (moved, level) = self.addresses.get(target);
-                if level == 4 {
-                    return (same, Some(target), 4);
-                }
-                let new_page = target.wrapping_add(moved as i32 as u64) & !0xFFF;
-                let pages = (new_page.wrapping_sub(new_at & !0xFFF) as i64) >> 12;
-                (Guess { word: arm64::with_pages(old, pages), origin: 1 + level }, Some(target), level)
+                page(old_at, distance).wrapping_add(u64::from(low.unwrap_or(0)))
             }
-            Word::Low { base, offset, scale, .. } if self.pages[usize::from(base)].0 != 0 => {
-                let target = self.pages[usize::from(base)].0.wrapping_add(u64::from(offset));
-                let (moved, level) = self.addresses.get(target);
-                if level == 4 {
-                    return (same, Some(target), 4);
-                }
-                let new = target.wrapping_add(moved as i32 as u64).wrapping_sub(self.pages[usize::from(base)].1);
-                (Guess { word: arm64::with_offset(old, new as u32, scale), origin: 1 + level }, Some(target), level)
+            Word::Low { base, offset, .. } if self.pages[usize::from(base)].0 != 0 => {
+                self.pages[usize::from(base)].0.wrapping_add(u64::from(offset))
             }
-            _ => {
-                let (moved, level) = self.values.get(u64::from(old));
-                if level < 4 && moved != 0 {
-                    return (Guess { word: old.wrapping_add(moved), origin: 1 + level }, None, level);
-                }
-                let stride = self.best_stride();
-                let moved = self.ring_at(STRIDES[stride]);
-                if self.stride_score[stride] > 0 && moved != 0 {
-                    return (Guess { word: old.wrapping_add(moved), origin: 5 }, None, level);
-                }
-                (same, None, level)
-            }
+            _ => return self.guess_value(old),
+        };
+        let (moved, level) = self.addresses.get(target);
+        if level == 4 {
+            return Guess { word: old, origin: 0, target: Some(target), level };
         }
+        let now = target.wrapping_add(moved as i32 as u64);
+        let word = match kind {
+            Word::Page { .. } => arm64::with_pages(old, ((now & !0xFFF).wrapping_sub(new_at & !0xFFF) as i64) >> 12),
+            Word::Low { base, scale, .. } => {
+                arm64::with_offset(old, now.wrapping_sub(self.pages[usize::from(base)].1) as u32, scale)
+            }
+            _ => arm64::with_distance(old, (now.wrapping_sub(new_at) as i64) >> 2),
+        };
+        Guess { word, origin: 1 + level, target: Some(target), level }
     }
 
-    fn learn(&mut self, kind: Word, target: Option<u64>, level: usize, old: u32, new: u32, old_at: u64, new_at: u64) {
+    /// What a number probably became.
+    fn guess_value(&self, old: u32) -> Guess {
+        let (moved, level) = self.values.get(u64::from(old));
+        let stride = self.best_stride();
+        let beside = self.ring_at(STRIDES[stride]);
+        let (moved, origin) = if level < 4 && moved != 0 {
+            (moved, 1 + level)
+        } else if self.stride_score[stride] > 0 && beside != 0 {
+            (beside, 5)
+        } else {
+            (0, 0)
+        };
+        Guess { word: old.wrapping_add(moved), origin, target: None, level }
+    }
+
+    fn learn(&mut self, site: Site, guess: Guess, new: u32) {
+        let Site { kind, old, old_at, new_at } = site;
         let moved = new.wrapping_sub(old);
-        let new_kind = Word::of(new);
-        match (kind, new_kind, target) {
+        match (kind, Word::of(new), guess.target) {
             (Word::Branch { .. }, Word::Branch { distance, .. }, Some(target)) => {
-                let new_target = new_at.wrapping_add((i64::from(distance) * 4) as u64);
-                self.addresses.put(target, new_target.wrapping_sub(target) as u32);
+                let now = new_at.wrapping_add((i64::from(distance) * 4) as u64);
+                self.addresses.put(target, now.wrapping_sub(target) as u32);
             }
-            (Word::Page { register, distance }, Word::Page { register: now, distance: new_distance }, _)
-                if register == now =>
+            (Word::Page { register, distance }, Word::Page { register: same, distance: now }, _)
+                if register == same =>
             {
-                let old_page = (old_at & !0xFFF).wrapping_add((i64::from(distance) << 12) as u64);
-                let new_page = (new_at & !0xFFF).wrapping_add((i64::from(new_distance) << 12) as u64);
-                self.pages[usize::from(register)] = (old_page, new_page);
+                self.pages[usize::from(register)] = (page(old_at, distance), page(new_at, now));
             }
-            (Word::Low { base, .. }, Word::Low { base: now, offset, .. }, Some(target)) if base == now => {
-                let new_target = self.pages[usize::from(base)].1.wrapping_add(u64::from(offset));
-                self.addresses.put(target, new_target.wrapping_sub(target) as u32);
+            (Word::Low { base, .. }, Word::Low { base: same, offset, .. }, Some(target)) if base == same => {
+                let now = self.pages[usize::from(base)].1.wrapping_add(u64::from(offset));
+                self.addresses.put(target, now.wrapping_sub(target) as u32);
             }
-            (Word::Other | Word::Near | Word::Low { .. }, ..) => {
-                if moved != 0 || (target.is_none() && level < 4) {
-                    self.values.put(u64::from(old), moved);
-                }
+            (Word::Other | Word::Near | Word::Low { .. }, ..)
+                if moved != 0 || (guess.target.is_none() && guess.level < 4) =>
+            {
+                self.values.put(u64::from(old), moved);
             }
             _ => {}
         }
         if moved != 0 {
             for (i, stride) in STRIDES.into_iter().enumerate() {
+                let same = self.ring_at(stride) == moved;
                 let score = &mut self.stride_score[i];
                 *score -= *score >> 4;
-                if self.ring[self.position.wrapping_sub(stride) % RING] == moved {
-                    *score += 1 << 12;
-                }
+                *score += u32::from(same) << 12;
             }
         }
         self.ring[self.position % RING] = moved;
         self.position = self.position.wrapping_add(1);
         self.changed = self.changed << 1 | u32::from(moved != 0);
-        self.last_words = [new, self.last_words[0], self.last_words[1], self.last_words[2]];
+        self.last_word = new;
     }
 
     /// Codes the word that is at `new_at` and was `old` at `old_at`.
     #[inline]
     pub fn code<C: Coder>(&mut self, coder: &mut C, old: u32, old_at: u64, new_at: u64, next: &[u8], new: u32) -> u32 {
         let kind = Word::of(old);
-        let (guess, target, level) = self.guess(kind, old, old_at, new_at, next);
+        let site = Site { kind, old, old_at, new_at };
+        let guess = self.guess(site, next);
         let differs = guess.word != old;
         let (first, second) = (guess.word, differs.then_some(old));
         let class = kind.class() << 4 | guess.origin << 1 | usize::from(differs);
@@ -273,7 +285,7 @@ impl Words {
                 _ => self.explicit(coder, kind.class(), first, old, new),
             }
         };
-        self.learn(kind, target, level, old, got, old_at, new_at);
+        self.learn(site, guess, got);
         got
     }
 
@@ -312,7 +324,7 @@ impl Words {
                 hash(place << 32 | byte(guess) << 8 | byte(old) | 1 << 48),
                 hash(place << 32 | u64::from((u64::from(got) >> (shift + 8)) as u16) | 2 << 48),
                 hash(place << 32 | u64::from((guess >> shift) as u16) | 3 << 48),
-                hash(place << 32 | byte(self.last_words[0]) | 4 << 48),
+                hash(place << 32 | byte(self.last_word) | 4 << 48),
             ];
             let byte = self.byte(coder, contexts, left << 1 | usize::from(i + 1 == left), (new >> shift) as u8);
             got |= u32::from(byte) << shift;

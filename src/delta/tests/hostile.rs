@@ -56,7 +56,7 @@ fn measured(patch: &[u8], old: &[OldVolume<'_>], out: &mut [u8]) -> Result<(), P
 
 fn code(len: usize) -> Vec<u8> {
     (0..len as u32 / 4)
-        .flat_map(|i| if i % 5 == 0 { 0x9400_0000 | i * 3 } else { i.wrapping_mul(0x9E37_79B1) }.to_le_bytes())
+        .flat_map(|i| if i % 5 == 0 { 0x9400_0000 | (i * 3) } else { i.wrapping_mul(0x9E37_79B1) }.to_le_bytes())
         .collect()
 }
 

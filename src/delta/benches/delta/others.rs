@@ -36,10 +36,10 @@ pub fn zstd_patch(old: &Path, new: &Path) -> u64 {
     size(&out)
 }
 
-/// A squashfs image of a tree, as a compressed root is usually shipped.
+/// A squashfs image of a tree, as a compressed root is usually shipped: zstd at mksquashfs' own level.
 pub fn squashfs(tree: &Path) -> std::path::PathBuf {
     let out = tree.with_extension("squashfs");
-    let flags = ["-comp", "zstd", "-Xcompression-level", "19", "-noappend", "-all-root", "-all-time", "0"];
+    let flags = ["-comp", "zstd", "-noappend", "-all-root", "-all-time", "0"];
     let flags = flags.iter().chain(&["-mkfs-time", "0", "-quiet", "-no-progress"]).map(std::ffi::OsStr::new);
     let args: Vec<_> = [tree.as_os_str(), out.as_os_str()].into_iter().chain(flags).collect();
     run("mksquashfs", "squashfs-tools", &args);

@@ -58,7 +58,7 @@ pub struct Layout {
 
 /// Whether an extent is a file's alone: blocks of its own rather than a place among the metadata.
 fn own(extent: &Range<u64>) -> bool {
-    extent.start % BLOCK == 0 || extent.end - extent.start >= BLOCK
+    extent.start.is_multiple_of(BLOCK) || extent.end - extent.start >= BLOCK
 }
 
 pub fn layout(volume: &Volume<'_>) -> Layout {

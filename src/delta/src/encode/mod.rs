@@ -42,7 +42,7 @@ pub enum Source {
     Copy { volume: u8, offset: u64 },
     /// A patch for [`crate::apply`].
     Patch(Vec<u8>),
-    /// The whole chunk compressed is smaller than a patch; that is made elsewhere.
+    /// A patch would save next to nothing against the whole chunk compressed; that is made elsewhere.
     Full,
 }
 
@@ -53,7 +53,7 @@ pub struct Options {
     pub threads: usize,
     /// Bytes of memory to stay below. Files whose comparison would take more are compared in parts.
     pub memory: u64,
-    /// Level of zstd at which whole chunks are compressed: what a patch must be smaller than.
+    /// Level of zstd at which whole chunks are compressed: what a patch must be smaller than by more than a little.
     pub full_level: i32,
 }
 
@@ -276,9 +276,13 @@ fn source(
     }
     let patch = chunk::patch(spans, &old_bytes, &new_bytes);
     // A slow compressor is asked only if a fast one comes near.
-    let compress = |level| zstd::bulk::compress(&new_bytes, level).map_err(EncodeError::Compress);
-    if patch.len() > compress(1)?.len() / 3 && patch.len() >= compress(options.full_level)?.len() {
-        return Ok(Source::Full);
+    let compress = |level| zstd::bulk::compress(&new_bytes, level).map(|c| c.len()).map_err(EncodeError::Compress);
+    if patch.len() > compress(1)? / 3 {
+        let full = compress(options.full_level)?;
+        // A little saved is not worth it: full chunks are shared by all deltas, and faster on the node.
+        if patch.len() >= full - full / 64 {
+            return Ok(Source::Full);
+        }
     }
     Ok(Source::Patch(patch))
 }

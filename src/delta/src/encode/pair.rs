@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn layout(paths: &[&str]) -> Layout {
-        let piece = |i: usize| Piece { ranges: vec![i as u64 * 4096..(i as u64 + 1) * 4096] };
+        let piece = |i: usize| Piece { ranges: std::iter::once(i as u64 * 4096..(i as u64 + 1) * 4096).collect() };
         Layout {
             files: paths.iter().enumerate().map(|(i, path)| ((*path).to_owned(), piece(i))).collect(),
             rest: Piece::default(),
