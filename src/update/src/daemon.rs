@@ -93,7 +93,11 @@ fn alive() -> Alive {
     })
 }
 
-fn stop_at_signals() -> io::Result<Stop> {
+/// A flag that is set at SIGTERM or SIGINT.
+///
+/// # Errors
+/// Those of `signalfd(2)`, no thread.
+pub fn stop_at_signals() -> io::Result<Stop> {
     let signals = termination::descriptor()?;
     let stop = Stop::default();
     let set = Arc::clone(&stop);

@@ -34,7 +34,11 @@ pub mod local_time;
 #[cfg(feature = "daemon")]
 pub mod lock;
 #[cfg(feature = "daemon")]
+pub mod origin;
+#[cfg(feature = "daemon")]
 pub mod pipe;
+#[cfg(feature = "daemon")]
+pub mod progress;
 #[cfg(feature = "daemon")]
 pub mod restart;
 #[cfg(feature = "daemon")]

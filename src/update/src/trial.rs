@@ -76,13 +76,14 @@ impl Updater {
     pub fn give_up(&mut self, reason: &str) -> Result<Next, TrialError> {
         let (slot, release) = self.on_trial()?;
         let now = self.now();
-        // The reason first: after a power cut in between, the trial goes on or is over, but the reason is not lost.
+        // The reason first: after a power cut in between, the trial goes on or is over, but the reason is not lost. If it
+        // can't be kept, the way back still counts for more.
         self.memory.state.fail(now, &release, reason);
-        self.save()?;
+        let kept = self.save();
         let control = self.card.control()?;
         self.card.set_control(&control.fall_back())?;
         self.gave_up(slot, &release, reason);
-        self.save()?;
+        self.save().and(kept)?;
         let before = self.state().slot(slot.other()).complete();
         Ok(Next::Restart(before.map_or_else(|| format!("slot {}", slot.other()), Identity::name)))
     }

@@ -69,11 +69,11 @@ impl Writing<'_, '_, '_> {
         move |source| CardError::Write { volume: Card::volume_name(slot, kind), source }
     }
 
+    /// Tells how far it is, and stops if that is wanted.
     fn report(&mut self, step: Step, done: u64, total: u64) -> Result<(), InstallError> {
-        self.hooks.check()?;
         let counts = &self.pieces.counts;
         (self.hooks.progress)(Progress { step, done, total, fetched: counts.fetched, written: counts.written });
-        Ok(())
+        self.hooks.check()
     }
 
     /// Everything is on the medium, and what is read from now on comes from there.
@@ -137,14 +137,10 @@ impl Writing<'_, '_, '_> {
         let kind = volume.kind;
         let read_error = self.read_error(kind);
         let from = self.card.volume(self.slot, kind);
-        let differs = |at: u64| InstallError::ReadAgain { volume: Card::volume_name(self.slot, kind), at };
+        let slot = self.slot;
+        let differs = |at: u64| InstallError::ReadAgain { volume: Card::volume_name(slot, kind), at };
         for (n, &i) in written.iter().enumerate() {
-            self.hooks.check()?;
-            let counts = &self.pieces.counts;
-            let (done, total) = (n as u64, written.len() as u64);
-            let progress =
-                Progress { step: Step::Checking, done, total, fetched: counts.fetched, written: counts.written };
-            (self.hooks.progress)(progress);
+            self.report(Step::Checking, n as u64, written.len() as u64)?;
             let at = i as u64 * CHUNK;
             let buffer = &mut self.old[..volume.chunk_len(i)];
             from.read_exact_at(buffer, at).map_err(&read_error)?;

@@ -71,7 +71,8 @@ fn a_cancelled_install_says_so_and_goes_on_later() {
 #[test]
 fn expired_metadata_is_refused_by_a_clock_that_is_trusted_and_named_stale_without_one() {
     let (old, new) = (old(), new());
-    let mut repository = Repository { expires: Some("2027-01-01T00:00:00Z"), ..Repository::default() };
+    let mut repository = Repository::default();
+    repository.expires = Some("2027-01-01T00:00:00Z");
     repository.add(&new);
     repository.sign();
     let mut bench = Bench::new(&old);
@@ -110,7 +111,7 @@ fn metadata_that_went_backwards_is_refused_but_a_newer_listing_serves_an_older_s
 fn a_full_data_partition_stops_an_install_before_the_first_write() {
     let (old, new) = (old(), new());
     let bench = Bench::new(&old);
-    for room in [0, 40_000, 70_000, 74_000] {
+    for room in [0, 1000, 20_000, 40_000] {
         let mut content = Content::default();
         for (place, name) in [
             (Place::Volume(Slot::A, fruit_release::manifest::VolumeKind::Root), "root-a"),
