@@ -64,11 +64,17 @@ pub fn run(config_path: &Path, root: &Path) -> Result<(), DaemonError> {
     let anchor = root.join(config.root.path().strip_prefix("/").unwrap_or(Path::new(ROOT_PATH)));
     let site = Site { root: root.to_owned(), anchor };
     let node = Node::of_machine(site, &config)?;
-    let mut daemon = Daemon::new(node, config, config_error, stop, alive());
+    let mut daemon = Daemon::new(node, config, config_error, Arc::clone(&stop), alive());
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     match daemon.run() {
         End::Stopped => journal::info("stopped"),
-        End::Restarting => journal::info("the node restarts"),
+        End::Restarting => {
+            journal::info("the node restarts");
+            // Whoever starts the daemon again if it ends must not do so now.
+            while !stop.load(Relaxed) {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     Ok(())

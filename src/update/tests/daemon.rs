@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,17 +123,18 @@ impl Scene {
         self.stop.store(false, Relaxed);
         let mut daemon = self.daemon(config);
         let (card, root) = (self.bench.borrow().path(""), self.root.path().to_owned());
-        let ended = AtomicUsize::new(0);
+        let (ended, stop) = (AtomicBool::new(false), self.stop.clone());
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let ended = &ended;
+            scope.spawn(move || {
                 let end = Instant::now() + Duration::from_secs(60);
-                while Instant::now() < end && ended.load(Relaxed) == 0 && !done(&card, &root) {
+                while Instant::now() < end && !ended.load(Relaxed) && !done(&card, &root) {
                     thread::sleep(Duration::from_millis(50));
                 }
-                self.stop.store(true, Relaxed);
+                stop.store(true, Relaxed);
             });
             let end = daemon.run();
-            ended.store(1, Relaxed);
+            ended.store(true, Relaxed);
             end
         })
     }

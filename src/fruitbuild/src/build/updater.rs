@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fruit_image::tree::Inode;
+use fruit_node::cmdline::hex;
 use fruit_recipe::{Diagnostic, Diagnostics, InitSystem, Recipe};
 use fruit_release::tuf::Trust;
 use fruit_update::config::{AgentCheck, CONFIG_PATH, FailedUnits, ROOT_PATH, RootPath, UpdateConfig};
@@ -11,7 +12,6 @@ use fruit_update::files::{BUSYBOX, Content, PROGRAM_PATH, SYSTEMD};
 use sha2::{Digest, Sha256};
 
 use super::root::{Baked, file_content};
-use crate::device::hex;
 use crate::failure::{Failure, at};
 
 /// Most bytes of root metadata.
@@ -90,7 +90,9 @@ impl Updater {
 /// Checks that nothing in this image would answer make every release fail.
 fn check_health(recipe: &Recipe, config: &UpdateConfig) -> Result<(), Failure> {
     let refuse = |key: &str, why: &str| {
-        Err(wrong(Diagnostic::error(why).maybe_place(recipe.update.place(&["health", key])).label("no release would pass")))
+        Err(wrong(
+            Diagnostic::error(why).maybe_place(recipe.update.place(&["health", key])).label("no release would pass"),
+        ))
     };
     if recipe.init.value != InitSystem::Systemd {
         let why = "this check asks systemd, and this recipe has another init";
@@ -145,18 +147,65 @@ fn read_root(recipe: &Recipe, config: &UpdateConfig) -> Result<Vec<u8>, Failure>
 mod tests {
     use super::*;
 
+    /// Root metadata as the specification of TUF writes it, signed by its one key.
+    fn signed_root() -> String {
+        use ed25519_dalek::{Signer, SigningKey};
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let public = hex(key.verifying_key().as_bytes());
+        let entry = serde_json::json!({"keytype": "ed25519", "keyval": {"public": public}, "scheme": "ed25519"});
+        let id = hex(&Sha256::digest(entry.to_string()));
+        let role = serde_json::json!({"keyids": [id], "threshold": 1});
+        let signed = serde_json::json!({
+            "_type": "root", "consistent_snapshot": true, "expires": "2040-01-01T00:00:00Z", "keys": {&id: entry},
+            "roles": {"root": role, "targets": role, "snapshot": role, "timestamp": role},
+            "spec_version": "1.0.31", "version": 1,
+        });
+        // Keys in order and no spaces: canonical, as long as texts are plain.
+        let signature = hex(&key.sign(signed.to_string().as_bytes()).to_bytes());
+        serde_json::json!({"signatures": [{"keyid": id, "sig": signature}], "signed": signed}).to_string()
+    }
+
     fn check(update: &str, more: &str) -> (tempfile::TempDir, Result<Updater, String>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.yaml");
         let text = format!("name: x\nboard: qemu-arm64\ndistribution: {{suite: trixie}}\n{more}update:\n{update}");
         std::fs::write(&path, text).unwrap();
         std::fs::write(folder.path().join("wrong.json"), "{}").unwrap();
+        std::fs::write(folder.path().join("root.json"), signed_root()).unwrap();
         let recipe = fruit_recipe::load(&path, &crate::build::search()).unwrap_or_else(|e| panic!("{e}"));
         (folder, Updater::wanted(&recipe).map_err(|failure| failure.to_string()))
     }
 
     fn error(update: &str, more: &str) -> String {
         check(update, more).1.err().unwrap()
+    }
+
+    #[test]
+    fn an_image_gets_program_settings_root_and_what_starts_it() {
+        for (more, starter) in [
+            ("", "usr/lib/systemd/system/multi-user.target.wants/fruit-update.service"),
+            ("init: busybox\n", "usr/lib/fruit/start.d/50-fruit-update"),
+        ] {
+            let (folder, updater) = check("  root: root.json\n  sources: [usb]\n  epoch: 3\n", more);
+            let updater = updater.unwrap();
+            let program = folder.path().join("fruit-update");
+            std::fs::write(&program, "program").unwrap();
+            let baked = updater.bake(&program, 0).unwrap();
+            let text = |path: &str| {
+                let (_, inode) = baked.files.iter().find(|(p, _)| p == path).unwrap_or_else(|| panic!("{path}"));
+                match &inode.kind {
+                    fruit_image::tree::Kind::File(content) => String::from_utf8(content.to_vec().unwrap()).unwrap(),
+                    _ => String::new(),
+                }
+            };
+            assert_eq!(text("usr/bin/fruit-update"), "program");
+            assert_eq!(text("etc/fruit/update/root.json"), signed_root());
+            text(starter);
+            let config = UpdateConfig::from_yaml(&text("etc/fruit/update.yaml"), "update.yaml").unwrap();
+            assert_eq!(config.root, RootPath::of_image());
+            assert_eq!((config.product.unwrap().as_str(), config.epoch), ("x", 3));
+            assert_eq!(updater.file().1, hex(&Sha256::digest(signed_root())));
+        }
     }
 
     #[test]

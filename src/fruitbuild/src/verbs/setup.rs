@@ -13,10 +13,7 @@ const TARGETS: [&str; 3] = ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-
 /// A tool that must be on the PATH, and the Debian package that brings it, or several with spaces between.
 type Tool = (&'static str, &'static str);
 
-const BUILD_TOOLS: [Tool; 2] = [
-    ("qemu-system-aarch64", "qemu-system-arm"),
-    ("qemu-system-x86_64", "qemu-system-x86"),
-];
+const BUILD_TOOLS: [Tool; 2] = [("qemu-system-aarch64", "qemu-system-arm"), ("qemu-system-x86_64", "qemu-system-x86")];
 
 /// Checkers and peers that the tests hold our output against.
 const TEST_TOOLS: [Tool; 24] = [

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fruit_agent::config::AgentConfig;
 use fruit_agent::journal;
 use fruit_init::disk;
 use fruit_node::report::BootReport;
@@ -82,7 +83,7 @@ impl Node {
         let (time_root, restart_root) = (root.clone(), root.clone());
         Ok(Node {
             lock: below(&root, lock::PATH),
-            places: Places::default(),
+            places: Places { agent: agent_socket(&root), ..Places::default() },
             disk: report.disk.clone(),
             tryboot: tryboot::is_used(&root, &line),
             open: Box::new(move || open(&root, &open_config)),
@@ -100,6 +101,12 @@ impl Node {
         let path = &self.site.anchor;
         fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
     }
+}
+
+/// Where the power agent answers; without a configuration that can be read it is at the usual place.
+fn agent_socket(root: &Path) -> PathBuf {
+    let config = AgentConfig::read(&below(root, fruit_agent::config::CONFIG_PATH)).unwrap_or_default();
+    config.metrics.socket.path().to_owned()
 }
 
 /// Card and memory of the node whose files are below `root`.

@@ -29,6 +29,8 @@ use crate::window;
 const TICK: Duration = Duration::from_millis(500);
 /// Between two looks at windows and inhibitors.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at what is plugged in.
+const STICKS: Duration = Duration::from_secs(3);
 /// Between two attempts to do what must be done: commit, fall back, restart.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Pauses after attempts that failed because of a source; then the usual time between checks.
@@ -48,8 +50,8 @@ pub enum End {
 
 /// What one look at all sources came to.
 enum Round {
-    /// Nothing newer anywhere.
-    UpToDate,
+    /// Nothing to install; why.
+    Nothing(String),
     /// A release of that version can be installed.
     Available(String),
     /// It is installed and armed.
@@ -74,7 +76,10 @@ pub struct Daemon {
     wanted: Option<String>,
     /// A release is armed and waits for a restart.
     restart_wanted: bool,
-    next_look: Instant,
+    /// When windows and inhibitors are looked at again for an install, and for a restart.
+    next_install: Instant,
+    next_restart: Instant,
+    next_sticks: Instant,
     sticks: Vec<Stick>,
     cloned: bool,
     last_said: Option<String>,
@@ -107,7 +112,9 @@ impl Daemon {
             failures: 0,
             wanted: None,
             restart_wanted: false,
-            next_look: now,
+            next_install: now,
+            next_restart: now,
+            next_sticks: now,
             sticks: Vec::new(),
             cloned: false,
             last_said: None,
@@ -265,10 +272,11 @@ impl Daemon {
     }
 
     fn give_up(&mut self, reason: &str) -> Option<End> {
-        loop {
+        let mut given_up = false;
+        while !given_up {
             let Some((lock, mut updater)) = self.locked() else { return Some(End::Stopped) };
             let name = updater.running().name();
-            let done = match updater.give_up(reason) {
+            given_up = match updater.give_up(reason) {
                 Ok(Next::Restart(before)) => {
                     journal::error(&format!("{name} failed on this node ({reason}): back to {before}"));
                     true
@@ -286,13 +294,16 @@ impl Daemon {
                 }
             };
             drop((lock, updater));
-            if done && self.restart_now() {
-                return Some(End::Restarting);
+            if !given_up && !self.rest(AGAIN) {
+                return Some(End::Stopped);
             }
+        }
+        while !self.restart_now() {
             if !self.rest(AGAIN) {
                 return Some(End::Stopped);
             }
         }
+        Some(End::Restarting)
     }
 
     fn fall_back(&self, updater: &Updater) -> bool {
@@ -367,9 +378,7 @@ impl Daemon {
 
     /// Looks at the sources when it is time, or when a stick was plugged in; installs when that is allowed.
     fn look(&mut self, sources: &mut Sources) {
-        let sticks = sources.sticks();
-        let plugged = sticks.iter().any(|stick| !self.sticks.contains(stick));
-        self.sticks = sticks;
+        let plugged = self.is_plugged_in(sources);
         let due = self.next_check.is_some_and(|at| Instant::now() >= at);
         let allowed = self.wanted.is_some() && self.may_install();
         if !(due || plugged || allowed) {
@@ -382,9 +391,9 @@ impl Daemon {
         let source_failed = matches!(round, Round::Failed(_));
         let result = match round {
             Round::Stopped => return,
-            Round::UpToDate => {
+            Round::Nothing(why) => {
                 self.wanted = None;
-                "there is nothing newer".to_owned()
+                why
             }
             Round::Available(version) => {
                 let text = format!("{version} is available");
@@ -394,7 +403,7 @@ impl Daemon {
             Round::Installed(version) => {
                 self.wanted = None;
                 self.restart_wanted = true;
-                self.next_look = Instant::now();
+                self.next_restart = Instant::now();
                 format!("{version} is installed")
             }
             Round::Failed(why) => why,
@@ -409,12 +418,23 @@ impl Daemon {
         let usual = self.config.check.wait(random(2));
         let retry = (source_failed && usual.is_some()).then(|| RETRIES.get(self.failures - 1).copied()).flatten();
         self.plan(retry.into_iter().chain(usual).min());
-        self.next_look = self.next_look.max(Instant::now());
         if source_failed {
             // What is wanted is looked for again with the next check, not at once.
             self.wanted = None;
         }
         self.say_idle();
+    }
+
+    /// Whether there is USB storage that was not there before.
+    fn is_plugged_in(&mut self, sources: &Sources) -> bool {
+        if Instant::now() < self.next_sticks {
+            return false;
+        }
+        self.next_sticks = Instant::now() + STICKS;
+        let sticks = sources.sticks();
+        let plugged = sticks.iter().any(|stick| !self.sticks.contains(stick));
+        self.sticks = sticks;
+        plugged
     }
 
     /// Goes through all sources until one has given a release.
@@ -426,34 +446,30 @@ impl Daemon {
         let Some((_lock, mut updater)) = self.locked() else { return Round::Stopped };
         // A trial that began in the meantime is not to be disturbed.
         if updater.card.trial {
-            return Round::UpToDate;
+            return Round::Nothing(format!("{} is on trial", updater.running().name()));
         }
-        let (mut answered, mut troubles, mut found) = (false, Vec::new(), None);
+        let (mut refusals, mut troubles, mut found) = (Vec::new(), Vec::new(), None);
+        let mut answered = false;
         let mut visit = |candidate: &mut Candidate<'_>| {
             match self.take(&mut updater, &anchor, candidate, may_install) {
                 Ok(Some(round)) => {
-                    let done = matches!(round, Round::Installed(_) | Round::Stopped);
+                    let done = matches!(round, Round::Installed(_));
                     found = Some(round);
-                    !done
+                    return !done;
                 }
-                Ok(None) => {
-                    answered = true;
-                    true
-                }
+                Ok(None) => answered = true,
+                Err(error) if error.outcome() == ExitStatus::Stopped => return false,
+                // This source has an answer, which is that there is nothing for this node.
+                Err(InstallError::Refused(why)) => refusals.push(why.to_string()),
                 Err(error) => {
-                    match error.outcome() {
-                        ExitStatus::Stopped => {
-                            found = Some(Round::Stopped);
-                            return false;
-                        }
-                        // A source that gives wrong bytes comes last the next time.
-                        ExitStatus::Source => candidate.distrust(),
-                        ExitStatus::Refused | ExitStatus::Failed => answered |= error.outcome() == ExitStatus::Refused,
+                    // A source that gives wrong bytes comes last the next time.
+                    if error.outcome() != ExitStatus::Failed {
+                        candidate.distrust();
                     }
                     troubles.push(error.to_string());
-                    true
                 }
             }
+            true
         };
         let mut unreadable = Vec::new();
         sources.visit(&mut visit, &mut |text| unreadable.push(text.to_owned()));
@@ -466,8 +482,10 @@ impl Daemon {
         }
         match found {
             Some(round) => round,
-            None if !answered && !troubles.is_empty() => Round::Failed(troubles.join("; ")),
-            None => Round::UpToDate,
+            None if answered => Round::Nothing("there is nothing newer".into()),
+            None if !refusals.is_empty() => Round::Nothing(refusals.join("; ")),
+            None if !troubles.is_empty() => Round::Failed(troubles.join("; ")),
+            None => Round::Nothing("no source has anything".into()),
         }
     }
 
@@ -542,13 +560,13 @@ impl Daemon {
 
     /// Whether installing is allowed now; looked at now and then only.
     fn may_install(&mut self) -> bool {
-        if self.config.install == Policy::Manual || self.wanted.is_some() && Instant::now() < self.next_look {
+        if self.config.install == Policy::Manual || self.wanted.is_some() && Instant::now() < self.next_install {
             return false;
         }
         let against = self.obstacles(self.config.install);
         let allowed = against.is_empty();
         if !allowed {
-            self.next_look = Instant::now() + PATIENCE;
+            self.next_install = Instant::now() + PATIENCE;
             if self.wanted.is_some() && self.report.waits_for != against {
                 self.report.waits_for = against;
                 self.say_idle();
@@ -561,10 +579,10 @@ impl Daemon {
 
     /// Restarts into a release that is armed, when nothing stands against it.
     fn restart_if_wanted(&mut self) -> Option<End> {
-        if Instant::now() < self.next_look {
+        if Instant::now() < self.next_restart {
             return None;
         }
-        self.next_look = Instant::now() + PATIENCE;
+        self.next_restart = Instant::now() + PATIENCE;
         // Others can arm and disarm too: what is in force counts.
         self.restart_wanted = self.is_any_armed();
         if !self.restart_wanted {
