@@ -19,7 +19,8 @@ pub fn now() -> Option<WeekMinute> {
 pub fn at(seconds: u64) -> Option<WeekMinute> {
     // SAFETY: a plain C structure of numbers and a pointer, for which zeros are valid.
     let mut local: libc::tm = unsafe { std::mem::zeroed() };
-    let seconds = libc::time_t::try_from(seconds).ok()?;
+    // Of the width that this C library has.
+    let seconds = seconds.try_into().ok()?;
     // SAFETY: both pointers are to values that live through the call, and the result is in the second one.
     let done = unsafe { libc::localtime_r(&raw const seconds, &raw mut local) };
     if done.is_null() {

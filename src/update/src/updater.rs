@@ -87,7 +87,7 @@ impl Updater {
                         &release,
                         "it did not come up: the boot loader fell back when its tries were used up",
                     );
-                } else if self.memory.state.now == trial {
+                } else if self.memory.state.now == trial || running == slot {
                     // The trial was taken back, by hand or by an install that got no further.
                     self.memory.state.now = Phase::Idle;
                 }

@@ -17,6 +17,7 @@ use crate::health::{self, Verdict};
 use crate::http::{Alive, Settings, Stop};
 use crate::install::{self, ExitStatus, Hooks, InstallError, Outcome, Progress, Request, Step};
 use crate::lock::{Lock, LockError};
+use crate::progress::Board;
 use crate::sources::{Candidate, Sources};
 use crate::state::Phase;
 use crate::trial::{Next, TrialError};
@@ -512,8 +513,10 @@ impl Daemon {
         }
         journal::notice(&format!("installing {} from {}", available.version, candidate.place()));
         let mut step = None;
+        let mut board = Board::new(below(&self.node.site.root, crate::progress::PATH));
         let mut progress = |progress: Progress| {
             (self.alive)();
+            board.tell(&progress);
             let percent = progress.done * 100 / progress.total.max(1);
             if step != Some((progress.step, percent / 10)) {
                 step = Some((progress.step, percent / 10));

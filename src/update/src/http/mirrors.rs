@@ -26,7 +26,8 @@ pub struct Mirrors {
 
 impl Mirrors {
     pub(super) fn new(client: Client, urls: Vec<String>) -> Mirrors {
-        let mirrors = urls.into_iter().map(|url| Mirror { url, last_until: None }).collect();
+        let folder = |url: String| if url.ends_with('/') { url } else { url + "/" };
+        let mirrors = urls.into_iter().map(|url| Mirror { url: folder(url), last_until: None }).collect();
         Mirrors { client, mirrors, served: None }
     }
 

@@ -57,21 +57,41 @@ fn file(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 
+/// The card whose partitions are files of `folder`.
+pub fn open(folder: &Path, running: Slot, trial: bool) -> Card {
+    let volume = |slot, kind| -> Box<dyn Volume> {
+        let path = folder.join(Card::volume_name(slot, kind));
+        let len = fs::metadata(&path).unwrap().len();
+        Box::new(FileVolume::new(file(&path), len))
+    };
+    let volumes = Slot::ALL.map(|slot| VolumeKind::ALL.map(|kind| volume(slot, kind)));
+    Card::new(running, trial, volumes, Box::new(ControlBlock::new(file(&folder.join("state")))))
+}
+
 impl Bench {
     /// A card with `image` in slot a; slot b holds what flash holds that nobody wrote.
     pub fn new(image: &Image) -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, boot) = (root_partition(4 << 20), image.boot.len() + (1 << 20));
-        let padded = |bytes: &[u8], len: usize| [bytes, &vec![0xff; len - bytes.len()]].concat();
-        let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
-        write("root-a", &padded(&image.root_with_tree(), root));
-        write("boot-a", &padded(&image.boot, boot));
-        write("root-b", &vec![0xff; root]);
-        write("boot-b", &vec![0xff; boot]);
-        write("state", &padded(&fresh_block(), 64 << 10));
-        let image = image.clone();
         let clock = Clock::Unset { built: Time::from_seconds(TIME as i64), saved: None };
-        Bench { folder, image, running: Slot::A, trial: false, loader: 1, clock }
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench { folder, image: image.clone(), running: Slot::A, trial: false, loader: 1, clock };
+        bench.format(image);
+        bench
+    }
+
+    /// Makes the card anew.
+    pub fn format(&self, image: &Image) {
+        let (root, boot) = (root_partition(image.root.len().max(4 << 20)), image.boot.len() + (1 << 20));
+        let padded = |mut bytes: Vec<u8>, len: usize| {
+            bytes.resize(len, 0xff);
+            bytes
+        };
+        let write = |name: &str, bytes: Vec<u8>| fs::write(self.path(name), bytes).unwrap();
+        write("root-a", padded(image.root_with_tree(), root));
+        write("boot-a", padded(image.boot.clone(), boot));
+        write("root-b", vec![0xff; root]);
+        write("boot-b", vec![0xff; boot]);
+        write("state", padded(fresh_block(), 64 << 10));
+        let _ = fs::remove_dir_all(self.path("update"));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -83,14 +103,7 @@ impl Bench {
     }
 
     pub fn updater(&self) -> Updater {
-        let volume = |slot, kind| -> Box<dyn Volume> {
-            let path = self.volume(slot, kind);
-            let len = fs::metadata(&path).unwrap().len();
-            Box::new(FileVolume::new(file(&path), len))
-        };
-        let volumes = Slot::ALL.map(|slot| VolumeKind::ALL.map(|kind| volume(slot, kind)));
-        let control = Box::new(ControlBlock::new(file(&self.path("state"))));
-        let card = Card::new(self.running, self.trial, volumes, control);
+        let card = open(self.folder.path(), self.running, self.trial);
         let store = Folder::new(self.path("update")).unwrap();
         Updater::new(card, Box::new(store), facts(&self.image, self.loader, self.clock)).unwrap()
     }

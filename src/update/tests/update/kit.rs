@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::{Signer, SigningKey};
-use fruit_delta::{Options as DeltaOptions, Source as DeltaSource, Volume as DeltaVolume, encode};
+use fruit_delta::{File as DeltaFile, Options as DeltaOptions, Source as DeltaSource, Volume as DeltaVolume, encode};
 use fruit_release::bundle::Writer;
 use fruit_release::manifest::{CHUNK, ChunkSource, State, Verity, Volume, VolumeKind};
 use fruit_release::{Delta, Digest, Manifest, Name, Source, SourceError, frame};
@@ -120,6 +120,15 @@ impl Image {
     }
 }
 
+/// A volume for the delta's maker, each chunk a file.
+fn as_files(data: &Vec<u8>) -> DeltaVolume<'_> {
+    let len = data.len() as u64;
+    let starts = (0..len).step_by(CHUNK as usize);
+    let file =
+        |at: u64| DeltaFile { path: format!("{at}"), extents: std::iter::once(at..len.min(at + CHUNK)).collect() };
+    DeltaVolume { data, len, files: starts.map(file).collect() }
+}
+
 /// A repository, and a source of its own pieces.
 #[derive(Clone, Default)]
 pub struct Repository {
@@ -201,8 +210,7 @@ impl Repository {
     pub fn add_delta(&mut self, old: &Image, new: &Image) -> String {
         let data = |image: &Image| VolumeKind::ALL.map(|kind| image.volume(kind).to_vec());
         let (old_data, new_data) = (data(old), data(new));
-        let old_volumes = old_data.each_ref().map(|data| DeltaVolume { data, len: data.len() as u64, files: vec![] });
-        let new_volumes = new_data.each_ref().map(|data| DeltaVolume { data, len: data.len() as u64, files: vec![] });
+        let (old_volumes, new_volumes) = (old_data.each_ref().map(as_files), new_data.each_ref().map(as_files));
         let options = DeltaOptions { threads: 1, memory: 64 << 20, full_level: 3 };
         let sources = encode(&old_volumes, &new_volumes, &options, &|_, _| {}).unwrap();
         let mut order = Vec::new();
