@@ -92,6 +92,9 @@ fn under_inhibitor(who: &str, why: &str, command: &[String]) -> Result<ExitCode,
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
+/// What is done with a source; `None` if it has nothing.
+type Visit<'v, T> = dyn FnMut(&mut dyn Source) -> Result<Option<T>, InstallError> + 'v;
+
 /// This node, for one command.
 struct Here<'c> {
     cli: &'c Cli,
@@ -174,11 +177,11 @@ impl Here<'_> {
     }
 
     /// Calls `with` for what the operator names, or for the configured sources until one has something.
-    fn from_sources<T>(
+    fn ask_sources<T>(
         &self,
         from: Option<&str>,
         settings: &Settings<'_>,
-        with: &mut dyn FnMut(&mut dyn Source) -> Result<Option<T>, InstallError>,
+        with: &mut Visit<'_, T>,
     ) -> Result<Option<T>, Failure> {
         if let Some(from) = from {
             let mut source = origin::open(from, settings).map_err(|error| Failure(SOURCE, error.to_string()))?;
@@ -217,7 +220,7 @@ impl Here<'_> {
     fn check(&self, from: Option<&str>) -> Result<ExitCode, Failure> {
         let (_lock, mut updater) = self.locked()?;
         let (settings, anchor) = (self.settings()?, self.node.anchor()?);
-        let found = self.from_sources(from, &settings, &mut |source| {
+        let found = self.ask_sources(from, &settings, &mut |source| {
             install::check(&mut updater, &anchor, source, &Request::default())
         })?;
         let Some(found) = found else {
@@ -245,7 +248,7 @@ impl Here<'_> {
         let (settings, anchor) = (self.settings()?, self.node.anchor()?);
         let mut line = show::Line::new(self.cli.quiet || self.cli.json);
         let stop = Arc::clone(&settings.stop);
-        let result = self.from_sources(from, &settings, &mut |source| {
+        let result = self.ask_sources(from, &settings, &mut |source| {
             let mut progress = |progress| line.tell(&progress);
             let mut hooks = Hooks { stop: &stop, progress: &mut progress, pace: &mut |_| {} };
             match install::install(&mut updater, &anchor, source, request, &mut hooks)? {

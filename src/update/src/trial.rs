@@ -115,9 +115,8 @@ impl Updater {
         if let Ok(params) = release.verity.parse::<Params>() {
             let root = self.card.volume(slot, VolumeKind::Root);
             let bad = fruit_verity::verify(&Reading(root), &params);
-            match bad.map_err(|error| TrialError::Check { slot, error })? {
-                Some(what) => return Err(TrialError::Damaged { slot, what }),
-                None => {}
+            if let Some(what) = bad.map_err(|error| TrialError::Check { slot, error })? {
+                return Err(TrialError::Damaged { slot, what });
             }
         }
         self.disarm()?;

@@ -146,12 +146,15 @@ fn candidates(
     }
 }
 
+/// The bytes of a target and its name.
+type TargetFile = (Verified<Vec<u8>>, Name);
+
 /// A target's bytes and its name; `None` if the source does not have it.
 fn fetch(
     trust: &Trust,
     source: &mut dyn Source,
     target: &Verified<Target>,
-) -> Result<Option<(Verified<Vec<u8>>, Name)>, InstallError> {
+) -> Result<Option<TargetFile>, InstallError> {
     let file = trust.file_of(target);
     let Ok(name) = file.parse::<Name>() else {
         return Err(InstallError::Missing { place: source.place(), what: format!("a target with the name {file}") });
