@@ -205,9 +205,8 @@ impl Client {
         }
         let most = buf.len().min(PIECE);
         let count = body.read(&mut buf[..most])?;
-        match &mut self.pace {
-            Some(pace) => pace.take(count as u64)?,
-            None => {}
+        if let Some(pace) = &mut self.pace {
+            pace.take(count as u64)?;
         }
         Ok(count)
     }

@@ -72,7 +72,7 @@ fn gateway_6(line: &str) -> Option<SocketAddr> {
     let [destination, "00", _, _, gateway, _, _, _, flags, interface] = fields[..] else { return None };
     let flags = u32::from_str_radix(flags, 16).ok()?;
     let address = Ipv6Addr::from(u128::from_str_radix(gateway, 16).ok()?);
-    if destination.trim_matches('0') != "" || flags & UP_GATEWAY != UP_GATEWAY || address.is_unspecified() {
+    if !destination.trim_matches('0').is_empty() || flags & UP_GATEWAY != UP_GATEWAY || address.is_unspecified() {
         return None;
     }
     // An address of the link says nothing without its interface.
