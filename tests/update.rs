@@ -33,7 +33,7 @@ const CRASHING: Version =
 const SICK: Version = Version {
     version: "6.0",
     files: &[("etc/six", 0o644, "sixth release\n")],
-    health: "{soak: 1s, commands: [{run: [/usr/bin/test, -e, /never/there], timeout: 5s}]}",
+    health: "{within: 15s, soak: 1s, commands: [{run: [/usr/bin/test, -e, /never/there], timeout: 5s}]}",
 };
 
 fn node_of(releases: &Releases, version: &Version, machine: &str) -> Node {
