@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Bytes of an answer at most; the states of a hundred units fit.
 const ANSWER_MAX: usize = 256 * 1024;
 /// Messages passed over while waiting for an answer (signals that were not asked for).
-const STRAYS_MAX: usize = 64;
+const STRAYS_MAX: usize = 4096;
 /// Bytes of one line of the authentication.
 const LINE_MAX: usize = 512;
 
@@ -282,12 +282,15 @@ impl Bus {
         // The identity travels as the decimal user id, in hexadecimal digits of its ASCII characters.
         let uid: String =
             rustix::process::geteuid().as_raw().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
-        bus.send(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes(), end)?;
+        // In one go, as systemd's own programs do: its private socket never answers a client that sends BEGIN only after
+        // the OK. The negotiation is part of that; nobody sends us descriptors.
+        bus.send(format!("\0AUTH EXTERNAL {uid}\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n").as_bytes(), end)?;
         let answer = bus.line(end)?;
         if !answer.starts_with("OK ") {
             return Err(Fault::Denied(answer));
         }
-        bus.send(b"BEGIN\r\n", end)?;
+        // AGREE_UNIX_FD, or an error that costs nothing.
+        bus.line(end)?;
         if !peer {
             let hello = Call {
                 destination: "org.freedesktop.DBus",

@@ -78,10 +78,13 @@ fn serve(stream: UnixStream, answers: &Mutex<Answers>) -> std::io::Result<()> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     assert!(line.starts_with("\0AUTH EXTERNAL "), "{line:?}");
-    stream.write_all(b"OK 0123456789abcdef0123456789abcdef\r\n")?;
+    line.clear();
+    reader.read_line(&mut line)?;
+    assert_eq!(line, "NEGOTIATE_UNIX_FD\r\n");
     line.clear();
     reader.read_line(&mut line)?;
     assert_eq!(line, "BEGIN\r\n");
+    stream.write_all(b"OK 0123456789abcdef0123456789abcdef\r\nAGREE_UNIX_FD\r\n")?;
     loop {
         let mut fixed = [0; 16];
         reader.read_exact(&mut fixed)?;
