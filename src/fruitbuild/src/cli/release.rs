@@ -22,8 +22,8 @@ pub struct Making {
 
 #[derive(Args, Debug)]
 pub struct Publish {
-    /// Images (.img, or the .manifest.json beside one) to publish
-    #[arg(required = true)]
+    /// Images (.img, or the .manifest.json beside one) to publish; before them the repository, if it is not --repository
+    #[arg(required = true, value_names = ["[DIR] IMAGE"])]
     pub images: Vec<PathBuf>,
     /// Make a delta from this older one: an image, a published version, or a folder of either; repeatable
     #[arg(long, value_name = "OLD")]

@@ -15,13 +15,24 @@ use crate::release::reference::{Shelf, Slots};
 use crate::signing::Desk;
 
 pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Result<(), Failure> {
-    let mut desk = Desk::open(&options.signing)?;
-    let shelf = Shelf::open_if_there(&options.signing.repository)?;
+    let mut signing = options.signing.clone();
+    let images = match options.images.split_first() {
+        Some((first, rest)) if !is_image(first) => {
+            signing.repository.clone_from(first);
+            rest
+        }
+        _ => &options.images[..],
+    };
+    if images.is_empty() {
+        return Err(Failure::input("nothing to publish: name images, the .img files of `fruitbuild build`"));
+    }
+    let mut desk = Desk::open(&signing)?;
+    let shelf = Shelf::open_if_there(&signing.repository)?;
     let mut slots = Slots::default();
-    for image in &options.images {
+    for image in images {
         slots.add(&image.display().to_string(), shelf.as_ref(), None)?;
     }
-    let folder = Folder::new(&options.signing.repository);
+    let folder = Folder::new(&signing.repository);
     let notes = read_notes(options.making.notes.as_deref())?;
     let mut rows = Vec::new();
     for Old { slot, .. } in &slots.found {
@@ -43,6 +54,12 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
         println!("{:#}", json!({"published": rows}));
     }
     Ok(())
+}
+
+/// Whether a name is that of an image; if not it is that of the repository.
+fn is_image(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    [".img", ".img.zst", ".manifest.json"].iter().any(|ending| name.ends_with(ending))
 }
 
 pub fn bundle(options: &cli::Bundle, as_json: bool, progress: &Progress) -> Result<(), Failure> {
