@@ -72,15 +72,14 @@ mod tests {
         assert!(is_known(root.path()));
     }
 
-    /// Runs in a process of its own, since the time zone is the process's.
-    #[test]
-    #[ignore = "run by the test below"]
-    fn child() {
-        println!("{:?}", (at(1_700_000_000), at(1_720_000_000)));
-    }
-
     #[test]
     fn the_time_zone_counts_with_its_summer_time() {
+        // The time zone is the process's: this test runs itself in processes of their own.
+        const IN_ZONE: &str = "FRUIT_UPDATE_TEST_IN_ZONE";
+        if std::env::var_os(IN_ZONE).is_some() {
+            println!("{:?}", (at(1_700_000_000), at(1_720_000_000)));
+            return;
+        }
         for (zone, winter, summer) in [
             // Tuesday 2023-11-14 22:13:20 UTC and Wednesday 2024-07-03 09:46:40 UTC.
             ("UTC0", WeekMinute::new(1, 22, 13), WeekMinute::new(2, 9, 46)),
@@ -88,8 +87,9 @@ mod tests {
             ("JST-9", WeekMinute::new(2, 7, 13), WeekMinute::new(2, 18, 46)),
         ] {
             let child = std::process::Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "local_time::tests::child", "--ignored", "--nocapture"])
+                .args(["--exact", "local_time::tests::the_time_zone_counts_with_its_summer_time", "--nocapture"])
                 .env("TZ", zone)
+                .env(IN_ZONE, "1")
                 .output()
                 .unwrap();
             let out = String::from_utf8(child.stdout).unwrap();

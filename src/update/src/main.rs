@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use fruit_agent::journal;
 use fruit_release::Source;
 use fruit_update::clone::CloneError;
@@ -23,8 +22,10 @@ use fruit_update::updater::Updater;
 use fruit_update::{inhibit, origin, progress, tryboot};
 use serde_json::{Value, json};
 
-use cli::{Cli, Command};
+use cli::{Asked, Cli, Command};
 
+/// A command line that makes no sense.
+const USAGE: u8 = 2;
 const NOTHING_TO_DO: u8 = 3;
 const REFUSED: u8 = 4;
 const SOURCE: u8 = 5;
@@ -59,7 +60,17 @@ fn of_trial(error: &TrialError) -> Failure {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Asked::Do(cli)) => cli,
+        Ok(Asked::Text(text)) => {
+            show::say(text.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("fruit-update: {error}; see fruit-update --help");
+            return ExitCode::from(USAGE);
+        }
+    };
     match run(&cli) {
         Ok(code) => code,
         Err(Failure(status, error)) => {

@@ -55,8 +55,8 @@ fn an_altered_chunk_is_not_written() {
     let mut repository = Repository::of(&[&old, &new]);
     let second = CHUNK as usize..2 * CHUNK as usize;
     let chunk = Name::Chunk(Digest::of(&new.root[second.clone()]));
-    let other = frame::encode(&noise(1 << 20, 99)).unwrap();
-    for altered in [other, frame::encode(b"short").unwrap(), b"no frame".to_vec()] {
+    let other = frame::encode(&noise(1 << 20, 99), 3).unwrap();
+    for altered in [other, frame::encode(b"short", 3).unwrap(), b"no frame".to_vec()] {
         let mut bad = repository.clone();
         bad.pieces.insert(chunk.clone(), altered);
         let error = bench.install(&mut bad).unwrap_err();

@@ -197,7 +197,7 @@ impl Repository {
         for kind in VolumeKind::ALL {
             for chunk in image.volume(kind).chunks(CHUNK as usize) {
                 let name = Name::Chunk(Digest::of(chunk));
-                self.pieces.insert(name.clone(), frame::encode(chunk).unwrap());
+                self.pieces.insert(name.clone(), frame::encode(chunk, 3).unwrap());
                 order.push(name);
             }
         }
