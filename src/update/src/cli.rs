@@ -301,7 +301,7 @@ fn command(verb: &Verb, mut words: Words) -> Result<Cli, String> {
 
 /// Two columns; lines of the right one stay in it.
 fn rows<'r>(rows: impl Iterator<Item = (String, &'r str)>) -> String {
-    rows.map(|(left, right)| format!("  {left:<20}  {}\n", right.replace('\n', &format!("\n{:24}", "")))).collect()
+    rows.map(|(left, right)| format!("  {left:<21}  {}\n", right.replace('\n', &format!("\n{:25}", "")))).collect()
 }
 
 fn options(flags: &[Flag]) -> String {
