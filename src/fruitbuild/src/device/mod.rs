@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,10 +26,6 @@ const SOURCES: [&str; 10] = [
 
 /// Programs with C and assembler in them (the cryptography of TLS): these need a compiler for the target besides Rust's.
 const WITH_C: [&str; 1] = ["fruit-update"];
-
-/// Linker script for programs whose panics end the process: tables for unwinding the stack are a seventh of their size, and
-/// a stripped program has no use for them, not even for backtraces.
-const NO_UNWINDING: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;\n";
 
 /// Where a release keeps prebuilt device programs, relative to the folder of the `fruitbuild` program.
 const SHIPPED: &str = "../lib/fruitbuild";
@@ -66,13 +62,8 @@ pub struct Target {
     pub compiler: (&'static str, &'static str),
     /// Whether it is also what links.
     links: bool,
-    rustflags: &'static [&'static str],
-    /// Whether the linker takes [`NO_UNWINDING`].
-    no_unwinding: bool,
+    rustflags: &'static str,
 }
-
-/// Of musl's targets.
-const LLD: &[&str] = &["-Clinker=rust-lld", "-Ctarget-feature=+crt-static", "-Clink-arg=--no-eh-frame-hdr"];
 
 /// Brings `x86_64-linux-gnu-gcc`: where that is the machine's own compiler, it is in the package of that.
 const AMD64_COMPILER: &str =
@@ -90,23 +81,20 @@ pub fn target(debian_architecture: &str) -> Result<Target, DeviceError> {
             triple: "aarch64-unknown-linux-musl",
             compiler: ("aarch64-linux-gnu-gcc", ARM64_COMPILER),
             links: false,
-            rustflags: LLD,
-            no_unwinding: true,
+            rustflags: "-Clinker=rust-lld -Ctarget-feature=+crt-static",
         },
         "amd64" => Target {
             triple: "x86_64-unknown-linux-musl",
             compiler: ("x86_64-linux-gnu-gcc", AMD64_COMPILER),
             links: false,
-            rustflags: LLD,
-            no_unwinding: true,
+            rustflags: "-Clinker=rust-lld -Ctarget-feature=+crt-static",
         },
         // Rust ships no musl for this one's hard-float name everywhere; glibc links statically as well.
         "armhf" => Target {
             triple: "armv7-unknown-linux-gnueabihf",
             compiler: ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
             links: true,
-            rustflags: &["-Clinker=arm-linux-gnueabihf-gcc", "-Ctarget-feature=+crt-static"],
-            no_unwinding: false,
+            rustflags: "-Clinker=arm-linux-gnueabihf-gcc -Ctarget-feature=+crt-static",
         },
         other => return Err(DeviceError::UnknownArchitecture(other.to_owned())),
     })
@@ -162,19 +150,14 @@ impl Programs {
         check_tools(name, target)?;
         say(format!("compiling {name} for {} (once; kept in the cache)", target.triple));
         let build_dir = self.cache.join("build");
-        let mut flags: Vec<String> = target.rustflags.iter().map(|flag| (*flag).to_owned()).collect();
-        flags.push(format!("--remap-path-prefix={}=fruitbuild", tree.display()));
-        if target.no_unwinding {
-            flags.push(format!("-Clink-arg=-T{}", no_unwinding(&build_dir)?.display()));
-        }
         let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .current_dir(&tree)
             .args(["build", "--quiet", "--locked", "--profile", "device", "--package", name, "--target", target.triple])
             .arg("--target-dir")
             .arg(&build_dir)
-            // Apart from each other by a character that is in no path.
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            .env("RUSTFLAGS", format!("{} --remap-path-prefix={}=fruitbuild", target.rustflags, tree.display()))
             .env("CARGO_INCREMENTAL", "0")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTC_WRAPPER")
             .output()
@@ -189,18 +172,6 @@ impl Programs {
         keep(&build_dir.join(target.triple).join("device").join(name), &kept)?;
         Ok(kept)
     }
-}
-
-/// Path of the linker script, put in place whole: another build may be reading it.
-fn no_unwinding(folder: &Path) -> Result<PathBuf, DeviceError> {
-    let io = |error| DeviceError::Io { path: folder.to_owned(), error };
-    fs::create_dir_all(folder).map_err(io)?;
-    // The linker runs elsewhere.
-    let path = std::path::absolute(folder).map_err(io)?.join("no-unwinding.ld");
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    temporary.write_all(NO_UNWINDING.as_bytes()).map_err(io)?;
-    temporary.persist(&path).map_err(|e| DeviceError::Io { path: path.clone(), error: e.error })?;
-    Ok(path)
 }
 
 fn shipped(name: &str, triple: &str) -> Option<PathBuf> {
@@ -239,10 +210,7 @@ fn source_key(name: &str, tree: &Path, target: &Target) -> Result<String, Device
         .output()
         .map_err(|error| DeviceError::Run { program: "rustc".to_owned(), error })?;
     hash.update(&version.stdout);
-    hash.update(target.rustflags.join("\x1f"));
-    if target.no_unwinding {
-        hash.update(NO_UNWINDING);
-    }
+    hash.update(target.rustflags);
     // One that is missing is told of before it is needed.
     if WITH_C.contains(&name)
         && let Ok(version) = Command::new(target.compiler.0).arg("--version").output()
