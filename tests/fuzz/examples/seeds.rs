@@ -22,6 +22,7 @@ fn main() {
     seeds.node();
     seeds.stack();
     seeds.releases();
+    seeds.patches();
 }
 
 struct Seeds {
@@ -34,6 +35,30 @@ impl Seeds {
         let folder = self.folder.join(target);
         fs::create_dir_all(&folder).expect("a folder for seeds");
         fs::write(folder.join(name), bytes).expect("a seed");
+    }
+
+    fn patches(&self) {
+        fn volume(bytes: &Vec<u8>) -> Volume<'_> {
+            Volume { data: bytes, len: bytes.len() as u64, files: Vec::new() }
+        }
+        let old = fruit_fuzz::old_volumes();
+        let edited = |volume: &[u8]| {
+            let mut new = volume[..fruit_fuzz::PATCHED - 700].to_vec();
+            new.splice(5000..5000, (0..700u32).map(|i| (i * i % 251) as u8));
+            for word in new[9000..].chunks_exact_mut(4).step_by(5) {
+                word[0] = word[0].wrapping_add(7);
+            }
+            new
+        };
+        for (name, new) in [("code", edited(&old[0])), ("text", edited(&old[1]))] {
+            let (from, to) = ([volume(&old[0]), volume(&old[1])], [volume(&new), volume(&new)]);
+            let made = encode(&from, &to, &Options::default(), &|_, _| {}).expect("a delta");
+            for (n, source) in made.into_iter().flatten().enumerate() {
+                if let Source::Patch(patch) = source {
+                    self.put("delta_patch", &format!("{name}-{n}"), patch);
+                }
+            }
+        }
     }
 
     /// A repository of one release, all of its files in one input, and what signers handle.
@@ -76,6 +101,21 @@ impl Seeds {
             self.put("release_metadata", &entry.file_name().to_string_lossy(), &bytes);
             self.put("draft", &entry.file_name().to_string_lossy(), &bytes);
         }
+        let mut bundle = fruit_release::bundle::Writer::new(Vec::new(), 0);
+        for (name, bytes) in signed.files.iter().filter_map(|(name, bytes)| Some((name.parse().ok()?, bytes))) {
+            bundle.put(&name, bytes).expect("a piece within its limit");
+        }
+        let digest = fruit_release::Digest::of(b"");
+        bundle.put(&fruit_release::Name::Chunk(digest), b"frame").expect("a small piece");
+        self.put("bundle", "small", bundle.finish().expect("bytes in memory"));
+        let text = format!(
+            r#"{{"format":1,"product":"a","board":"b","version":"1","build_id":"c","build_time":1,"volumes":[
+            {{"kind":"root","len":4096,"verity":{{"uuid":"00","parameters":"1:2:00:-"}},"chunks":["{digest}"]}},
+            {{"kind":"boot","len":512,"chunks":["{digest}"]}}]}}"#
+        );
+        self.put("bundle", "manifest-text", &text);
+        let frame = fruit_release::frame::encode(text.as_bytes(), 3).expect("a frame");
+        self.put("bundle", "manifest", frame);
         let passphrase = fruit_release::keys::Passphrase::new("x".into());
         let key = fruit_fuzz::metadata_key().to_openssh("seed", &passphrase).expect("a key file");
         self.put("private_key", "encrypted", key.as_bytes());
@@ -265,29 +305,5 @@ impl WriteAt for Memory {
         }
         bytes[offset as usize..end].copy_from_slice(buf);
         Ok(())
-    }
-
-    fn patches(&self) {
-        fn volume(bytes: &Vec<u8>) -> Volume<'_> {
-            Volume { data: bytes, len: bytes.len() as u64, files: Vec::new() }
-        }
-        let old = fruit_fuzz::old_volumes();
-        let edited = |volume: &[u8]| {
-            let mut new = volume[..fruit_fuzz::PATCHED - 700].to_vec();
-            new.splice(5000..5000, (0..700u32).map(|i| (i * i % 251) as u8));
-            for word in new[9000..].chunks_exact_mut(4).step_by(5) {
-                word[0] = word[0].wrapping_add(7);
-            }
-            new
-        };
-        for (name, new) in [("code", edited(&old[0])), ("text", edited(&old[1]))] {
-            let (from, to) = ([volume(&old[0]), volume(&old[1])], [volume(&new), volume(&new)]);
-            let made = encode(&from, &to, &Options::default(), &|_, _| {}).expect("a delta");
-            for (n, source) in made.into_iter().flatten().enumerate() {
-                if let Source::Patch(patch) = source {
-                    self.put("delta_patch", &format!("{name}-{n}"), patch);
-                }
-            }
-        }
     }
 }

@@ -92,7 +92,8 @@ pub const PATCHED: usize = 20_000;
 
 /// The old volumes of patches: some code, some text.
 pub fn old_volumes() -> [Vec<u8>; 2] {
-    let code = (0..8192u32).flat_map(|i| if i % 5 == 0 { 0x9400_0000 | (i * 3) } else { i.wrapping_mul(0x9E37_79B1) }.to_le_bytes());
+    let code = (0..8192u32)
+        .flat_map(|i| if i % 5 == 0 { 0x9400_0000 | (i * 3) } else { i.wrapping_mul(0x9E37_79B1) }.to_le_bytes());
     let text = (0..3000u32).flat_map(|i| format!("line {i}\n").into_bytes());
     [code.collect(), text.collect()]
 }
