@@ -45,6 +45,10 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 
 /// Gives the primary partition table, if there is one, the checksums of its entries and of its header.
 pub fn mend_gpt(disk: &mut [u8]) {
+    // Protective MBR and header.
+    if disk.len() < 1024 {
+        return;
+    }
     let word = |disk: &[u8], at: usize| disk.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let place = word(disk, 512 + 72).map_or(0, |sector| sector as usize).saturating_mul(512);
     let len = word(disk, 512 + 80).zip(word(disk, 512 + 84)).map(|(count, size)| u64::from(count) * u64::from(size));
@@ -53,7 +57,7 @@ pub fn mend_gpt(disk: &mut [u8]) {
         disk[512 + 88..512 + 92].copy_from_slice(&sum.to_le_bytes());
     }
     let header_size = word(disk, 512 + 12).unwrap_or(0) as usize;
-    if (92..=512).contains(&header_size) && disk.len() >= 1024 {
+    if (92..=512).contains(&header_size) {
         disk[512 + 16..512 + 20].fill(0);
         let sum = crc32(&disk[512..512 + header_size]);
         disk[512 + 16..512 + 20].copy_from_slice(&sum.to_le_bytes());
