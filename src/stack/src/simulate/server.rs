@@ -84,7 +84,12 @@ impl Simulator {
             }
             None => None,
         };
-        let pair = UnixStream::pair().and_then(|(wake, woken)| woken.set_nonblocking(true).map(|()| (wake, woken)));
+        // Neither end waits: a full pair wakes as well as one more byte, and who wakes may hold the stack.
+        let pair = UnixStream::pair().and_then(|(wake, woken)| {
+            wake.set_nonblocking(true)?;
+            woken.set_nonblocking(true)?;
+            Ok((wake, woken))
+        });
         let (wake, woken) = pair.map_err(|source| io_error("make", Path::new("a socket pair"), source))?;
         let stop = Arc::new(AtomicBool::new(false));
         let started = Instant::now();
