@@ -57,9 +57,13 @@ fn stored(node: &Node) -> Stored {
 /// Restarts into what was installed, and waits until it has been committed.
 fn restart_and_commit(node: &mut Node, wanted: &Version) {
     node.reboot();
+    committed(node, wanted);
+}
+
+fn committed(node: &Node, wanted: &Version) {
     let start = Instant::now();
     while stored(node).state().trial.is_some() {
-        assert!(start.elapsed() < PATIENCE, "not committed: {:#}\n{}", status(node), node.console().text());
+        assert!(start.elapsed() < PATIENCE, "not committed: {:#}", status(node));
         std::thread::sleep(Duration::from_secs(1));
     }
     assert_eq!(version(node), wanted.version);
@@ -141,24 +145,84 @@ fn a_release_whose_health_check_fails_goes_back_and_says_why() {
     assert_eq!(stored(&node).state().failed, Some(Slot::B));
 }
 
+/// Most that an install may have in memory, KiB.
+const RESIDENT_MAX: u64 = 24 << 10;
+
+/// Installs a bundle that lies on the node, and looks all the while at how much memory that takes.
+fn install_watched(node: &Node, file: &str) {
+    let said = node.run(&format!(
+        "fruit-update install {file} > /run/said 2>&1 & \
+         while grep VmHWM /proc/$!/status >> /run/resident 2> /dev/null; do sleep 0.1; done; \
+         wait $!; result=$?; cat /run/said; exit $result"
+    ));
+    println!("{said}");
+    let most = node.run("sed -n '$s/[^0-9]//gp' /run/resident");
+    println!("fruit-update: at most {most} KiB resident during an install");
+    assert!(most.parse::<u64>().unwrap() <= RESIDENT_MAX, "{most} KiB");
+}
+
+/// What the daemon says that it waits for, once that is as wanted.
+fn daemon_says(node: &Node, wanted: &str) {
+    let start = Instant::now();
+    loop {
+        let status = status(node);
+        if status["daemon"]["doing"].as_str().is_some_and(|doing| doing.contains(wanted)) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "not `{wanted}`: {status:#}\n{}", node.run("journalctl -b -u fruit-update"));
+        std::thread::sleep(Duration::from_secs(2));
+    }
+}
+
+/// Changes the daemon's configuration until the next boot.
+fn configure(node: &Node, changes: &[&str]) {
+    const CONFIG: &str = "/etc/fruit/update.yaml";
+    let keys = changes.iter().map(|change| change.split(':').next().unwrap());
+    let others = keys.map(|key| format!("/^{key}:/d")).collect::<Vec<_>>().join(";");
+    let lines = changes.iter().map(|line| format!("'{line}'")).collect::<Vec<_>>().join(" ");
+    node.run(&format!("sed -i '{others}' {CONFIG}; printf '%s\\n' {lines} >> {CONFIG}; systemctl restart fruit-update"));
+}
+
 #[test]
-fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state() {
+fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state_and_then_updates_by_itself() {
     const HEALTH: &str = "{soak: 5s, units: [ssh.service, fruit-agent.service], failed_units: none, reach: [gateway]}";
     const OLD: Version = Version { version: "1.0", files: &[], health: HEALTH };
     const NEW: Version = Version { version: "1.1", files: &[("etc/news", 0o644, "there is news\n")], health: HEALTH };
+    const NEXT: Version = Version { version: "1.2", files: &[("etc/news", 0o644, "more of it\n")], health: HEALTH };
     let releases = releases_of_pistack();
     let bundle = releases.delta(&OLD, &NEW);
     let mut node = node_of(releases, &OLD, "virt");
     node.start();
     node.wait_for_ssh();
     node.run("echo kept > /var/lib/fruit/kept; sync");
-    let said = node.pipe(&bundle, "fruit-update install -").unwrap();
-    println!("{said}");
+    node.pipe(&bundle, "cat > /run/update.fruit").unwrap();
+    install_watched(&node, "/run/update.fruit");
     restart_and_commit(&mut node, &NEW);
     assert_eq!(node.run("cat /etc/news /var/lib/fruit/kept"), "there is news\nkept");
     let failed = node.run("systemctl --failed --no-legend --plain --no-pager");
     assert!(failed.is_empty(), "{failed}");
     println!("{}", node.run("systemctl show fruit-update -p MemoryPeak; fruit-update status; fruit-update history"));
+
+    // Nobody asks for the next one: the daemon finds it, and minds the windows, and who does not want to be disturbed.
+    releases.delta(&NEW, &NEXT);
+    let server = Server::start(&releases.repository());
+    let sources = format!("sources: [\"http://{HOST}:{}/\"]", server.port());
+    let check = "check: {every: 1min, jitter: 0s}";
+    let windows = format!("windows: [\"{} 01:00-04:00\"]", node.run("LC_ALL=C date -d '+3 days' +%a"));
+    configure(&node, &[&sources, check, "install: window", &windows, "without_clock: wait"]);
+    daemon_says(&node, "1.2 is to be installed; waits for");
+    let answer = node.run("fruit-update check");
+    assert!(answer.contains("1.2"), "{answer}");
+    node.run("systemd-run --quiet --unit=results systemd-inhibit --what=shutdown --who=ada --why='writes results' sleep 9999");
+    configure(&node, &[&sources, check, "install: auto", "reboot: auto"]);
+    daemon_says(&node, "waits for: ada (writes results)");
+    assert_eq!(stored(&node).state().trial, None);
+    let before = node.run("cat /proc/sys/kernel/random/boot_id");
+    node.run("systemctl stop results");
+    node.comes_back(&before);
+    committed(&node, &NEXT);
+    assert_eq!(node.run("cat /etc/news /var/lib/fruit/kept"), "more of it\nkept");
+    println!("{}", node.run("fruit-update history"));
 }
 
 #[test]

@@ -178,6 +178,11 @@ impl Node {
     pub fn reboot(&mut self) {
         let before = self.run("cat /proc/sys/kernel/random/boot_id");
         let _ = self.ssh("reboot");
+        self.comes_back(&before);
+    }
+
+    /// Waits until it is in another boot than the one of that id.
+    pub fn comes_back(&self, before: &str) {
         let start = Instant::now();
         loop {
             std::thread::sleep(Duration::from_secs(1));
