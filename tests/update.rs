@@ -169,7 +169,11 @@ fn daemon_says(node: &Node, wanted: &str) {
         if status["daemon"]["doing"].as_str().is_some_and(|doing| doing.contains(wanted)) {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "not `{wanted}`: {status:#}\n{}", node.run("journalctl -b -u fruit-update"));
+        assert!(
+            start.elapsed() < PATIENCE,
+            "not `{wanted}`: {status:#}\n{}",
+            node.run("journalctl -b -u fruit-update")
+        );
         std::thread::sleep(Duration::from_secs(2));
     }
 }
@@ -180,7 +184,9 @@ fn configure(node: &Node, changes: &[&str]) {
     let keys = changes.iter().map(|change| change.split(':').next().unwrap());
     let others = keys.map(|key| format!("/^{key}:/d")).collect::<Vec<_>>().join(";");
     let lines = changes.iter().map(|line| format!("'{line}'")).collect::<Vec<_>>().join(" ");
-    node.run(&format!("sed -i '{others}' {CONFIG}; printf '%s\\n' {lines} >> {CONFIG}; systemctl restart fruit-update"));
+    node.run(&format!(
+        "sed -i '{others}' {CONFIG}; printf '%s\\n' {lines} >> {CONFIG}; systemctl restart fruit-update"
+    ));
 }
 
 #[test]
