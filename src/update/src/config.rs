@@ -16,9 +16,9 @@ pub use check::Check;
 pub use fruit_agent::config::{Span, UnitName};
 pub use health::{AgentCheck, CommandCheck, CommandLine, FailedUnits, HealthChecks, Reach};
 pub use rate::Rate;
-pub use source::SourceAddress;
 #[cfg(feature = "daemon")]
 pub(crate) use source::check_url;
+pub use source::{ProxyUrl, SourceAddress};
 
 use crate::window::Window;
 
@@ -81,6 +81,9 @@ pub struct UpdateConfig {
     /// Certificates on the node that HTTPS servers are checked against, instead of the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<AbsolutePath>,
+    /// Proxy for downloads; without it, what `https_proxy` and the like say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyUrl>,
     /// What a new release must show before it is committed.
     #[serde(default)]
     pub health: HealthChecks,
@@ -256,6 +259,7 @@ impl UpdateConfig {
             epoch: 0,
             min_bootloader: 0,
             ca: None,
+            proxy: None,
             health: HealthChecks::default(),
             clone: ClonePolicy::default(),
         }
@@ -325,6 +329,7 @@ tries: 5
 epoch: 2
 min_bootloader: 1
 ca: /etc/ssl/fleet.pem
+proxy: http://10.0.0.1:3128
 health:
   within: 10min
   soak: 5min

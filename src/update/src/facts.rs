@@ -10,10 +10,9 @@ use fruit_node::{BOOT_REPORT_PATH, CommandLine};
 use fruit_release::tuf::{Clock, Node, Time};
 use fruit_verity::Params;
 
+use crate::local_time;
 use crate::state::Identity;
 
-/// Made by systemd-timesyncd when the network has set the clock.
-const SYNCHRONIZED: &str = "run/systemd/timesync/synchronized";
 /// Its time of change is the latest time that systemd-timesyncd knew.
 const SAVED_CLOCK: &str = "var/lib/systemd/timesync/clock";
 const COMPATIBLE: &str = "proc/device-tree/compatible";
@@ -94,7 +93,7 @@ impl Roots {
     pub fn clock(&self, built: u64) -> Clock {
         let built = time(built);
         let now = time(seconds(SystemTime::now()));
-        if self.path(SYNCHRONIZED).exists() && now >= built {
+        if local_time::is_set_by_network(&self.root) && now >= built {
             return Clock::Trusted(now);
         }
         let saved = fs::metadata(self.path(SAVED_CLOCK)).and_then(|meta| meta.modified()).ok();
@@ -184,7 +183,7 @@ mod tests {
         };
         touch(SAVED_CLOCK);
         assert!(matches!(roots.clock(1000), Clock::Unset { saved: Some(_), .. }));
-        touch(SYNCHRONIZED);
+        touch("run/systemd/timesync/synchronized");
         assert!(roots.clock(1000).is_trusted());
         assert!(!roots.clock(u64::MAX).is_trusted(), "a clock that is behind the image is wrong");
     }

@@ -7,6 +7,7 @@
 mod download;
 mod mirrors;
 mod pace;
+mod tls;
 mod watch;
 
 use std::fs;
@@ -17,12 +18,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use fruit_release::SourceError;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector, TcpConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
 
 pub use download::Download;
 pub use mirrors::Mirrors;
+
+use crate::config::ProxyUrl;
 use pace::Pace;
 use watch::{Watch, WatchConnector};
 
@@ -43,6 +48,9 @@ pub type Stop = Arc<AtomicBool>;
 /// Told several times a second while something is waited for, so that nobody takes the program for dead.
 pub type Alive = Arc<dyn Fn() + Send + Sync>;
 
+/// Whether the node knows the time.
+pub type ClockKnown = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -50,6 +58,8 @@ pub enum HttpError {
     Certificates { path: String, why: String },
     #[error("{0}")]
     Url(String),
+    #[error("TLS: {0}")]
+    Tls(#[from] tls::SetUpError),
 }
 
 /// How patient a client is.
@@ -95,6 +105,10 @@ pub struct Settings<'a> {
     pub bandwidth: Option<u64>,
     /// Certificates to check HTTPS servers against, instead of the public ones.
     pub ca: Option<&'a Path>,
+    /// Proxy that everything goes through; without it, what `https_proxy` and the like say.
+    pub proxy: Option<&'a ProxyUrl>,
+    /// Asked at each connection. A clock that nobody set does not say that a certificate is not valid yet.
+    pub clock_known: ClockKnown,
     pub limits: Limits,
     pub stop: Stop,
     pub alive: Alive,
@@ -102,7 +116,15 @@ pub struct Settings<'a> {
 
 impl Default for Settings<'_> {
     fn default() -> Self {
-        Settings { bandwidth: None, ca: None, limits: Limits::default(), stop: Stop::default(), alive: Arc::new(|| {}) }
+        Settings {
+            bandwidth: None,
+            ca: None,
+            proxy: None,
+            clock_known: Arc::new(|| true),
+            limits: Limits::default(),
+            stop: Stop::default(),
+            alive: Arc::new(|| {}),
+        }
     }
 }
 
@@ -143,9 +165,14 @@ pub fn mirrors(urls: Vec<String>, settings: &Settings<'_>) -> Result<Mirrors, Ht
 impl Client {
     fn new(settings: &Settings<'_>) -> Result<Client, HttpError> {
         let limits = settings.limits;
-        let tls = TlsConfig::builder().root_certs(roots(settings.ca)?).build();
-        let config = ureq::Agent::config_builder()
-            .tls_config(tls)
+        let tls = tls::TlsConnector::new(roots(settings.ca)?, Arc::clone(&settings.clock_known))?;
+        let mut config = ureq::Agent::config_builder();
+        if let Some(proxy) = settings.proxy {
+            let known =
+                ureq::Proxy::new(proxy.as_str()).map_err(|error| HttpError::Url(format!("{proxy}: {error}")))?;
+            config = config.proxy(Some(known));
+        }
+        let config = config
             .user_agent(concat!("fruit-update/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .max_redirects(REDIRECTS_MAX)
@@ -161,7 +188,7 @@ impl Client {
             ().chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
                 .chain(WatchConnector(Arc::clone(&watch)))
-                .chain(RustlsConnector::default());
+                .chain(tls);
         let agent = ureq::Agent::with_parts(config, connector, DefaultResolver::default());
         let pace = settings.bandwidth.map(|rate| Pace::new(rate, Arc::clone(&watch)));
         Ok(Client { agent, watch, pace, limits })
@@ -258,7 +285,7 @@ fn stopped() -> io::Error {
 }
 
 /// Certificates of `ca` alone; without it those of the node, without these Mozilla's as this program was built with.
-fn roots(ca: Option<&Path>) -> Result<RootCerts, HttpError> {
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, HttpError> {
     let (path, needed) = match ca {
         Some(path) => (path, true),
         None => (Path::new(SYSTEM_CERTIFICATES), false),
@@ -266,20 +293,16 @@ fn roots(ca: Option<&Path>) -> Result<RootCerts, HttpError> {
     let wrong = |why: String| HttpError::Certificates { path: path.display().to_string(), why };
     let mut text = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(CERTIFICATES_MAX).read_to_end(&mut text));
+    let mut store = RootCertStore::empty();
     match read {
-        Ok(_) => {}
-        Err(_) if !needed => return Ok(RootCerts::WebPki),
-        Err(error) => return Err(wrong(error.to_string())),
+        // Bundles hold certificates of ways that this program doesn't know, and comments.
+        Ok(_) => drop(store.add_parsable_certificates(CertificateDer::pem_slice_iter(&text).flatten())),
+        Err(error) if needed => return Err(wrong(error.to_string())),
+        Err(_) => {}
     }
-    let certificates: Vec<_> = parse_pem(&text)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    match (certificates.is_empty(), needed) {
+    match (store.is_empty(), needed) {
         (true, true) => Err(wrong("no certificate in PEM form is in it".into())),
-        (true, false) => Ok(RootCerts::WebPki),
-        (false, _) => Ok(RootCerts::new_with_certs(&certificates)),
+        (true, false) => Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
+        (false, _) => Ok(store),
     }
 }

@@ -1,6 +1,7 @@
 //! The time of the week where the node is, and whether the node knows it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::window::WeekMinute;
@@ -40,7 +41,17 @@ pub fn is_known(root: &Path) -> bool {
             .map(|clock| clock.path().join("hctosys"))
             .find(|path| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1"))
     };
-    root.join(SYNCHRONIZED).exists() || root == Path::new("/") && kernel_says_so() || battery().is_some()
+    is_set_by_network(root) || battery().is_some()
+}
+
+/// Whether the network has set the clock. `root`: `/`.
+pub fn is_set_by_network(root: &Path) -> bool {
+    root.join(SYNCHRONIZED).exists() || root == Path::new("/") && kernel_says_so()
+}
+
+/// [`is_known`] for whoever asks later.
+pub fn asked(root: PathBuf) -> Arc<dyn Fn() -> bool + Send + Sync> {
+    Arc::new(move || is_known(&root))
 }
 
 /// A time daemon other than systemd's tells the kernel (adjtimex(2)).

@@ -70,9 +70,59 @@ impl From<SourceAddress> for String {
     }
 }
 
+/// `http://HOST:PORT` of a proxy that downloads go through. It is asked for a tunnel (CONNECT) to each server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProxyUrl(String);
+
+impl ProxyUrl {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ProxyUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ProxyUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<ProxyUrl, String> {
+        if text.contains('@') {
+            return Err("a proxy's password would stand in the image, for everyone who has one to read".into());
+        }
+        let rest = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        if rest.is_none_or(|rest| rest.contains(['/', '?', '#'])) {
+            return Err(format!("`{text}` is no proxy; write http://HOST:PORT"));
+        }
+        check_url(&text)?;
+        Ok(ProxyUrl(text))
+    }
+}
+
+impl From<ProxyUrl> for String {
+    fn from(proxy: ProxyUrl) -> String {
+        proxy.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxies_are_servers_without_a_password() {
+        let read = |text: &str| ProxyUrl::try_from(text.to_owned());
+        for good in ["http://proxy:3128", "http://10.0.0.1:8080/", "http://[::1]:3128"] {
+            assert_eq!(read(good).map(String::from), Ok(good.to_owned()));
+        }
+        for bad in ["", "proxy:3128", "https://proxy", "http://", "http://a/b", "http://u:p@a", "http://a b"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sources_are_servers_folders_or_sticks() {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+#[allow(dead_code)] // each test program uses its own part
 /// What a client asked.
 #[derive(Clone, Debug)]
 pub struct Request {
