@@ -40,24 +40,25 @@ impl Glob {
 
     /// Whether the whole of `path` (without leading `/`) matches.
     pub fn matches(&self, path: &str) -> bool {
-        self.alternatives.iter().any(|(literal, pattern)| path.starts_with(literal) && one(literal, pattern, path))
+        self.any(path, |pattern| matches(pattern, path, false), |literal| path == literal)
     }
 
     /// Whether `path` or a directory above it matches: naming a directory means all that is in it.
     pub fn covers(&self, path: &str) -> bool {
+        self.any(
+            path,
+            |pattern| matches(pattern, path, true),
+            |literal| path.strip_prefix(literal).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        )
+    }
+
+    /// Whether an alternative matches, told by `special`, or by `plain` where it has no special character.
+    fn any(&self, path: &str, special: impl Fn(&[char]) -> bool, plain: impl Fn(&str) -> bool) -> bool {
         self.alternatives.iter().any(|(literal, pattern)| {
-            path.starts_with(literal)
-                && (one(literal, pattern, path)
-                    || path.match_indices('/').any(|(i, _)| one(literal, pattern, &path[..i])))
+            let is_plain = literal.chars().count() == pattern.len();
+            path.starts_with(literal) && if is_plain { plain(literal) } else { special(pattern) }
         })
     }
-}
-
-fn one(literal: &str, pattern: &[char], path: &str) -> bool {
-    if literal.chars().count() == pattern.len() {
-        return path == literal;
-    }
-    path.starts_with(literal) && matches(pattern, &path.chars().collect::<Vec<char>>())
 }
 
 fn braces(pattern: &[char]) -> Result<Option<(usize, usize)>, String> {
@@ -135,34 +136,42 @@ fn in_set(set: &[char], c: char) -> bool {
 }
 
 /// Matching by the set of pattern positions reachable after each character: linear in path × pattern, so that no
-/// pattern, however hostile, takes exponential time.
-fn matches(pattern: &[char], path: &[char]) -> bool {
-    let mut now = vec![false; pattern.len() + 1];
+/// pattern, however hostile, takes exponential time. With `or_above`, a directory above `path` will do.
+fn matches(pattern: &[char], path: &str, or_above: bool) -> bool {
+    let (mut now, mut next) = (vec![false; pattern.len() + 1], vec![false; pattern.len() + 1]);
     now[0] = true;
     skip_stars(pattern, &mut now, true);
-    for (at, c) in path.iter().enumerate() {
-        let mut next = vec![false; pattern.len() + 1];
-        for i in 0..pattern.len() {
-            if !now[i] {
-                continue;
-            }
-            match pattern[i] {
-                '*' if pattern.get(i + 1) == Some(&'*') => next[i] = true,
-                '*' if i > 0 && pattern[i - 1] == '*' => {} // second half of `**`: the first half consumes
-                '*' => next[i] |= *c != '/',
-                '?' => next[i + 1] |= *c != '/',
+    for c in path.chars() {
+        if or_above && c == '/' && now[pattern.len()] {
+            return true;
+        }
+        next.fill(false);
+        let mut alive = false;
+        for i in (0..pattern.len()).filter(|i| now[*i]) {
+            let reached = match pattern[i] {
+                '*' if pattern.get(i + 1) == Some(&'*') => i,
+                '*' if i > 0 && pattern[i - 1] == '*' => continue, // second half of `**`: the first half consumes
+                '*' if c != '/' => i,
+                '?' if c != '/' => i + 1,
+                '*' | '?' => continue,
                 '[' => {
                     let len = set_len(&pattern[i..]).unwrap_or(1);
-                    if *c != '/' && len > 1 && in_set(&pattern[i..i + len], *c) {
-                        next[i + len] = true;
+                    if c == '/' || len < 2 || !in_set(&pattern[i..i + len], c) {
+                        continue;
                     }
+                    i + len
                 }
-                literal => next[i + 1] |= literal == *c,
-            }
+                literal if literal == c => i + 1,
+                _ => continue,
+            };
+            next[reached] = true;
+            alive = true;
         }
-        let boundary = path[at] == '/';
-        skip_stars(pattern, &mut next, boundary);
-        now = next;
+        if !alive {
+            return false;
+        }
+        skip_stars(pattern, &mut next, c == '/');
+        std::mem::swap(&mut now, &mut next);
     }
     now[pattern.len()]
 }

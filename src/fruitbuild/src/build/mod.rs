@@ -69,9 +69,14 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
         return Ok(outcome);
     }
 
-    let (root, packages) = assemble(&recipe, &lock, &store, &mirrors, &baked, &inputs, epoch, progress)?;
+    store.ensure(&lock.packages, &mirrors, &sources::Bars::new(progress))?;
+    let (assembled, boot_packages) = std::thread::scope(|scope| {
+        let boot_packages = scope.spawn(|| boot_packages(&lock, &store, &mirrors, epoch, progress));
+        let assembled = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress);
+        (assembled, boot_packages.join().unwrap_or_else(|_| Err(Failure::general("a thread of the build panicked"))))
+    });
+    let ((root, packages), boot_packages) = (assembled?, boot_packages?);
     warn(&root.report, options.strict, progress)?;
-    let boot_packages = boot_packages(&lock, &store, &mirrors, epoch, progress)?;
     let initramfs = initramfs(&recipe, &root, node, &baked, &inputs, epoch)?;
     let written = {
         let _step = progress.step("writing the image", 1, Unit::Pieces);
@@ -89,7 +94,7 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
     outputs::write(made, &names, &cache, epoch)
 }
 
-/// The recipe's root as a tree, with what each package brought.
+/// The recipe's root as a tree, with what each package brought. The store has the packages.
 ///
 /// # Errors
 /// As [`build`].
@@ -98,14 +103,12 @@ pub fn assemble(
     recipe: &Recipe,
     lock: &Lock,
     store: &Store,
-    mirrors: &Mirrors,
     baked: &programs::Obtained,
     inputs: &Inputs,
     epoch: i64,
     progress: &Progress,
 ) -> Result<(FinishedRoot, Vec<PackageContents>), Failure> {
     let bars = sources::Bars::new(progress);
-    store.ensure(&lock.packages, mirrors, &bars)?;
     let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
     let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
     let root = root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, progress)?;
