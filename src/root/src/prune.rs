@@ -1,7 +1,5 @@
 //! Takes out what no device needs, by named rules, and says what each saved.
 
-use std::collections::BTreeMap;
-
 use fruit_image::tree::{Kind, Tree};
 
 use crate::Error;
@@ -326,43 +324,34 @@ fn globs(place: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<Glob>, Error> 
 }
 
 fn apply(tree: &mut Tree, name: &str, remove: &[Glob], keep: &[Glob]) -> Saved {
-    // A directory is removed whole when nothing in it is to be kept; that is told from its content.
-    let mut stays: BTreeMap<String, bool> = BTreeMap::new();
-    let mut doomed = Vec::new();
-    for (path, _, inode) in tree.iter() {
-        if path.is_empty() {
-            continue;
-        }
-        let hit = remove.iter().any(|g| g.covers(path)) && !keep.iter().any(|g| g.covers(path));
-        if hit {
-            doomed.push((path.to_owned(), inode.is_dir()));
+    let (mut doomed, mut stays) = (Vec::new(), Vec::new());
+    for (path, _, inode) in tree.iter().filter(|(path, ..)| !path.is_empty()) {
+        if remove.iter().any(|g| g.covers(path)) && !keep.iter().any(|g| g.covers(path)) {
+            doomed.push((path, inode.is_dir()));
         } else {
-            stays.insert(path.to_owned(), inode.is_dir());
+            stays.push(path);
         }
     }
-    let mut saved = Saved { rule: name.to_owned(), files: 0, bytes: 0 };
+    // A directory is removed whole when nothing in it is to be kept. Paths come in their order.
     let holds_kept = |dir: &str| {
-        let prefix = format!("{dir}/");
-        stays.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
+        let within = format!("{dir}/");
+        stays.get(stays.partition_point(|path| **path < *within)).is_some_and(|path| path.starts_with(&within))
     };
-    let mut removed_dir: Option<String> = None;
+    let mut saved = Saved { rule: name.to_owned(), files: 0, bytes: 0 };
+    let mut gone: Vec<String> = Vec::new();
+    let mut removed_dir = None;
     for (path, is_dir) in doomed {
-        let inside =
-            removed_dir.as_ref().is_some_and(|dir| path.strip_prefix(dir.as_str()).is_some_and(|r| r.starts_with('/')));
-        if !is_dir {
-            saved.files += 1;
-        }
-        if inside {
+        saved.files += u64::from(!is_dir);
+        let inside = |dir: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
+        if removed_dir.is_some_and(inside) || is_dir && holds_kept(path) {
             continue;
         }
         if is_dir {
-            if holds_kept(&path) {
-                continue;
-            }
-            removed_dir = Some(path.clone());
+            removed_dir = Some(path);
         }
-        saved.bytes += tree.remove(&path);
+        gone.push(path.to_owned());
     }
+    saved.bytes = gone.iter().map(|path| tree.remove(path)).sum();
     saved
 }
 

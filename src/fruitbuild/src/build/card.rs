@@ -86,12 +86,11 @@ pub fn write(
     recipe: &Recipe,
     root: &FinishedRoot,
     packages: &BootPackages,
-    initramfs: &Tree,
+    initramfs: Content,
     epoch: i64,
     target: &Path,
 ) -> Result<WrittenCard, Failure> {
     let disk = Guid::of_disk(recipe.name.as_str());
-    let initramfs = compress_initramfs(initramfs)?;
     let kernel = kernel_image(recipe, &root.kernel)?;
     let mut slot =
         SlotFiles { kernel, initramfs, device_trees: root.device_trees.clone(), command_line: String::new() };
@@ -195,7 +194,11 @@ fn kernel_image(recipe: &Recipe, image: &Content) -> Result<Content, Failure> {
     }
 }
 
-fn compress_initramfs(tree: &Tree) -> Result<Content, Failure> {
+/// The archive of an initramfs, as the kernel unpacks it.
+///
+/// # Errors
+/// Contents that can't be read.
+pub fn compress_initramfs(tree: &Tree) -> Result<Content, Failure> {
     let mut archive = Vec::new();
     cpio::write_zstd(tree, INITRAMFS_LEVEL, &mut archive).map_err(fail)?;
     Ok(archive.into())

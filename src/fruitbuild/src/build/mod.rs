@@ -12,6 +12,8 @@ pub mod updater;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread::ScopedJoinHandle;
 
 use fruit_debian::package::Control;
 use fruit_debian::{Diversions, Lock, Mirrors, PackageContents, Store, unpack_all, unpack_diverted};
@@ -19,6 +21,7 @@ use fruit_image::tree::Tree;
 use fruit_node::init::{Module, Overlay};
 use fruit_node::{HostNameTemplate, InitConfig, NodeConfig};
 use fruit_recipe::{Recipe, Search};
+use fruit_root::kernel::Selection;
 
 use crate::cli;
 use crate::failure::{Exit, Failure, at};
@@ -70,17 +73,24 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
     }
 
     store.ensure(&lock.packages, &mirrors, &sources::Bars::new(progress))?;
-    let (assembled, boot_packages) = std::thread::scope(|scope| {
+    let archive =
+        |modules: Selection| card::compress_initramfs(&initramfs(&recipe, &modules, node, &baked, &inputs, epoch)?);
+    // Beside the root, which takes longer than both.
+    let (assembled, boot_packages, initramfs) = std::thread::scope(|scope| {
+        let (modules, known) = channel();
         let boot_packages = scope.spawn(|| boot_packages(&lock, &store, &mirrors, epoch, progress));
-        let assembled = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress);
-        (assembled, boot_packages.join().unwrap_or_else(|_| Err(Failure::general("a thread of the build panicked"))))
+        // Without modules there is no root either, and that says why.
+        let none = |_| Failure::general("no modules for the initramfs");
+        let initramfs = scope.spawn(move || archive(known.recv().map_err(none)?));
+        let for_initramfs = move |selection| modules.send(selection).unwrap_or_default();
+        let assembled = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress, for_initramfs);
+        (assembled, joined(boot_packages), joined(initramfs))
     });
-    let ((root, packages), boot_packages) = (assembled?, boot_packages?);
+    let ((root, packages), boot_packages, initramfs) = (assembled?, boot_packages?, initramfs?);
     warn(&root.report, options.strict, progress)?;
-    let initramfs = initramfs(&recipe, &root, node, &baked, &inputs, epoch)?;
     let written = {
         let _step = progress.step("writing the image", 1, Unit::Pieces);
-        card::write(&recipe, &root, &boot_packages, &initramfs, epoch, &names.img)?
+        card::write(&recipe, &root, &boot_packages, initramfs, epoch, &names.img)?
     };
     let _step = progress.step("compressing", 1, Unit::Pieces);
     let made = outputs::Made {
@@ -107,12 +117,19 @@ pub fn assemble(
     inputs: &Inputs,
     epoch: i64,
     progress: &Progress,
+    for_initramfs: impl FnOnce(Selection),
 ) -> Result<(FinishedRoot, Vec<PackageContents>), Failure> {
     let bars = sources::Bars::new(progress);
     let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
     let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
-    let root = root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, progress)?;
+    let root =
+        root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, progress, for_initramfs)?;
     Ok((root, packages))
+}
+
+/// What a thread of the build made.
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
+    thread.join().unwrap_or_else(|_| Err(Failure::general("a thread of the build panicked")))
 }
 
 /// What packages' scripts would have diverted before any file is laid down.
@@ -186,7 +203,7 @@ pub fn node_defaults(recipe: &Recipe) -> Result<NodeConfig, Failure> {
 
 fn initramfs(
     recipe: &Recipe,
-    root: &FinishedRoot,
+    selection: &Selection,
     node: NodeConfig,
     baked: &programs::Obtained,
     inputs: &Inputs,
@@ -200,7 +217,6 @@ fn initramfs(
         build_id: inputs.build_id.clone(),
         build_time: u64::try_from(epoch).unwrap_or(0),
     });
-    let selection = &root.initramfs_modules;
     config.modules = selection
         .load_order()
         .into_iter()

@@ -34,8 +34,6 @@ pub struct FinishedRoot {
     pub kernel_release: String,
     /// Device trees by the path that the loader asks for.
     pub device_trees: BTreeMap<String, Content>,
-    /// Modules of the initramfs, in load order.
-    pub initramfs_modules: Selection,
     pub report: RootReport,
 }
 
@@ -47,7 +45,8 @@ pub struct RootReport {
     pub enabled_units: Vec<String>,
 }
 
-/// Makes the root of `recipe` from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970.
+/// Makes the root of `recipe` from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970. The modules
+/// of the initramfs are handed to `for_initramfs` as soon as they are known, long before the root is done.
 ///
 /// # Errors
 /// Whatever the recipe asks for that the packages cannot give, on the recipe's line where it has one.
@@ -59,6 +58,7 @@ pub fn finish_root(
     build_id: &str,
     epoch: i64,
     progress: &Progress,
+    for_initramfs: impl FnOnce(Selection),
 ) -> Result<FinishedRoot, Failure> {
     let scripts = package_scripts(packages);
     // Before finishing: it makes the users that our programs' sysusers.d files name.
@@ -70,7 +70,7 @@ pub fn finish_root(
     let release = kernel_release(recipe, &tree)?;
     let kernel = kernel::image(&tree, &release)?.clone();
     let device_trees = device_trees(recipe, &tree, &release)?;
-    let initramfs_modules = select(recipe, &tree, &release, initramfs_modules(recipe))?;
+    for_initramfs(select(recipe, &tree, &release, initramfs_modules(recipe))?);
     let modules = root_modules(recipe, &tree, &release)?;
     kernel::install(&mut tree, &modules, epoch)?;
 
@@ -92,7 +92,7 @@ pub fn finish_root(
         progress.say(format!("note: `acknowledge` names {name}, which is not in this image"));
     }
     let report = RootReport { saved, unhandled, problems, enabled_units };
-    Ok(FinishedRoot { tree, kernel, kernel_release: release, device_trees, initramfs_modules, report })
+    Ok(FinishedRoot { tree, kernel, kernel_release: release, device_trees, report })
 }
 
 /// What finishing must know of each package.
