@@ -470,3 +470,30 @@ impl Control {
         self.stream.write_all(&line).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn who_wakes_the_simulator_while_it_stands_still_does_not_wait_for_it() {
+        /// More than the pair of sockets takes in.
+        const WAKES: usize = 10_000;
+        let (done, finished) = channel();
+        // A thread of its own, so that waiting would be a failure and no test that never ends.
+        std::thread::spawn(move || {
+            let config = StackConfig::with_ids([0]);
+            let simulator = Simulator::start(&config, &Endpoints::default()).unwrap();
+            let other = Mutex::new(Stack::new(&config, &Flash::default()).unwrap());
+            let standing_still = lock(&simulator.stack);
+            for _ in 0..WAKES {
+                drop(Driven { stack: lock(&other), wake: &simulator.wake });
+            }
+            drop(standing_still);
+            done.send(()).unwrap();
+        });
+        finished.recv_timeout(Duration::from_secs(60)).expect("woken without waiting");
+    }
+}
