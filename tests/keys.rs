@@ -5,8 +5,12 @@ mod harness;
 mod project;
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use fruit_release::tuf::{Clock, Error, Freshness, Time, Trust};
+use harness::{succeed, tool};
 use project::Project;
 
 /// 2026-01-01, and some days later.
@@ -109,4 +113,76 @@ fn a_root_key_that_is_elsewhere_signs_what_is_exported() {
     assert_ne!(changed, text);
     fs::write(&targets, changed).unwrap();
     project.fail(&["sign"], 4, &["targets: signed by 0 of its keys"]);
+}
+
+/// OpenSSH's agent, until it is dropped.
+struct Agent {
+    process: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Agent {
+    fn start() -> Agent {
+        let folder = tempfile::tempdir().unwrap();
+        let mut agent = tool("ssh-agent", "openssh-client");
+        let process =
+            agent.arg("-D").arg("-a").arg(folder.path().join("socket")).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Agent { process, folder };
+        let start = Instant::now();
+        while !agent.socket().exists() {
+            assert!(start.elapsed() < Duration::from_secs(60), "ssh-agent does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        agent
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    /// Makes a key that only the agent has; the file of its public half.
+    fn key(&self, name: &str) -> PathBuf {
+        let file = self.folder.path().join(name);
+        succeed(tool("ssh-keygen", "openssh-client").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&file));
+        self.tell(&["-q"], &file);
+        fs::remove_file(&file).unwrap();
+        file.with_extension("pub")
+    }
+
+    fn tell(&self, options: &[&str], file: &Path) {
+        succeed(tool("ssh-add", "openssh-client").args(options).arg(file).env("SSH_AUTH_SOCK", self.socket()));
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn keys_that_ssh_agent_holds_sign_and_are_missed_by_name_when_it_does_not_hold_them() {
+    let agent = Agent::start();
+    let (root, targets) = (agent.key("root"), agent.key("targets"));
+    let project = shop(0).variable("SSH_AUTH_SOCK", agent.socket().to_str().unwrap());
+    let held = |name: &str, file: &Path| format!("{name}={}", file.display());
+    let (root_held, targets_held) = (held("root-1", &root), held("targets-1", &targets));
+    let made = ["keys", "init", "--root", "1/1", "--agent", &root_held, "--agent", &targets_held, "--json"];
+    assert_eq!(project.succeed(&made).json()["waiting"].as_array().unwrap().len(), 0);
+    assert_eq!(follow(&project, "releases", 1), Ok((1, Freshness::Fresh)));
+    assert!(!project.path("keys/root-1.key").exists() && project.path("keys/timestamp-1.key").exists());
+    let list = project.succeed(&["keys", "list", "--json"]).json();
+    let role = list["roles"].as_array().unwrap().iter().find(|role| role["role"] == "root").unwrap();
+    assert_eq!(role["keys"][0]["held"], "agent", "{list:#}");
+
+    // The root key in the agent signs a new root.
+    project.succeed(&["keys", "rotate", "timestamp", "timestamp-1", "timestamp-2"]);
+    assert_eq!(follow(&project, "releases", 1), Ok((2, Freshness::Fresh)));
+
+    agent.tell(&["-q", "-d"], &root);
+    let without = project.run(&["keys", "rotate", "timestamp", "timestamp-2", "timestamp-3"]);
+    assert!(without.stderr.contains("root-1") && without.stderr.contains("ssh-add"), "{}", without.stderr);
+    // What nodes follow is as good as it was.
+    assert_eq!(follow(&project, "releases", 1), Ok((2, Freshness::Fresh)));
 }

@@ -133,6 +133,38 @@ fn blobs_are_stored_once_and_the_same_release_gives_the_same_bundle() {
 }
 
 #[test]
+fn what_a_delta_starts_from_is_named_by_image_manifest_version_or_folder() {
+    let releases = Releases::of("minimal", "named");
+    let (one, two, three) = (releases.image(&ONE), releases.image(&TWO), releases.image(&THREE));
+    let manifest = |image: &Path| image.with_extension("manifest.json");
+    let bundle = releases.path("named.fruit");
+    let starts = |from: &[&Path], to: &Path| -> BTreeSet<String> {
+        succeed(releases.command("delta").args(from).arg(to).arg("-o").arg(&bundle));
+        let seen = json(releases.command("inspect").arg(&bundle));
+        let deltas = seen["releases"][0]["deltas"].as_array().unwrap();
+        deltas.iter().map(|delta| delta["from"].as_str().unwrap().to_owned()).collect()
+    };
+    let both: BTreeSet<String> = ["1.0".to_owned(), "2.0".to_owned()].into();
+    assert_eq!(starts(&[&manifest(&one), &manifest(&two)], &manifest(&three)), both);
+    // The folder holds the new one as well, which nothing starts from.
+    assert_eq!(starts(&[one.parent().unwrap()], &three), both);
+    assert_eq!(starts(&[&one, &manifest(&two)], &three), both);
+    // Of what was published, the images are not needed any more.
+    releases.full(&ONE);
+    releases.full(&TWO);
+    let apart = releases.path("apart");
+    fs::create_dir_all(&apart).unwrap();
+    for image in [&one, &two] {
+        for file in [image.clone(), manifest(image)] {
+            fs::rename(&file, apart.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    assert_eq!(starts(&[&releases.repository()], &three), both);
+    assert_eq!(starts(&[Path::new("1.0"), &apart], &three), both);
+    assert!(fs::metadata(&bundle).unwrap().len() < 200_000, "two deltas of small files");
+}
+
+#[test]
 fn mistakes_are_named_with_their_remedy() {
     let releases = releases_of_minimal();
     let image = releases.image(&ONE);

@@ -88,7 +88,9 @@ impl Agent {
         self.stream.read_exact(&mut answer).map_err(io)?;
         match answer.remove(0) {
             found if found == expected => Ok(answer),
-            FAILURE => Err(KeyError::Agent("it refuses: does it hold the key, and is it unlocked?".into())),
+            FAILURE => Err(KeyError::Agent(
+                "it refuses; does it hold the key (ssh-add -l lists what it holds), and is it unlocked?".into(),
+            )),
             found => Err(KeyError::Agent(format!("an answer of type {found}"))),
         }
     }

@@ -245,11 +245,15 @@ impl Signer for StoreSigner<'_> {
             Held::Elsewhere => Ok(None),
             Held::File => Ok(Some(self.secret(&entry)?.sign(message))),
             Held::Agent => {
+                let name = |error| match error {
+                    KeyError::Agent(why) => KeyError::Agent(format!("for the key {:?}: {why}", entry.name)),
+                    other => other,
+                };
                 let agent = match self.agent.take() {
                     Some(agent) => agent,
-                    None => Agent::from_environment()?,
+                    None => Agent::from_environment().map_err(name)?,
                 };
-                self.agent.insert(agent).sign(key, message).map(Some)
+                self.agent.insert(agent).sign(key, message).map(Some).map_err(name)
             }
         }
     }
