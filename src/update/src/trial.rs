@@ -2,10 +2,12 @@
 
 use fruit_node::bootctl::Refused;
 use fruit_node::{BootControl, Slot};
-use fruit_release::manifest::VolumeKind;
+use fruit_release::manifest::{CHUNK, VolumeKind};
+use fruit_release::{Digest, Manifest};
 use fruit_verity::{BadBlock, Params, VerityError};
 
 use crate::card::{Card, CardError};
+use crate::install;
 use crate::slot::Reading;
 use crate::state::{EventKind, Identity, Phase, StateError};
 use crate::updater::Updater;
@@ -23,6 +25,8 @@ pub enum TrialError {
     Epoch { slot: Slot, name: String, epoch: u64, reached: u64 },
     #[error("slot {slot} is damaged: {what} is not what was written; it can't be started")]
     Damaged { slot: Slot, what: BadBlock },
+    #[error("slot {slot} is damaged: its boot partition is not what was written, at byte {at}; it can't be started")]
+    DamagedBoot { slot: Slot, at: u64 },
     #[error("slot {slot}: {error}")]
     Check { slot: Slot, error: VerityError },
     #[error(transparent)]
@@ -119,6 +123,7 @@ impl Updater {
                 return Err(TrialError::Damaged { slot, what });
             }
         }
+        self.check_boot(slot)?;
         self.disarm()?;
         let control = self.card.control()?;
         self.card.set_control(&control.arm(slot, tries)?)?;
@@ -128,6 +133,27 @@ impl Updater {
         self.memory.state.note(now, EventKind::RolledBack, &release, "");
         self.save()?;
         Ok(Next::Restart(release.name()))
+    }
+}
+
+impl Updater {
+    /// Looks whether the boot volume of a slot is as its release has it. Of an image that was flashed, that is not known.
+    fn check_boot(&self, slot: Slot) -> Result<(), TrialError> {
+        let manifest = install::manifest_file(self, slot).and_then(|file| Manifest::read(&file).ok());
+        let Some(boot) = manifest.as_ref().and_then(|manifest| manifest.volume(VolumeKind::Boot)) else {
+            return Ok(());
+        };
+        let volume = self.card.volume(slot, VolumeKind::Boot);
+        let mut chunk = vec![0; CHUNK as usize];
+        for (i, digest) in boot.chunks.iter().enumerate() {
+            let (at, content) = (i as u64 * CHUNK, &mut chunk[..boot.chunk_len(i)]);
+            let read = volume.read_exact_at(content, at);
+            read.map_err(|source| CardError::Read { volume: Card::volume_name(slot, VolumeKind::Boot), source })?;
+            if Digest::of(content) != *digest {
+                return Err(TrialError::DamagedBoot { slot, at });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -122,8 +122,7 @@ pub fn assemble(
     let bars = sources::Bars::new(progress);
     let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
     let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
-    let root =
-        root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, progress, for_initramfs)?;
+    let root = root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, for_initramfs)?;
     Ok((root, packages))
 }
 
@@ -246,6 +245,9 @@ fn warn(report: &RootReport, strict: bool, progress: &Progress) -> Result<(), Fa
             "warning: {} {}: {}:{} is not run and its effect is not known: {}",
             unhandled.package, unhandled.version, unhandled.script, unhandled.line, unhandled.command
         ));
+    }
+    for name in &report.acknowledged_not_here {
+        progress.say(format!("note: `acknowledge` names {name}, which is not in this image"));
     }
     for problem in &report.problems {
         progress.say(format!("warning: /{}: {}", problem.path, problem.what));

@@ -18,7 +18,6 @@ use fruit_root::{PackageScripts, finish, overlay, records, scripts, settle};
 
 use super::lock::kernel_package;
 use crate::failure::{Failure, at};
-use crate::progress::Progress;
 
 /// A program of ours for the device, with the files that go with it.
 pub struct Baked {
@@ -41,6 +40,8 @@ pub struct FinishedRoot {
 pub struct RootReport {
     pub saved: Vec<Saved>,
     pub unhandled: Vec<Unhandled>,
+    /// Packages that the recipe's `acknowledge` names and this image does not have.
+    pub acknowledged_not_here: Vec<String>,
     pub problems: Vec<Problem>,
     pub enabled_units: Vec<String>,
 }
@@ -57,7 +58,6 @@ pub fn finish_root(
     baked: &[Baked],
     build_id: &str,
     epoch: i64,
-    progress: &Progress,
     for_initramfs: impl FnOnce(Selection),
 ) -> Result<FinishedRoot, Failure> {
     let scripts = package_scripts(packages);
@@ -88,10 +88,9 @@ pub fn finish_root(
     let acknowledged: BTreeSet<&str> = recipe.acknowledge.iter().map(|p| p.as_str()).collect();
     let mut unhandled = scripts::unhandled(&scripts);
     unhandled.retain(|u| !acknowledged.contains(u.package.as_str()));
-    for name in acknowledged.iter().filter(|name| !packages.iter().any(|p| p.name == **name)) {
-        progress.say(format!("note: `acknowledge` names {name}, which is not in this image"));
-    }
-    let report = RootReport { saved, unhandled, problems, enabled_units };
+    let here = |name: &str| packages.iter().any(|p| p.name == name);
+    let not_here = acknowledged.into_iter().filter(|name| !here(name)).map(str::to_owned).collect();
+    let report = RootReport { saved, unhandled, acknowledged_not_here: not_here, problems, enabled_units };
     Ok(FinishedRoot { tree, kernel, kernel_release: release, device_trees, report })
 }
 

@@ -174,6 +174,18 @@ fn a_rollback_goes_to_a_release_that_was_good_and_is_whole() {
     assert_eq!((bench.running, bench.trial, bench.image.version.as_str()), (Slot::A, true, "1.0"));
     bench.updater().commit().unwrap();
     assert_eq!(bench.control().active, Slot::A);
+
+    // What was installed and not flashed has a manifest, by which its boot volume is known too.
+    let boot = bench.volume(Slot::B, fruit_release::manifest::VolumeKind::Boot);
+    let whole = std::fs::read(&boot).unwrap();
+    let mut worn = whole.clone();
+    worn[1000] ^= 1;
+    std::fs::write(&boot, worn).unwrap();
+    let error = bench.updater().roll_back(3, false).unwrap_err();
+    assert!(matches!(error, TrialError::DamagedBoot { slot: Slot::B, at: 0 }), "{error}");
+    assert_eq!((bench.control().active, bench.control().trial), (Slot::A, None));
+    std::fs::write(&boot, whole).unwrap();
+    bench.updater().roll_back(3, false).unwrap();
 }
 
 #[test]
