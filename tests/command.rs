@@ -5,7 +5,7 @@ mod harness;
 mod project;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use harness::{image_of, recipe_path, tool};
 use project::Project;
@@ -358,4 +358,18 @@ fn exit_codes_are_those_of_the_help() {
     let closed = ["lock", "recipes/qemu-arm64.yaml", "--mirror", "http://127.0.0.1:9/debian"];
     project.fail(&closed, 5, &["http://127.0.0.1:9/debian"]);
     assert!(recipe_path("minimal").is_file());
+}
+
+#[test]
+fn output_that_nobody_reads_to_its_end_is_no_failure_worth_a_word() {
+    let mut child =
+        harness::fruitbuild().args(["schema", "recipe"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr.len()),
+        (Some(141), 0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

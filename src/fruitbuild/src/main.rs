@@ -6,7 +6,21 @@ use fruitbuild::failure::Failure;
 use fruitbuild::progress::Progress;
 use fruitbuild::verbs;
 
+/// Ends in silence when nobody reads the output any more, as `| head` does: `println!` would panic.
+fn end_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let closed = |text: &&String| text.starts_with("failed printing to stdout") && text.contains("Broken pipe");
+        if panic.payload().downcast_ref::<String>().filter(closed).is_some() {
+            // What a shell gives for a program that SIGPIPE ended.
+            std::process::exit(128 + 13);
+        }
+        usual(panic);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_with_the_reader();
     let cli = Cli::parse();
     let progress = Progress::new(cli.talk.quiet || cli.talk.json);
     let json = cli.talk.json;

@@ -12,6 +12,8 @@ pub enum Error {
     Malformed { path: String, line: usize, found: String, expected: String },
     #[error("{path}: {what}")]
     Invalid { path: String, what: String },
+    #[error("time zone {zone:?} is not in the tz database{}", did_you_mean(candidates))]
+    UnknownTimeZone { zone: String, candidates: Vec<String> },
     #[error("unit {unit:?} does not exist in this root{}", did_you_mean(candidates))]
     UnknownUnit { unit: String, candidates: Vec<String> },
     #[error("kernel module {module:?} does not exist in kernel {release}{}", did_you_mean(candidates))]

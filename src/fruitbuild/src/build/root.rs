@@ -65,7 +65,12 @@ pub fn finish_root(
     for one in baked {
         bake(&mut tree, one, epoch)?;
     }
-    finish::finish(&mut tree, &scripts, &identity(recipe, build_id), epoch)?;
+    finish::finish(&mut tree, &scripts, &identity(recipe, build_id), epoch).map_err(|error| match &error {
+        fruit_root::Error::UnknownTimeZone { zone, candidates } => {
+            diagnostic(Diagnostic::at(&recipe.timezone, format!("there is no time zone `{zone}`"), candidates))
+        }
+        _ => error.into(),
+    })?;
 
     let release = kernel_release(recipe, &tree)?;
     let kernel = kernel::image(&tree, &release)?.clone();

@@ -71,9 +71,8 @@ fn timezone(root: &mut Root, zone: &str) -> Result<(), Error> {
             .filter(|(.., inode)| !inode.is_dir())
             .filter_map(|(p, ..)| p.strip_prefix("usr/share/zoneinfo/").map(str::to_owned))
             .collect();
-        let near = candidates(zone, known.iter().map(String::as_str));
-        let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
-        return Err(Error::Invalid { path, what: format!("time zone {zone:?} is not in the tz database{hint}") });
+        let candidates = candidates(zone, known.iter().map(String::as_str));
+        return Err(Error::UnknownTimeZone { zone: zone.to_owned(), candidates });
     }
     root.symlink(&format!("/{path}"), "etc/localtime")
 }
