@@ -165,6 +165,44 @@ fn what_a_delta_starts_from_is_named_by_image_manifest_version_or_folder() {
 }
 
 #[test]
+fn releases_are_taken_out_and_their_pieces_go_after_their_grace() {
+    let releases = Releases::of("minimal", "pruned");
+    releases.delta(&ONE, &TWO);
+    releases.full(&ONE);
+    releases.delta(&TWO, &THREE);
+    let repository = releases.repository();
+    let prune = |words: &[&str]| json(releases.command("prune").args(words));
+    let blobs = || walk(&repository.join("blobs"));
+    let before = blobs();
+    let said = fails(releases.command("prune").arg("9.9"), MISTAKE);
+    assert!(said.contains("9.9") && said.contains("1.0, 2.0, 3.0"), "{said}");
+
+    let would = prune(&["--keep", "2", "--dry-run"]);
+    assert_eq!(would["removed"].as_array().unwrap().len(), 1, "{would:#}");
+    assert_eq!(json(releases.command("inspect").arg(&repository))["releases"].as_array().unwrap().len(), 3);
+    let done = prune(&["--keep", "2"]);
+    assert_eq!((&would["removed"], &would["cleared"]["pieces"]), (&done["removed"], &0.into()));
+    assert!(done["cleared"]["later_pieces"].as_u64().unwrap() > 0, "{done:#}");
+    assert_eq!(blobs(), before, "nodes may be about to fetch them");
+    let cleared = prune(&["--grace", "0"]);
+    assert!(cleared["cleared"]["pieces"].as_u64() > Some(0), "{cleared:#}");
+    assert!(blobs().len() < before.len());
+
+    // What is left is whole, the way from the release that was taken out as well.
+    let checked = json(verify(&releases, &repository).arg("--from").arg(releases.image(&ONE)));
+    let left = checked["releases"].as_array().unwrap();
+    assert_eq!(left.len(), 2, "{checked:#}");
+    for release in left {
+        assert_eq!(
+            (&release["whole"], &release["found"]["deltas"][0]["whole"]),
+            (&true.into(), &true.into()),
+            "{checked:#}"
+        );
+    }
+    assert_eq!(left[0]["found"]["deltas"][0]["applied"], true, "{checked:#}");
+}
+
+#[test]
 fn mistakes_are_named_with_their_remedy() {
     let releases = releases_of_minimal();
     let image = releases.image(&ONE);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use release::{Bundle, Delta, Making, Packing, Publish, Verify};
+pub use release::{Bundle, Delta, Making, Packing, Prune, Publish, Verify};
 
 #[derive(Parser, Debug)]
 #[command(
@@ -122,6 +122,8 @@ pub enum Verb {
     Sign(Sign),
     /// Put images into a release repository, signed, with deltas from older ones
     Publish(Publish),
+    /// Take releases out of a repository, and clear away what none needs
+    Prune(Prune),
     /// Pack a release into a bundle that installs on any node
     Bundle(Bundle),
     /// Pack a release into a bundle that installs on nodes with an older one

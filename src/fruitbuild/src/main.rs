@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Verb::Flash(options) => verbs::flash::flash(&options, json, &progress),
         Verb::Keys { what } => verbs::keys::keys(&what, json, &progress),
         Verb::Publish(options) => verbs::publish::publish(&options, json, &progress),
+        Verb::Prune(options) => verbs::prune::prune(&options, json, &progress),
         Verb::Bundle(options) => verbs::publish::bundle(&options, json, &progress),
         Verb::Delta(options) => verbs::publish::delta(&options, json, &progress),
         Verb::Verify(options) => verbs::verify::verify(&options, json, &progress),

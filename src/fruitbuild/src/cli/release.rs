@@ -63,6 +63,23 @@ pub struct Delta {
 }
 
 #[derive(Args, Debug)]
+pub struct Prune {
+    /// Versions to take out
+    pub versions: Vec<String>,
+    /// Take out all but the newest N of each product and board
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+    /// Days that a piece stays when nothing needs it any more: nodes may be about to fetch it
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    pub grace: u32,
+    /// Change nothing, and say what would be changed
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub signing: Signing,
+}
+
+#[derive(Args, Debug)]
 pub struct Verify {
     /// Bundle (.fruit) or release repository
     pub path: PathBuf,

@@ -5,6 +5,7 @@ pub mod check;
 pub mod export;
 pub mod folder;
 pub mod pieces;
+pub mod prune;
 pub mod publish;
 pub mod reference;
 pub mod slot;

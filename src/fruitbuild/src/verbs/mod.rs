@@ -9,6 +9,7 @@ pub mod init;
 pub mod inspect;
 pub mod keys;
 pub mod lock;
+pub mod prune;
 pub mod publish;
 pub mod run;
 pub mod schema;
