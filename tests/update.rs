@@ -9,6 +9,7 @@ mod releases;
 #[path = "harness/server.rs"]
 mod server;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fruit_node::Slot;
@@ -102,15 +103,21 @@ fn a_pi_3_takes_deltas_from_a_file_from_a_server_and_from_a_stick() {
     println!("{}", node.run("fruit-update history"));
 }
 
-#[test]
-fn a_release_whose_init_crashes_is_given_up_by_the_loader_and_not_tried_again() {
+/// A node that ran the first release, installed another from a pipe, and is on its way into it; and the bundle.
+fn restarts_into(new: &Version) -> (Node, PathBuf) {
     let releases = releases_of_minimal();
-    let bundle = releases.delta(&ONE, &CRASHING);
+    let bundle = releases.delta(&ONE, new);
     let mut node = node_of(releases, &ONE, "virt");
     node.start();
     node.wait_for_ssh();
     node.pipe(&bundle, "fruit-update install -").unwrap();
     let _ = node.ssh("reboot");
+    (node, bundle)
+}
+
+#[test]
+fn a_release_whose_init_crashes_is_given_up_by_the_loader_and_not_tried_again() {
+    let (mut node, bundle) = restarts_into(&CRASHING);
     let console = node.console();
     for _ in 0..3 {
         console.expect("fruitbuild: starting slot b", PATIENCE).unwrap();
@@ -127,13 +134,7 @@ fn a_release_whose_init_crashes_is_given_up_by_the_loader_and_not_tried_again() 
 
 #[test]
 fn a_release_whose_health_check_fails_goes_back_and_says_why() {
-    let releases = releases_of_minimal();
-    let bundle = releases.delta(&ONE, &SICK);
-    let mut node = node_of(releases, &ONE, "virt");
-    node.start();
-    node.wait_for_ssh();
-    node.pipe(&bundle, "fruit-update install -").unwrap();
-    let _ = node.ssh("reboot");
+    let (mut node, _) = restarts_into(&SICK);
     let console = node.console();
     console.expect("fruitbuild: starting slot b", PATIENCE).unwrap();
     console.expect("fruitbuild: starting slot a", PATIENCE).unwrap();

@@ -27,7 +27,8 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnecto
 pub use download::Download;
 pub use mirrors::Mirrors;
 
-use crate::config::ProxyUrl;
+use crate::config::{ProxyUrl, UpdateConfig};
+use crate::local_time;
 use pace::Pace;
 use watch::{Watch, WatchConnector};
 
@@ -124,6 +125,20 @@ impl Default for Settings<'_> {
             limits: Limits::default(),
             stop: Stop::default(),
             alive: Arc::new(|| {}),
+        }
+    }
+}
+
+impl<'a> Settings<'a> {
+    /// What a configuration says. `root`: `/`, or where a test has put a node's files.
+    pub fn of(config: &'a UpdateConfig, root: &Path) -> Settings<'a> {
+        let root = root.to_owned();
+        Settings {
+            bandwidth: config.bandwidth.map(|rate| rate.bytes_per_second()),
+            ca: config.ca.as_ref().map(|path| path.path()),
+            proxy: config.proxy.as_ref(),
+            clock_known: Arc::new(move || local_time::is_known(&root)),
+            ..Settings::default()
         }
     }
 }

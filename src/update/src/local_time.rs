@@ -1,7 +1,6 @@
 //! The time of the week where the node is, and whether the node knows it.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::window::WeekMinute;
@@ -47,11 +46,6 @@ pub fn is_known(root: &Path) -> bool {
 /// Whether the network has set the clock. `root`: `/`.
 pub fn is_set_by_network(root: &Path) -> bool {
     root.join(SYNCHRONIZED).exists() || root == Path::new("/") && kernel_says_so()
-}
-
-/// [`is_known`] for whoever asks later.
-pub fn asked(root: PathBuf) -> Arc<dyn Fn() -> bool + Send + Sync> {
-    Arc::new(move || is_known(&root))
 }
 
 /// A time daemon other than systemd's tells the kernel (adjtimex(2)).

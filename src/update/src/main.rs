@@ -19,7 +19,7 @@ use fruit_update::sources::Sources;
 use fruit_update::status::Status;
 use fruit_update::trial::{Next, TrialError};
 use fruit_update::updater::Updater;
-use fruit_update::{inhibit, local_time, origin, progress, tryboot};
+use fruit_update::{inhibit, origin, progress, tryboot};
 use serde_json::{Value, json};
 
 use cli::{Asked, Cli, Command};
@@ -179,14 +179,7 @@ impl Here<'_> {
     }
 
     fn settings(&self) -> Result<Settings<'_>, Failure> {
-        Ok(Settings {
-            bandwidth: self.config.bandwidth.map(|rate| rate.bytes_per_second()),
-            ca: self.config.ca.as_ref().map(|path| path.path()),
-            proxy: self.config.proxy.as_ref(),
-            clock_known: local_time::asked("/".into()),
-            stop: daemon::stop_at_signals()?,
-            ..Settings::default()
-        })
+        Ok(Settings { stop: daemon::stop_at_signals()?, ..Settings::of(&self.config, Path::new("/")) })
     }
 
     /// Calls `with` for what the operator names, or for the configured sources until one has something.

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::io;
 
+use fruit_release::Digest;
+use fruit_release::manifest::{self, CHUNK};
 use fruit_verity::{ReadAt, WriteAt};
 
 use crate::card::{BLOCK, Volume};
@@ -23,6 +25,16 @@ impl fruit_delta::ReadAt for Reading<'_> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buf, offset)
     }
+}
+
+/// Whether chunk `i` of a volume holds what it shall hold; `buffer` has room for a chunk.
+///
+/// # Errors
+/// Read errors.
+pub fn holds_chunk(volume: &dyn Volume, content: &manifest::Volume, i: usize, buffer: &mut [u8]) -> io::Result<bool> {
+    let buffer = &mut buffer[..content.chunk_len(i)];
+    volume.read_exact_at(buffer, i as u64 * CHUNK)?;
+    Ok(content.chunks.get(i) == Some(&Digest::of(buffer)))
 }
 
 /// Writes blocks that differ from what is there, and counts them.

@@ -2,13 +2,13 @@
 
 use fruit_node::bootctl::Refused;
 use fruit_node::{BootControl, Slot};
+use fruit_release::Manifest;
 use fruit_release::manifest::{CHUNK, VolumeKind};
-use fruit_release::{Digest, Manifest};
 use fruit_verity::{BadBlock, Params, VerityError};
 
 use crate::card::{Card, CardError};
 use crate::install;
-use crate::slot::Reading;
+use crate::slot::{Reading, holds_chunk};
 use crate::state::{EventKind, Identity, Phase, StateError};
 use crate::updater::Updater;
 
@@ -134,9 +134,7 @@ impl Updater {
         self.save()?;
         Ok(Next::Restart(release.name()))
     }
-}
 
-impl Updater {
     /// Looks whether the boot volume of a slot is as its release has it. Of an image that was flashed, that is not known.
     fn check_boot(&self, slot: Slot) -> Result<(), TrialError> {
         let manifest = install::manifest_file(self, slot).and_then(|file| Manifest::read(&file).ok());
@@ -144,13 +142,12 @@ impl Updater {
             return Ok(());
         };
         let volume = self.card.volume(slot, VolumeKind::Boot);
-        let mut chunk = vec![0; CHUNK as usize];
-        for (i, digest) in boot.chunks.iter().enumerate() {
-            let (at, content) = (i as u64 * CHUNK, &mut chunk[..boot.chunk_len(i)]);
-            let read = volume.read_exact_at(content, at);
-            read.map_err(|source| CardError::Read { volume: Card::volume_name(slot, VolumeKind::Boot), source })?;
-            if Digest::of(content) != *digest {
-                return Err(TrialError::DamagedBoot { slot, at });
+        let mut buffer = vec![0; CHUNK as usize];
+        for i in 0..boot.chunks.len() {
+            let right = holds_chunk(volume, boot, i, &mut buffer);
+            let read_error = |source| CardError::Read { volume: Card::volume_name(slot, VolumeKind::Boot), source };
+            if !right.map_err(read_error)? {
+                return Err(TrialError::DamagedBoot { slot, at: i as u64 * CHUNK });
             }
         }
         Ok(())

@@ -12,11 +12,10 @@ pub mod updater;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
 use std::thread::ScopedJoinHandle;
 
 use fruit_debian::package::Control;
-use fruit_debian::{Diversions, Lock, Mirrors, PackageContents, Store, unpack_all, unpack_diverted};
+use fruit_debian::{Diversions, Lock, LockedPackage, PackageContents, Store, unpack_all, unpack_diverted};
 use fruit_image::tree::Tree;
 use fruit_node::init::{Module, Overlay};
 use fruit_node::{HostNameTemplate, InitConfig, NodeConfig};
@@ -76,17 +75,12 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
     let archive =
         |modules: Selection| card::compress_initramfs(&initramfs(&recipe, &modules, node, &baked, &inputs, epoch)?);
     // Beside the root, which takes longer than both.
-    let (assembled, boot_packages, initramfs) = std::thread::scope(|scope| {
-        let (modules, known) = channel();
-        let boot_packages = scope.spawn(|| boot_packages(&lock, &store, &mirrors, epoch, progress));
-        // Without modules there is no root either, and that says why.
-        let none = |_| Failure::general("no modules for the initramfs");
-        let initramfs = scope.spawn(move || archive(known.recv().map_err(none)?));
-        let for_initramfs = move |selection| modules.send(selection).unwrap_or_default();
-        let assembled = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress, for_initramfs);
-        (assembled, joined(boot_packages), joined(initramfs))
-    });
-    let ((root, packages), boot_packages, initramfs) = (assembled?, boot_packages?, initramfs?);
+    let (root, packages, boot_packages, initramfs) = std::thread::scope(|scope| {
+        let boot_packages = scope.spawn(|| boot_packages(&lock, &store, epoch));
+        let start = |modules| scope.spawn(move || archive(modules));
+        let (root, packages, initramfs) = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress, start)?;
+        Ok::<_, Failure>((root, packages, joined(boot_packages)??, joined(initramfs)??))
+    })?;
     warn(&root.report, options.strict, progress)?;
     let written = {
         let _step = progress.step("writing the image", 1, Unit::Pieces);
@@ -104,12 +98,13 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
     outputs::write(made, &names, &cache, epoch)
 }
 
-/// The recipe's root as a tree, with what each package brought. The store has the packages.
+/// The recipe's root as a tree, what each package brought, and what `start` gave of the modules of the initramfs, which
+/// are known long before the root is done. The store has the packages.
 ///
 /// # Errors
 /// As [`build`].
 #[allow(clippy::too_many_arguments)] // one step of the story with all that came before it
-pub fn assemble(
+pub fn assemble<T>(
     recipe: &Recipe,
     lock: &Lock,
     store: &Store,
@@ -117,18 +112,18 @@ pub fn assemble(
     inputs: &Inputs,
     epoch: i64,
     progress: &Progress,
-    for_initramfs: impl FnOnce(Selection),
-) -> Result<(FinishedRoot, Vec<PackageContents>), Failure> {
+    start: impl FnOnce(Selection) -> T,
+) -> Result<(FinishedRoot, Vec<PackageContents>, T), Failure> {
     let bars = sources::Bars::new(progress);
     let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
     let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
-    let root = root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, for_initramfs)?;
-    Ok((root, packages))
+    let (root, started) = root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, start)?;
+    Ok((root, packages, started))
 }
 
 /// What a thread of the build made.
-fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
-    thread.join().unwrap_or_else(|_| Err(Failure::general("a thread of the build panicked")))
+pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Failure> {
+    thread.join().map_err(|_| Failure::general("a thread of the build panicked"))
 }
 
 /// What packages' scripts would have diverted before any file is laid down.
@@ -149,26 +144,22 @@ fn diversions(packages: &[&Control]) -> Diversions {
     diversions
 }
 
-/// Packages that only files are taken from, each in a tree of its own, by name.
+/// Packages of a lock that only files are taken from.
+pub fn files_only(lock: &Lock) -> Vec<LockedPackage> {
+    lock.packages.iter().filter(|p| lock.request.files_of.contains(&p.name)).cloned().collect()
+}
+
+/// Packages that only files are taken from, each in a tree of its own, by name. The store has them.
 ///
 /// # Errors
 /// As [`build`].
-pub fn boot_packages(
-    lock: &Lock,
-    store: &Store,
-    mirrors: &Mirrors,
-    epoch: i64,
-    progress: &Progress,
-) -> Result<BootPackages, Failure> {
-    let bars = sources::Bars::new(progress);
-    let wanted = lock.packages.iter().filter(|p| lock.request.files_of.contains(&p.name));
+pub fn boot_packages(lock: &Lock, store: &Store, epoch: i64) -> Result<BootPackages, Failure> {
     let mut trees = BootPackages::new();
-    for package in wanted {
-        let one = std::slice::from_ref(package);
-        store.ensure(one, mirrors, &bars)?;
-        let (tree, _): (Tree, _) =
+    for package in files_only(lock) {
+        let one = std::slice::from_ref(&package);
+        let (tree, _) =
             unpack_all(store, &lock.architecture, one, &Diversions::default(), epoch, &fruit_debian::Silent)?;
-        trees.insert(package.name.clone(), tree);
+        trees.insert(package.name, tree);
     }
     Ok(trees)
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::card::WrittenCard;
 use super::inputs::Inputs;
+use super::joined;
 use super::root::FinishedRoot;
 use crate::failure::{Failure, at};
 use crate::progress::Progress;
@@ -92,9 +93,8 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
         let sync = wanted.img.then(|| scope.spawn(|| synced(&made.card.draft)));
         let sbom = wanted.sbom.then(|| scope.spawn(|| sbom_of(&made, epoch)));
         let compressed = wanted.zst.then(|| compress(&made, names, cache)).transpose()?;
-        let panicked = |_| Failure::general("a thread of the build panicked");
-        sync.map(|thread| thread.join().map_err(panicked)?).transpose()?;
-        let sbom = sbom.map(|thread| thread.join().map_err(panicked)).transpose()?;
+        sync.map(|thread| joined(thread)?).transpose()?;
+        let sbom = sbom.map(joined).transpose()?;
         Ok::<_, Failure>((compressed, sbom))
     })?;
     let image = &made.card.image;
@@ -171,7 +171,11 @@ fn earlier(cache: &Path, names: &Names) -> Option<Earlier> {
     Some(Earlier::new(fs::File::open(&names.zst).ok()?, frames.collect::<Option<Vec<_>>>()?))
 }
 
-fn forget_file(path: &Path) -> Result<(), Failure> {
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// File system errors with the path.
+pub fn forget_file(path: &Path) -> Result<(), Failure> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),

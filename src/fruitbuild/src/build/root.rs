@@ -47,19 +47,19 @@ pub struct RootReport {
 }
 
 /// Makes the root of `recipe` from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970. The modules
-/// of the initramfs are handed to `for_initramfs` as soon as they are known, long before the root is done.
+/// of the initramfs are handed to `start` as soon as they are known; what that gave comes back.
 ///
 /// # Errors
 /// Whatever the recipe asks for that the packages cannot give, on the recipe's line where it has one.
-pub fn finish_root(
+pub fn finish_root<T>(
     recipe: &Recipe,
     mut tree: Tree,
     packages: &[PackageContents],
     baked: &[Baked],
     build_id: &str,
     epoch: i64,
-    for_initramfs: impl FnOnce(Selection),
-) -> Result<FinishedRoot, Failure> {
+    start: impl FnOnce(Selection) -> T,
+) -> Result<(FinishedRoot, T), Failure> {
     let scripts = package_scripts(packages);
     // Before finishing: it makes the users that our programs' sysusers.d files name.
     for one in baked {
@@ -75,7 +75,7 @@ pub fn finish_root(
     let release = kernel_release(recipe, &tree)?;
     let kernel = kernel::image(&tree, &release)?.clone();
     let device_trees = device_trees(recipe, &tree, &release)?;
-    for_initramfs(select(recipe, &tree, &release, initramfs_modules(recipe))?);
+    let started = start(select(recipe, &tree, &release, initramfs_modules(recipe))?);
     let modules = root_modules(recipe, &tree, &release)?;
     kernel::install(&mut tree, &modules, epoch)?;
 
@@ -96,7 +96,7 @@ pub fn finish_root(
     let here = |name: &str| packages.iter().any(|p| p.name == name);
     let not_here = acknowledged.into_iter().filter(|name| !here(name)).map(str::to_owned).collect();
     let report = RootReport { saved, unhandled, acknowledged_not_here: not_here, problems, enabled_units };
-    Ok(FinishedRoot { tree, kernel, kernel_release: release, device_trees, report })
+    Ok((FinishedRoot { tree, kernel, kernel_release: release, device_trees, report }, started))
 }
 
 /// What finishing must know of each package.

@@ -6,16 +6,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use fruit_image::draft::Draft;
+use fruit_release::keys::write_atomically;
 use fruit_release::manifest::ChunkSource;
 use fruit_release::tuf::{Kind, Target};
 use fruit_release::{Digest, Name};
 
 use super::reference::Shelf;
 use super::trusted::Published;
+use crate::build::outputs::forget_file;
 use crate::failure::{Failure, at};
 
 /// When pieces were first not needed, by name, in seconds since 1970.
@@ -27,10 +27,7 @@ const NOTED: &str = ".unneeded.json";
 /// A version that is not there.
 pub fn chosen<'s>(shelf: &'s Shelf, versions: &[String], keep: Option<u32>) -> Result<Vec<&'s Published>, Failure> {
     if let Some(none) = versions.iter().find(|v| !shelf.releases.iter().any(|r| &r.manifest.version == *v)) {
-        let mut there: Vec<&str> = shelf.releases.iter().map(|r| r.manifest.version.as_str()).collect();
-        there.dedup();
-        let place = shelf.folder.folder().display();
-        return Err(Failure::input(format!("{none}: {place} has the versions {}", there.join(", "))));
+        return Err(Failure::input(format!("{none}: {}", shelf.versions())));
     }
     let same = |a: &Published, b: &Published| {
         (&a.manifest.product, &a.manifest.board) == (&b.manifest.product, &b.manifest.board)
@@ -156,16 +153,10 @@ fn noted(folder: &Path) -> Result<BTreeMap<String, i64>, Failure> {
 fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Failure> {
     let path = folder.join(NOTED);
     if notes.is_empty() {
-        return match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(&path)(error)),
-            _ => Ok(()),
-        };
+        return forget_file(&path);
     }
-    let io = |error: std::io::Error| Failure::general(error.to_string());
-    let draft = Draft::create(&path).map_err(io)?;
-    serde_json::to_writer(draft.file(), notes).map_err(|error| Failure::general(error.to_string()))?;
-    draft.file().flush().map_err(at(&path))?;
-    draft.commit().map_err(io)
+    let json = serde_json::to_vec(notes).map_err(|error| Failure::general(error.to_string()))?;
+    Ok(write_atomically(&path, &json)?)
 }
 
 /// All pieces in the folder, with their sizes.

@@ -43,6 +43,12 @@ impl Shelf {
     pub fn release(&self, path: &str) -> Option<&Published> {
         self.releases.iter().find(|release| release.manifest.target_path() == path)
     }
+
+    /// What to say when a version is not there.
+    pub fn versions(&self) -> String {
+        let all: Vec<&str> = self.releases.iter().map(|r| r.release.version.as_str()).collect();
+        format!("{} has the versions {}", self.folder.folder().display(), all.join(", "))
+    }
 }
 
 /// Slots that are looked at, and what must be kept for as long as they are.
@@ -100,11 +106,7 @@ impl Slots {
         let found: Vec<&Published> = shelf.releases.iter().filter(same).collect();
         match found[..] {
             [release] => self.add_release(shelf, release),
-            [] => {
-                let all: Vec<&str> = shelf.releases.iter().map(|r| r.release.version.as_str()).collect();
-                let folder = shelf.folder.folder().display();
-                Err(Failure::input(format!("{text}: no such file, and {folder} has the versions {}", all.join(", "))))
-            }
+            [] => Err(Failure::input(format!("{text}: no such file, and {}", shelf.versions()))),
             _ => Err(Failure::input(format!("{text}: several products or boards have this version; name the image"))),
         }
     }

@@ -1,8 +1,7 @@
 //! `fruitbuild prune`: releases out of a repository, and the pieces that none needs.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-use fruit_release::Name;
 use serde_json::json;
 
 use crate::cli;
@@ -29,24 +28,19 @@ pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result
     let until_now = needed(&shelf, targets.values(), &shelf.releases.iter().collect::<Vec<_>>())?;
     let names: Vec<String> = going.iter().map(|release| release.release.to_string()).collect();
 
-    let (wanted, gone) = if options.dry_run || paths.is_empty() {
-        let staying: Vec<_> = shelf.releases.iter().filter(|r| !going.iter().any(|g| g.name == r.name)).collect();
-        let targets = targets.values().filter(|target| !paths.contains(&target.path().to_owned()));
-        (needed(&shelf, targets, &staying)?, names)
-    } else {
+    let changes = !options.dry_run && !paths.is_empty();
+    if changes {
         desk.repository.remove_targets(&paths, desk.now, &desk.lifetimes)?;
         let signed = desk.finish(&BTreeSet::new())?;
-        if !as_json || !signed.waiting.is_empty() {
-            desk.report(&signed, as_json, progress);
-        }
+        desk.report(&signed, false, progress);
         if !signed.waiting.is_empty() {
             return Err(Failure::general("the change is not signed yet; once it is, `fruitbuild prune` clears away"));
         }
-        let after = Shelf::open(repository)?;
-        let targets = desk.repository.targets()?;
-        (needed(&after, targets.values(), &after.releases.iter().collect::<Vec<_>>())?, names)
-    };
-    let until_now: HashSet<Name> = until_now.difference(&wanted).cloned().collect();
+    }
+    // The new metadata is needed as well.
+    let after = if changes { &Shelf::open(repository)? } else { &shelf };
+    let staying: Vec<_> = after.releases.iter().filter(|r| !going.iter().any(|g| g.name == r.name)).collect();
+    let wanted = needed(after, targets.values().filter(|target| !paths.iter().any(|p| p == target.path())), &staying)?;
     let sweep = Sweep {
         needed: &wanted,
         until_now: &until_now,
@@ -56,11 +50,11 @@ pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result
     };
     let cleared = sweep.run(repository)?;
     if as_json {
-        println!("{:#}", json!({"removed": gone, "cleared": cleared, "dry_run": options.dry_run}));
+        println!("{:#}", json!({"removed": names, "cleared": cleared, "dry_run": options.dry_run}));
         return Ok(());
     }
     let (takes, clears) = if options.dry_run { ("would take out", "would clear") } else { ("took out", "cleared") };
-    for name in gone {
+    for name in names {
         println!("{takes} {name}");
     }
     println!("{clears} away {} pieces, {:.1} MiB", cleared.pieces, cleared.size as f64 / MIB);

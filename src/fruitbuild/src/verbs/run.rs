@@ -161,7 +161,8 @@ fn packages_of(recipe: &Recipe, options: &cli::Run, progress: &Progress) -> Resu
     let store = Store::open(&sources::cache_folder(&options.sources)?, options.sources.offline)?;
     let mirrors: Mirrors = sources::mirrors(&options.sources, recipe)?;
     let lock = Lock::load(&lock::path(&recipe.path))?;
-    build::boot_packages(&lock, &store, &mirrors, 0, progress)
+    store.ensure(&build::files_only(&lock), &mirrors, &sources::Bars::new(progress))?;
+    build::boot_packages(&lock, &store, 0)
 }
 
 /// The file of that name, in whatever folder, of the image's boot-a partition.

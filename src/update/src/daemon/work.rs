@@ -16,7 +16,6 @@ use crate::config::{ClonePolicy, Policy, UpdateConfig, WithoutClock};
 use crate::health::{self, Verdict};
 use crate::http::{Alive, Settings, Stop};
 use crate::install::{self, ExitStatus, Hooks, InstallError, Outcome, Progress, Request, Step};
-use crate::local_time;
 use crate::lock::{Lock, LockError};
 use crate::progress::Board;
 use crate::sources::{Candidate, Sources};
@@ -351,13 +350,9 @@ impl Daemon {
 
     fn settings(&self) -> Settings<'_> {
         Settings {
-            bandwidth: self.config.bandwidth.map(|rate| rate.bytes_per_second()),
-            ca: self.config.ca.as_ref().map(|path| path.path()),
-            proxy: self.config.proxy.as_ref(),
-            clock_known: local_time::asked(self.node.site.root.clone()),
             stop: Arc::clone(&self.stop),
             alive: Arc::clone(&self.alive),
-            ..Settings::default()
+            ..Settings::of(&self.config, &self.node.site.root)
         }
     }
 

@@ -11,7 +11,7 @@ use super::choose;
 use super::pieces::Pieces;
 use super::{Counts, Hooks, InstallError, Progress, Step};
 use crate::card::{self, Card, CardError};
-use crate::slot::{Differences, Reading};
+use crate::slot::{Differences, Reading, holds_chunk};
 use crate::updater::Updater;
 
 /// An install at the point where bytes move.
@@ -141,11 +141,8 @@ impl Writing<'_, '_, '_> {
         let differs = |at: u64| InstallError::ReadAgain { volume: Card::volume_name(slot, kind), at };
         for (n, &i) in written.iter().enumerate() {
             self.report(Step::Checking, n as u64, written.len() as u64)?;
-            let at = i as u64 * CHUNK;
-            let buffer = &mut self.old[..volume.chunk_len(i)];
-            from.read_exact_at(buffer, at).map_err(&read_error)?;
-            if volume.chunks.get(i) != Some(&Digest::of(buffer)) {
-                return Err(differs(at));
+            if !holds_chunk(from, volume, i, &mut self.old).map_err(&read_error)? {
+                return Err(differs(i as u64 * CHUNK));
             }
         }
         if kind == VolumeKind::Root {

@@ -151,6 +151,15 @@ fn a_release_on_trial_is_neither_replaced_nor_copied_over() {
     assert!(bench.holds(Slot::A, &old));
 }
 
+/// Flips a bit of a file; what the file held before.
+fn wear(path: &std::path::Path, at: usize) -> Vec<u8> {
+    let whole = std::fs::read(path).unwrap();
+    let mut worn = whole.clone();
+    worn[at] ^= 1;
+    std::fs::write(path, worn).unwrap();
+    whole
+}
+
 #[test]
 fn a_rollback_goes_to_a_release_that_was_good_and_is_whole() {
     let (old, new) = (old(), new());
@@ -162,10 +171,7 @@ fn a_rollback_goes_to_a_release_that_was_good_and_is_whole() {
     bench.restart(&[&old, &new]);
 
     let root = bench.volume(Slot::A, fruit_release::manifest::VolumeKind::Root);
-    let whole = std::fs::read(&root).unwrap();
-    let mut worn = whole.clone();
-    worn[50_000] ^= 1;
-    std::fs::write(&root, worn).unwrap();
+    let whole = wear(&root, 50_000);
     let error = bench.updater().roll_back(3, false).unwrap_err();
     assert!(matches!(error, TrialError::Damaged { slot: Slot::A, .. }), "{error}");
     std::fs::write(&root, whole).unwrap();
@@ -177,10 +183,7 @@ fn a_rollback_goes_to_a_release_that_was_good_and_is_whole() {
 
     // What was installed and not flashed has a manifest, by which its boot volume is known too.
     let boot = bench.volume(Slot::B, fruit_release::manifest::VolumeKind::Boot);
-    let whole = std::fs::read(&boot).unwrap();
-    let mut worn = whole.clone();
-    worn[1000] ^= 1;
-    std::fs::write(&boot, worn).unwrap();
+    let whole = wear(&boot, 1000);
     let error = bench.updater().roll_back(3, false).unwrap_err();
     assert!(matches!(error, TrialError::DamagedBoot { slot: Slot::B, at: 0 }), "{error}");
     assert_eq!((bench.control().active, bench.control().trial), (Slot::A, None));
