@@ -5,11 +5,11 @@ mod harness;
 #[path = "harness/node.rs"]
 mod node;
 
+use fruit_contract::Slot;
+use fruit_contract::bootctl::{COPY_OFFSETS, COPY_SIZE, Stored};
 use fruit_image::erofs;
 use fruit_image::storage::{Extent, Region};
 use fruit_image::tree::Source;
-use fruit_node::Slot;
-use fruit_node::bootctl::{COPY_OFFSETS, COPY_SIZE, Stored};
 use node::{Node, PATIENCE};
 
 const LOGIN: &str = "login: ";

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fruit_contract::bootctl::{Slot, Stored};
 use fruit_image::sums::Sum;
-use fruit_node::bootctl::{Slot, Stored};
 use harness::{image_of, succeed, tool};
 use project::Project;
 use serde_json::Value;

@@ -12,8 +12,8 @@ mod server;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fruit_node::Slot;
-use fruit_node::bootctl::Stored;
+use fruit_contract::Slot;
+use fruit_contract::bootctl::Stored;
 use node::{Node, PATIENCE};
 use releases::{Releases, Version, releases_of_minimal, releases_of_pistack};
 use serde_json::Value;

@@ -15,7 +15,7 @@ pub fn fruitbuild() -> Command {
 
 /// Top of the repository.
 pub fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().unwrap()
 }
 
 /// Where built images are kept between runs: a second run finds that nothing changed.

@@ -202,7 +202,7 @@ impl Answer {
 /// The cache that the shared builds use.
 pub fn shared_cache() -> PathBuf {
     let sources = fruitbuild::cli::Sources { mirror: Vec::new(), offline: false, cache: None };
-    fruitbuild::build::sources::cache_folder(&sources).unwrap_or_else(|failure| panic!("{failure}"))
+    fruitbuild::pipeline::sources::cache_folder(&sources).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 fn blob(sha256: &str) -> PathBuf {

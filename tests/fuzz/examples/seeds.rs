@@ -95,7 +95,7 @@ impl Seeds {
         let parts = ["1.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"].map(file);
         let parts: Vec<Vec<u8>> = parts.into_iter().map(|part| part.expect("a file of a repository")).collect();
         self.put("release_metadata", "repository", parts.join(&0));
-        let fixed = self.top.join("src/release/tests/data/python-tuf");
+        let fixed = self.top.join("src/shared/release/tests/data/python-tuf");
         for entry in fs::read_dir(fixed).into_iter().flatten().flatten() {
             let bytes = fs::read(entry.path()).expect("a file of the repository");
             self.put("release_metadata", &entry.file_name().to_string_lossy(), &bytes);
@@ -124,10 +124,10 @@ impl Seeds {
     fn files_of_the_repository(&self) {
         for (target, folder, ending) in [
             ("recipe", "recipes", ".yaml"),
-            ("recipe", "src/recipe/tests/bad", ".yaml"),
+            ("recipe", "src/workstation/recipe/tests/bad", ".yaml"),
             ("board", "boards", ".yaml"),
             ("lock", "recipes", ".lock"),
-            ("keyring", "src/debian/keys", ".gpg"),
+            ("keyring", "src/workstation/debian/keys", ".gpg"),
             ("stacks_file", "examples", ".yaml"),
         ] {
             // A fresh clone has no locks.
@@ -257,7 +257,7 @@ impl Seeds {
     }
 
     fn node(&self) {
-        self.put("node_config", "template", fruit_node::fruit_yaml_template());
+        self.put("node_config", "template", fruit_contract::fruit_yaml_template());
         self.put(
             "node_config",
             "full",
@@ -265,7 +265,7 @@ impl Seeds {
              wifi:\n  - {ssid: a, psk: \"12345678\"}\nssh_keys: [ssh-ed25519 AAAA a]\nlabels: {rack: a}\n",
         );
         self.put("host_name_template", "serial", "{name}-{serial:8}");
-        self.put("boot_control", "fresh", fruit_node::bootctl::fresh_block());
+        self.put("boot_control", "fresh", fruit_contract::bootctl::fresh_block());
         let verity = format!("2:3:{}:-", "ab".repeat(32));
         self.put("verity_params", "plain", &verity);
         self.put("command_line", "full", format!("console=ttyS0 fruit.disk=00112233-4455-6677-8899-aabbccddee00 fruit.slot=a fruit.trial=1 fruit.loader=1 fruit.verity={verity} \"a b\""));

@@ -11,9 +11,9 @@ fuzz_target!(|bytes: &[u8]| {
         copy[508..].copy_from_slice(&sum.to_be_bytes());
     }
     for block in [bytes, &block] {
-        let _ = fruit_node::bootctl::Stored::from_block(block);
-        if let Ok(control) = fruit_node::BootControl::decode(block) {
-            assert_eq!(fruit_node::BootControl::decode(&control.encode()), Ok(control));
+        let _ = fruit_contract::bootctl::Stored::from_block(block);
+        if let Ok(control) = fruit_contract::BootControl::decode(block) {
+            assert_eq!(fruit_contract::BootControl::decode(&control.encode()), Ok(control));
         }
     }
 });

@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = fruit_node::BootReport::from_json(bytes);
+    let _ = fruit_contract::BootReport::from_json(bytes);
 });

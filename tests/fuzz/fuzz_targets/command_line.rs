@@ -5,5 +5,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = fruit_node::CommandLine::parse(text);
+    let _ = fruit_contract::CommandLine::parse(text);
 });

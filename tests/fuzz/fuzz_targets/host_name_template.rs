@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(template) = text.parse::<fruit_node::HostNameTemplate>() {
-        let _ = template.expand(&fruit_node::HostFacts::default());
+    if let Ok(template) = text.parse::<fruit_contract::HostNameTemplate>() {
+        let _ = template.expand(&fruit_contract::HostFacts::default());
     }
 });

@@ -4,6 +4,6 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = fruit_node::read(bytes);
-    let _ = fruit_node::line_of(bytes, "network");
+    let _ = fruit_contract::read(bytes);
+    let _ = fruit_contract::line_of(bytes, "network");
 });

@@ -1,0 +1,281 @@
+//! Programs of ours that run on the node: taken from a release of fruitbuild when it ships them, else built once from
+//! this source tree and kept in the cache.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fruit_contract::cmdline::hex;
+use sha2::{Digest, Sha256};
+
+/// Folders of the workspace that device programs are made of; their content is part of the cache key.
+const SOURCES: [&str; 10] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    ".cargo",
+    "src/shared/verity",
+    "src/shared/contract",
+    "src/node/init",
+    "src/node/agent",
+    "src/shared/release",
+    "src/shared/delta",
+    "src/node/update",
+];
+
+/// Programs with C and assembler in them (the cryptography of TLS): these need a compiler for the target besides Rust's.
+const WITH_C: [&str; 1] = ["fruit-update"];
+
+/// Where a release keeps prebuilt device programs, relative to the folder of the `fruitbuild` program.
+const SHIPPED: &str = "../lib/fruitbuild";
+
+#[derive(thiserror::Error, Debug)]
+pub enum DeviceError {
+    #[error("no device programs for {0}: fruitbuild knows arm64, armhf and amd64")]
+    UnknownArchitecture(String),
+    #[error(
+        "no prebuilt {program} for {target}, and the source tree that fruitbuild was built from is gone ({source_tree}); \
+         set FRUITBUILD_DEVICE_PROGRAMS to a folder that holds {target}/{program}"
+    )]
+    NoSource { program: String, target: String, source_tree: PathBuf },
+    #[error(
+        "{program} must be built for {target}, and that Rust target is not installed; run: fruitbuild setup   (or: rustup target add {target})"
+    )]
+    MissingTarget { program: String, target: String },
+    #[error(
+        "{program} must be built for {target}, which needs the C compiler {compiler}; run: fruitbuild setup   (or: apt-get install {package})"
+    )]
+    MissingCompiler { program: String, target: String, compiler: String, package: String },
+    #[error("building {program} for {target} failed; cargo said:\n{output}")]
+    Build { program: String, target: String, output: String },
+    #[error("cannot run {program}: {error}")]
+    Run { program: String, error: io::Error },
+    #[error("{path}: {error}", path = path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+/// A cross-compilation target of device programs.
+pub struct Target {
+    pub triple: &'static str,
+    /// C compiler, with the Debian packages that bring it and its headers. `.cargo/config.toml` names the same one.
+    pub compiler: (&'static str, &'static str),
+    /// Whether it is also what links.
+    links: bool,
+    rustflags: &'static str,
+}
+
+/// Brings `x86_64-linux-gnu-gcc`: where that is the machine's own compiler, it is in the package of that.
+const AMD64_COMPILER: &str =
+    if cfg!(target_arch = "x86_64") { "gcc libc6-dev" } else { "gcc-x86-64-linux-gnu libc6-dev-amd64-cross" };
+const ARM64_COMPILER: &str =
+    if cfg!(target_arch = "aarch64") { "gcc libc6-dev" } else { "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" };
+
+/// All architectures of devices, in Debian's spelling.
+pub const ARCHITECTURES: [&str; 3] = ["arm64", "amd64", "armhf"];
+
+/// Static programs everywhere: they run in the initramfs, before any library is there, and on any root.
+pub fn target(debian_architecture: &str) -> Result<Target, DeviceError> {
+    Ok(match debian_architecture {
+        "arm64" => Target {
+            triple: "aarch64-unknown-linux-musl",
+            compiler: ("aarch64-linux-gnu-gcc", ARM64_COMPILER),
+            links: false,
+            rustflags: "-Clinker=rust-lld -Ctarget-feature=+crt-static",
+        },
+        "amd64" => Target {
+            triple: "x86_64-unknown-linux-musl",
+            compiler: ("x86_64-linux-gnu-gcc", AMD64_COMPILER),
+            links: false,
+            rustflags: "-Clinker=rust-lld -Ctarget-feature=+crt-static",
+        },
+        // Rust ships no musl for this one's hard-float name everywhere; glibc links statically as well.
+        "armhf" => Target {
+            triple: "armv7-unknown-linux-gnueabihf",
+            compiler: ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
+            links: true,
+            rustflags: "-Clinker=arm-linux-gnueabihf-gcc -Ctarget-feature=+crt-static",
+        },
+        other => return Err(DeviceError::UnknownArchitecture(other.to_owned())),
+    })
+}
+
+/// Name of the package in the workspace whose binary has the same name.
+pub struct Programs {
+    cache: PathBuf,
+}
+
+impl Programs {
+    /// `cache`: fruitbuild's cache directory; made when needed.
+    pub fn new(cache: &Path) -> Programs {
+        Programs { cache: cache.join("device") }
+    }
+
+    /// The file of each program (`fruit-init`, `fruit-agent`, …) for an architecture in Debian's spelling.
+    /// `say` is told when something has to be compiled, which takes a minute or two once.
+    ///
+    /// # Errors
+    /// A target or linker that is not installed, with the command that installs it; a failed compilation.
+    pub fn obtain(
+        &self,
+        names: &[&str],
+        architecture: &str,
+        say: &dyn Fn(String),
+    ) -> Result<BTreeMap<String, PathBuf>, DeviceError> {
+        let target = target(architecture)?;
+        let mut files = BTreeMap::new();
+        for name in names {
+            let file = match shipped(name, target.triple) {
+                Some(file) => file,
+                None => self.built(name, &target, say)?,
+            };
+            files.insert((*name).to_owned(), file);
+        }
+        Ok(files)
+    }
+
+    fn built(&self, name: &str, target: &Target, say: &dyn Fn(String)) -> Result<PathBuf, DeviceError> {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        if !tree.join("Cargo.lock").is_file() {
+            return Err(DeviceError::NoSource {
+                program: name.to_owned(),
+                target: target.triple.to_owned(),
+                source_tree: tree,
+            });
+        }
+        let kept = self.cache.join(source_key(name, &tree, target)?).join(target.triple).join(name);
+        if kept.is_file() {
+            return Ok(kept);
+        }
+        check_tools(name, target)?;
+        say(format!("compiling {name} for {} (once; kept in the cache)", target.triple));
+        let build_dir = self.cache.join("build");
+        let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .current_dir(&tree)
+            .args(["build", "--quiet", "--locked", "--profile", "device", "--package", name, "--target", target.triple])
+            .arg("--target-dir")
+            .arg(&build_dir)
+            .env("RUSTFLAGS", format!("{} --remap-path-prefix={}=fruitbuild", target.rustflags, tree.display()))
+            .env("CARGO_INCREMENTAL", "0")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTC_WRAPPER")
+            .output()
+            .map_err(|error| DeviceError::Run { program: "cargo".to_owned(), error })?;
+        if !output.status.success() {
+            return Err(DeviceError::Build {
+                program: name.to_owned(),
+                target: target.triple.to_owned(),
+                output: String::from_utf8_lossy(&output.stderr).into_owned(),
+            });
+        }
+        keep(&build_dir.join(target.triple).join("device").join(name), &kept)?;
+        Ok(kept)
+    }
+}
+
+fn shipped(name: &str, triple: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("FRUITBUILD_DEVICE_PROGRAMS").map(PathBuf::from);
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(SHIPPED)));
+    [given, beside].into_iter().flatten().map(|folder| folder.join(triple).join(name)).find(|file| file.is_file())
+}
+
+fn check_tools(name: &str, target: &Target) -> Result<(), DeviceError> {
+    let libdir = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", target.triple])
+        .output()
+        .map_err(|error| DeviceError::Run { program: "rustc".to_owned(), error })?;
+    let libdir = PathBuf::from(String::from_utf8_lossy(&libdir.stdout).trim());
+    if !libdir.is_dir() {
+        return Err(DeviceError::MissingTarget { program: name.to_owned(), target: target.triple.to_owned() });
+    }
+    let (compiler, package) = target.compiler;
+    let needed = target.links || WITH_C.contains(&name);
+    if needed && Command::new(compiler).arg("--version").output().is_err() {
+        return Err(DeviceError::MissingCompiler {
+            program: name.to_owned(),
+            target: target.triple.to_owned(),
+            compiler: compiler.to_owned(),
+            package: package.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Names the sources and the compilers, so that a changed source or compiler makes a new program.
+fn source_key(name: &str, tree: &Path, target: &Target) -> Result<String, DeviceError> {
+    let mut hash = Sha256::new();
+    let version = Command::new("rustc")
+        .arg("--version")
+        .output()
+        .map_err(|error| DeviceError::Run { program: "rustc".to_owned(), error })?;
+    hash.update(&version.stdout);
+    hash.update(target.rustflags);
+    // One that is missing is told of before it is needed.
+    if WITH_C.contains(&name)
+        && let Ok(version) = Command::new(target.compiler.0).arg("--version").output()
+    {
+        hash.update(&version.stdout);
+    }
+    for source in SOURCES {
+        add_to_key(&mut hash, &tree.join(source), source)?;
+    }
+    Ok(hex(&hash.finalize()[..16]))
+}
+
+fn add_to_key(hash: &mut Sha256, path: &Path, name: &str) -> Result<(), DeviceError> {
+    let io = |error| DeviceError::Io { path: path.to_owned(), error };
+    if path.is_dir() {
+        let mut names: Vec<_> = fs::read_dir(path)
+            .map_err(io)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<Result<_, _>>()
+            .map_err(io)?;
+        names.sort();
+        for child in names {
+            add_to_key(hash, &path.join(&child), &format!("{name}/{}", child.to_string_lossy()))?;
+        }
+    } else if path.is_file() {
+        let bytes = fs::read(path).map_err(io)?;
+        hash.update(name);
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(&bytes);
+    }
+    Ok(())
+}
+
+/// Copies under a temporary name and renames, so that an interrupted copy is never taken for a program.
+fn keep(from: &Path, to: &Path) -> Result<(), DeviceError> {
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let io = |error| DeviceError::Io { path: to.to_owned(), error };
+    fs::create_dir_all(folder).map_err(io)?;
+    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    fs::copy(from, temporary.path()).map_err(|error| DeviceError::Io { path: from.to_owned(), error })?;
+    temporary.as_file().sync_all().map_err(io)?;
+    temporary.persist(to).map_err(|e| DeviceError::Io { path: to.to_owned(), error: e.error })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_anything_that_device_programs_are_made_of_makes_them_anew() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let crates = SOURCES.iter().filter(|source| source.starts_with("src/"));
+        let mut seen = 0;
+        for source in crates {
+            let manifest = fs::read_to_string(top.join(source).join("Cargo.toml")).unwrap();
+            let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+            let own =
+                dependencies.lines().take_while(|line| !line.starts_with('[')).filter(|l| l.starts_with("fruit-"));
+            for line in own {
+                let name: String = line["fruit-".len()..].chars().take_while(char::is_ascii_alphanumeric).collect();
+                assert!(SOURCES.contains(&&*format!("src/{name}")), "{source} needs src/{name}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 0);
+    }
+}

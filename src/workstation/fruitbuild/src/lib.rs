@@ -1,0 +1,14 @@
+//! From a recipe to a card image, and what a person does with one. The command is in `main.rs`; tests and benches use
+//! the parts.
+
+pub mod boot;
+pub mod cli;
+pub mod device;
+pub mod failure;
+pub mod machine;
+pub mod passphrase;
+pub mod pipeline;
+pub mod progress;
+pub mod publish;
+pub mod signing;
+pub mod verbs;

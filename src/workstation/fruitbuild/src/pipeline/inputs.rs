@@ -1,0 +1,105 @@
+//! All that an image is made of, as hashes: tells whether a build would give anything new, and names the build.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use fruit_contract::cmdline::hex;
+use fruit_debian::Lock;
+use fruit_image::tree::Content;
+use fruit_recipe::Recipe;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::programs::Obtained;
+use crate::failure::{Failure, at};
+
+/// Raised when the same inputs give other bytes than before.
+const FORMAT: u32 = 1;
+
+/// One input besides the packages.
+#[derive(Serialize, Clone, Debug)]
+pub struct Input {
+    pub kind: &'static str,
+    pub name: String,
+    /// SHA-256, hex.
+    pub sha256: String,
+}
+
+pub struct Inputs {
+    pub list: Vec<Input>,
+    /// Names the build: the same for the same inputs on any machine.
+    pub build_id: String,
+}
+
+impl Inputs {
+    /// Hashes recipe, lock, overlays, keys and programs. Packages are in the lock by their hashes.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn gather(recipe: &Recipe, lock: &Lock, programs: &Obtained, epoch: i64) -> Result<Inputs, Failure> {
+        let mut list = vec![
+            input("recipe", recipe.name.as_str(), &recipe.fingerprint()),
+            input("lock", recipe.name.as_str(), lock.to_text().as_bytes()),
+        ];
+        for folder in &recipe.overlays {
+            overlay_files(&folder.path, folder.name.as_str(), &mut list)?;
+        }
+        list.extend(programs.hashes.iter().map(|(name, sha256)| Input {
+            kind: "program",
+            name: name.clone(),
+            sha256: sha256.clone(),
+        }));
+        let files = programs.files.iter();
+        list.extend(files.map(|(name, sha256)| Input { kind: "file", name: name.clone(), sha256: sha256.clone() }));
+        let mut hash = Sha256::new();
+        hash.update(format!("fruitbuild {} format {FORMAT} epoch {epoch}\n", env!("CARGO_PKG_VERSION")));
+        for input in &list {
+            hash.update(format!("{} {} {}\n", input.kind, input.name, input.sha256));
+        }
+        let build_id = hex(&hash.finalize()[..16]);
+        Ok(Inputs { list, build_id })
+    }
+}
+
+fn input(kind: &'static str, name: &str, bytes: &[u8]) -> Input {
+    Input { kind, name: name.to_owned(), sha256: hex(&Sha256::digest(bytes)) }
+}
+
+/// Owner and time of an overlay's files do not count, whether they are executable does.
+fn overlay_files(folder: &Path, name: &str, list: &mut Vec<Input>) -> Result<(), Failure> {
+    let mut entries = fs::read_dir(folder)
+        .map_err(at(folder))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(at(folder))?;
+    entries.sort();
+    for path in entries {
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = format!("{name}/{file_name}");
+        let meta = fs::symlink_metadata(&path).map_err(at(&path))?;
+        if meta.is_dir() {
+            list.push(input("overlay", &format!("{name}/"), b""));
+            overlay_files(&path, &name, list)?;
+        } else if meta.is_symlink() {
+            let target = fs::read_link(&path).map_err(at(&path))?;
+            list.push(input("overlay", &name, format!("link {}", target.display()).as_bytes()));
+        } else {
+            let executable = meta.permissions().mode() & 0o111 != 0;
+            let mut hash = Sha256::new();
+            hash.update([u8::from(executable)]);
+            hash.update(fs::read(&path).map_err(at(&path))?);
+            list.push(Input { kind: "overlay", name, sha256: hex(&hash.finalize()) });
+        }
+    }
+    Ok(())
+}
+
+/// SHA-256 of a content, hex.
+///
+/// # Errors
+/// A read error.
+pub fn sha256_of(content: &Content) -> Result<String, Failure> {
+    let bytes = content.to_vec().map_err(|error| Failure::general(error.to_string()))?;
+    Ok(hex(&Sha256::digest(bytes)))
+}

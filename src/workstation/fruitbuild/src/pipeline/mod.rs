@@ -1,0 +1,253 @@
+//! From a recipe to a card: check, lock, fetch, unpack, finish, prune, overlay, write, describe.
+
+pub mod card;
+pub mod inputs;
+pub mod lock;
+pub mod outputs;
+pub mod partitions;
+pub mod programs;
+pub mod root;
+pub mod sources;
+pub mod updater;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
+
+use fruit_contract::init::{Module, Overlay};
+use fruit_contract::{HostNameTemplate, InitConfig, NodeConfig};
+use fruit_debian::package::Control;
+use fruit_debian::{Diversions, Lock, LockedPackage, PackageContents, Store, unpack_all, unpack_diverted};
+use fruit_image::tree::Tree;
+use fruit_recipe::{Recipe, Search};
+use fruit_root::kernel::Selection;
+
+use crate::cli;
+use crate::failure::{Exit, Failure, at};
+use crate::progress::{Progress, Unit};
+use inputs::Inputs;
+use outputs::{Names, Outcome};
+use partitions::BootPackages;
+use root::{FinishedRoot, RootReport};
+
+/// Modules without which no root can be mounted; the others may lack their hardware.
+const REQUIRED_MODULES: [&str; 4] = ["dm_mod", "dm_verity", "erofs", "overlay"];
+
+/// Where boards and overlays that a recipe does not bring are looked for: beside the program's own source or release.
+pub fn search() -> Search {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    let release = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("../share/fruitbuild")));
+    let folders: Vec<PathBuf> = release.into_iter().chain([tree]).collect();
+    Search {
+        recipes: folders.iter().map(|folder| folder.join("recipes")).collect(),
+        boards: folders.iter().map(|folder| folder.join("boards")).collect(),
+        overlays: folders.iter().map(|folder| folder.join("overlays")).collect(),
+    }
+}
+
+/// Builds the image of `options.recipe`.
+///
+/// # Errors
+/// Everything that can be wrong with a recipe, its packages, the network or the disk; nothing half-written stays.
+pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failure> {
+    let recipe = fruit_recipe::load(&options.recipe, &search())?;
+    let node = node_defaults(&recipe)?;
+    let programs = programs::wanted(&recipe)?;
+    let cache = sources::cache_folder(&options.sources)?;
+    let store = Store::open(&cache, options.sources.offline)?;
+    let mirrors = sources::mirrors(&options.sources, &recipe)?;
+    let lock = lock::for_build(&recipe, options.locked, &store, &mirrors, progress)?;
+    let epoch = source_date_epoch(&lock)?;
+    let baked = programs.obtain(&recipe, &cache, epoch, progress)?;
+    let inputs = Inputs::gather(&recipe, &lock, &baked, epoch)?;
+
+    fs::create_dir_all(&options.out).map_err(at(&options.out))?;
+    let names = Names::new(&recipe, &options.out);
+    let _turn = outputs::turn(&cache, &names, progress)?;
+    if !options.force
+        && let Some(outcome) = outputs::unchanged(&cache, &names, &inputs)
+    {
+        progress.say(format!("nothing changed: {} is up to date", names.img.display()));
+        return Ok(outcome);
+    }
+
+    store.ensure(&lock.packages, &mirrors, &sources::Bars::new(progress))?;
+    let archive =
+        |modules: Selection| card::compress_initramfs(&initramfs(&recipe, &modules, node, &baked, &inputs, epoch)?);
+    // Beside the root, which takes longer than both.
+    let (root, packages, boot_packages, initramfs) = std::thread::scope(|scope| {
+        let boot_packages = scope.spawn(|| boot_packages(&lock, &store, epoch));
+        let start = |modules| scope.spawn(move || archive(modules));
+        let (root, packages, initramfs) = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress, start)?;
+        Ok::<_, Failure>((root, packages, joined(boot_packages)??, joined(initramfs)??))
+    })?;
+    warn(&root.report, options.strict, progress)?;
+    let written = {
+        let _step = progress.step("writing the image", 1, Unit::Pieces);
+        card::write(&recipe, &root, &boot_packages, initramfs, epoch, &names.img)?
+    };
+    let _step = progress.step("compressing", 1, Unit::Pieces);
+    let made = outputs::Made {
+        recipe: &recipe,
+        lock: &lock,
+        inputs: &inputs,
+        root: &root,
+        packages: &packages,
+        card: written,
+    };
+    outputs::write(made, &names, &cache, epoch)
+}
+
+/// The recipe's root as a tree, what each package brought, and what `start` gave of the modules of the initramfs, which
+/// are known long before the root is done. The store has the packages.
+///
+/// # Errors
+/// As [`build`].
+#[allow(clippy::too_many_arguments)] // one step of the story with all that came before it
+pub fn assemble<T>(
+    recipe: &Recipe,
+    lock: &Lock,
+    store: &Store,
+    baked: &programs::Obtained,
+    inputs: &Inputs,
+    epoch: i64,
+    progress: &Progress,
+    start: impl FnOnce(Selection) -> T,
+) -> Result<(FinishedRoot, Vec<PackageContents>, T), Failure> {
+    let bars = sources::Bars::new(progress);
+    let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
+    let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
+    let (root, started) = root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, start)?;
+    Ok((root, packages, started))
+}
+
+/// What a thread of the build made.
+pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Failure> {
+    thread.join().map_err(|_| Failure::general("a thread of the build panicked"))
+}
+
+/// What packages' scripts would have diverted before any file is laid down.
+fn diversions(packages: &[&Control]) -> Diversions {
+    let scripts: Vec<_> = packages
+        .iter()
+        .map(|control| fruit_root::PackageScripts {
+            name: control.name().to_owned(),
+            version: control.version().to_owned(),
+            scripts: root::script_texts(control),
+            ..Default::default()
+        })
+        .collect();
+    let mut diversions = Diversions::default();
+    for one in fruit_root::scripts::diversions(&scripts) {
+        diversions.divert(one.from.trim_start_matches('/'), one.to.trim_start_matches('/'), &one.by);
+    }
+    diversions
+}
+
+/// Packages of a lock that only files are taken from.
+pub fn files_only(lock: &Lock) -> Vec<LockedPackage> {
+    lock.packages.iter().filter(|p| lock.request.files_of.contains(&p.name)).cloned().collect()
+}
+
+/// Packages that only files are taken from, each in a tree of its own, by name. The store has them.
+///
+/// # Errors
+/// As [`build`].
+pub fn boot_packages(lock: &Lock, store: &Store, epoch: i64) -> Result<BootPackages, Failure> {
+    let mut trees = BootPackages::new();
+    for package in files_only(lock) {
+        let one = std::slice::from_ref(&package);
+        let (tree, _) =
+            unpack_all(store, &lock.architecture, one, &Diversions::default(), epoch, &fruit_debian::Silent)?;
+        trees.insert(package.name, tree);
+    }
+    Ok(trees)
+}
+
+/// `SOURCE_DATE_EPOCH`, or the date of the packages.
+fn source_date_epoch(lock: &Lock) -> Result<i64, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.trim().parse().map_err(|_| {
+            Failure::general(format!("SOURCE_DATE_EPOCH is {text:?}; expected seconds since 1970, or unset"))
+        }),
+        Err(_) => Ok(lock.date()),
+    }
+}
+
+/// The `first_boot` section as fruit-init takes it, with the recipe's host name.
+///
+/// # Errors
+/// A value that fruit-init would refuse, on its line.
+pub fn node_defaults(recipe: &Recipe) -> Result<NodeConfig, Failure> {
+    let mut node: NodeConfig = recipe.first_boot.read()?;
+    if node.hostname.is_none() {
+        let name: Result<HostNameTemplate, _> = recipe.hostname.as_str().parse();
+        let name = name.map_err(|why| {
+            let wrong = fruit_recipe::Diagnostic::error(why.to_string()).maybe_place(recipe.hostname.place.clone());
+            Failure::from(fruit_recipe::Diagnostics::from(wrong))
+        })?;
+        node.hostname = Some(name);
+    }
+    Ok(node)
+}
+
+fn initramfs(
+    recipe: &Recipe,
+    selection: &Selection,
+    node: NodeConfig,
+    baked: &programs::Obtained,
+    inputs: &Inputs,
+    epoch: i64,
+) -> Result<Tree, Failure> {
+    let wrong = |what: &'static str| move |why: String| Failure::input(format!("{what}: {why}"));
+    let mut config = InitConfig::new(fruit_contract::init::ImageInfo {
+        name: recipe.name.as_str().to_owned(),
+        version: recipe.version.as_str().to_owned(),
+        board: recipe.board_name.clone(),
+        build_id: inputs.build_id.clone(),
+        build_time: u64::try_from(epoch).unwrap_or(0),
+    });
+    config.modules = selection
+        .load_order()
+        .into_iter()
+        .zip(&selection.modules)
+        .map(|(path, module)| Module {
+            path,
+            options: String::new(),
+            required: REQUIRED_MODULES.contains(&module.name.as_str()),
+        })
+        .collect();
+    config.root.format = match recipe.root.format.value {
+        fruit_recipe::RootFormat::Erofs => fruit_contract::init::RootFormat::Erofs,
+        fruit_recipe::RootFormat::Ext4 => fruit_contract::init::RootFormat::Ext4,
+    };
+    config.overlay = Overlay { size: recipe.overlay_cap().to_string().parse().map_err(wrong("overlay"))? };
+    for path in &recipe.state {
+        config.state_paths.push(path.as_str().parse().map_err(wrong("state"))?);
+    }
+    config.node = node;
+    let tree = fruit_root::initramfs::tree(baked.init.clone(), config.to_json().into_bytes(), selection, &[], epoch)?;
+    Ok(tree)
+}
+
+fn warn(report: &RootReport, strict: bool, progress: &Progress) -> Result<(), Failure> {
+    for unhandled in &report.unhandled {
+        progress.say(format!(
+            "warning: {} {}: {}:{} is not run and its effect is not known: {}",
+            unhandled.package, unhandled.version, unhandled.script, unhandled.line, unhandled.command
+        ));
+    }
+    for name in &report.acknowledged_not_here {
+        progress.say(format!("note: `acknowledge` names {name}, which is not in this image"));
+    }
+    for problem in &report.problems {
+        progress.say(format!("warning: /{}: {}", problem.path, problem.what));
+    }
+    if strict && !report.unhandled.is_empty() {
+        return Err(Failure::new(
+            Exit::Input,
+            "--strict: packages' scripts do more than fruitbuild does itself; look at them and name the packages under `acknowledge:`",
+        ));
+    }
+    Ok(())
+}

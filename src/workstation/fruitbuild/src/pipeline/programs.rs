@@ -1,0 +1,106 @@
+//! Our own programs in an image: which ones, and the files that go with them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fruit_agent::config::AgentConfig;
+use fruit_agent::files as agent_files;
+use fruit_contract::cmdline::hex;
+use fruit_image::tree::{Content, Inode};
+use fruit_recipe::{InitSystem, Recipe};
+
+use super::root::{Baked, file_content};
+use super::updater::Updater;
+use crate::device::Programs;
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+const INIT: &str = "fruit-init";
+const AGENT: &str = "fruit-agent";
+const UPDATE: &str = "fruit-update";
+
+/// What a recipe wants of our programs; its settings are checked.
+pub struct Wanted {
+    /// Settings of the power agent, if the recipe has its section.
+    agent: Option<AgentConfig>,
+    /// The updater, if the recipe has its section.
+    update: Option<Updater>,
+}
+
+/// The programs themselves.
+pub struct Obtained {
+    /// fruit-init, for the initramfs.
+    pub init: Content,
+    pub in_root: Vec<Baked>,
+    /// Name and SHA-256 of each program.
+    pub hashes: Vec<(String, String)>,
+    /// Name and SHA-256 of each file of the workstation that goes into the root with a program.
+    pub files: Vec<(String, String)>,
+}
+
+/// Which programs the recipe's sections ask for.
+///
+/// # Errors
+/// A setting that the program would refuse, on its line.
+pub fn wanted(recipe: &Recipe) -> Result<Wanted, Failure> {
+    let agent = if recipe.agent.is_written() { Some(wanted_agent(recipe)?) } else { None };
+    let update = if recipe.update.is_written() { Some(Updater::wanted(recipe)?) } else { None };
+    Ok(Wanted { agent, update })
+}
+
+fn wanted_agent(recipe: &Recipe) -> Result<AgentConfig, Failure> {
+    if recipe.init.value != InitSystem::Systemd {
+        let wrong = fruit_recipe::Diagnostic::error("the power agent needs systemd, and this recipe has another init");
+        return Err(fruit_recipe::Diagnostics::from(wrong.maybe_place(recipe.agent.place(&[]))).into());
+    }
+    Ok(recipe.agent.read()?)
+}
+
+impl Wanted {
+    /// Takes the programs from a release or compiles them.
+    ///
+    /// # Errors
+    /// As [`Programs::obtain`].
+    pub fn obtain(&self, recipe: &Recipe, cache: &Path, epoch: i64, progress: &Progress) -> Result<Obtained, Failure> {
+        let architecture = recipe.board.architecture.to_string();
+        let optional = [(self.agent.is_some(), AGENT), (self.update.is_some(), UPDATE)];
+        let names: Vec<&str> =
+            [INIT].into_iter().chain(optional.iter().filter(|(on, _)| *on).map(|(_, name)| *name)).collect();
+        let programs = Programs::new(cache).obtain(&names, &architecture, &|line| progress.say(line))?;
+        let mut hashes = Vec::new();
+        for (name, path) in &programs {
+            hashes.push((name.clone(), sha256_of_file(path)?));
+        }
+        let (mut in_root, mut files) = (Vec::new(), Vec::new());
+        if let Some(config) = &self.agent {
+            in_root.push(baked_agent(config, &programs, epoch)?);
+        }
+        if let Some(updater) = &self.update {
+            in_root.push(updater.bake(&programs[UPDATE], epoch)?);
+            files.push(updater.file());
+        }
+        Ok(Obtained { init: file_content(&programs[INIT])?, in_root, hashes, files })
+    }
+}
+
+fn sha256_of_file(path: &Path) -> Result<String, Failure> {
+    use sha2::{Digest, Sha256};
+    let bytes = std::fs::read(path).map_err(crate::failure::at(path))?;
+    Ok(hex(&Sha256::digest(bytes)))
+}
+
+fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<Baked, Failure> {
+    let path = |absolute: &str| absolute.trim_start_matches('/').to_owned();
+    let mut baked = vec![
+        (path(agent_files::PROGRAM_PATH), Inode::file(file_content(&files[AGENT])?, 0o755, epoch)),
+        (path(fruit_agent::config::CONFIG_PATH), Inode::file(config.to_yaml().as_str(), 0o644, epoch)),
+    ];
+    for file in agent_files::FILES {
+        let inode = match file.content {
+            agent_files::Content::Text(text) => Inode::file(text, 0o644, epoch),
+            agent_files::Content::Link(target) => Inode::symlink(target, epoch),
+        };
+        baked.push((path(file.path), inode));
+    }
+    Ok(Baked { files: baked })
+}

@@ -1,0 +1,241 @@
+//! The updater in an image: its settings, the root metadata that it trusts, and the files that start it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use fruit_contract::cmdline::hex;
+use fruit_image::tree::Inode;
+use fruit_recipe::{Diagnostic, Diagnostics, InitSystem, Recipe};
+use fruit_release::tuf::Trust;
+use fruit_update::config::{AgentCheck, CONFIG_PATH, FailedUnits, ROOT_PATH, RootPath, UpdateConfig};
+use fruit_update::files::{BUSYBOX, Content, PROGRAM_PATH, SYSTEMD};
+use sha2::{Digest, Sha256};
+
+use super::root::{Baked, file_content};
+use crate::failure::{Failure, at};
+
+/// Most bytes of root metadata.
+const ROOT_MAX: u64 = 512 << 10;
+
+/// An updater that a recipe asks for.
+pub struct Updater {
+    config: UpdateConfig,
+    init: InitSystem,
+    /// Root metadata, verified by itself.
+    root: Vec<u8>,
+}
+
+fn wrong(diagnostic: Diagnostic) -> Failure {
+    Diagnostics::from(diagnostic).into()
+}
+
+impl Updater {
+    /// The recipe's `update:` section, checked together with what it names.
+    ///
+    /// # Errors
+    /// A setting that the updater would refuse, checks that this image can't answer, root metadata that is not there or
+    /// is none; on their lines.
+    pub fn wanted(recipe: &Recipe) -> Result<Updater, Failure> {
+        let section = &recipe.update;
+        if section.place(&["root"]).is_none() {
+            let message = "`update` lacks `root`: the root metadata by which this image will know its releases";
+            return Err(wrong(
+                Diagnostic::error(message)
+                    .maybe_place(section.place(&[]))
+                    .label("no root here")
+                    .help("make keys and root metadata with `fruitbuild keys`, and write `root: PATH/root.json`"),
+            ));
+        }
+        let mut config: UpdateConfig = section.read()?;
+        check_health(recipe, &config)?;
+        let root = read_root(recipe, &config)?;
+        config.root = RootPath::of_image();
+        if config.product.is_none() {
+            let place = recipe.name.place.clone();
+            let product = recipe.name.as_str().to_owned().try_into();
+            config.product = Some(product.map_err(|why: String| wrong(Diagnostic::error(why).maybe_place(place)))?);
+        }
+        Ok(Updater { config, init: recipe.init.value, root })
+    }
+
+    /// What goes into the root.
+    ///
+    /// # Errors
+    /// The program can't be read.
+    pub fn bake(&self, program: &Path, epoch: i64) -> Result<Baked, Failure> {
+        let path = |absolute: &str| absolute.trim_start_matches('/').to_owned();
+        let mut files = vec![
+            (path(PROGRAM_PATH), Inode::file(file_content(program)?, 0o755, epoch)),
+            (path(CONFIG_PATH), Inode::file(self.config.to_yaml().as_str(), 0o644, epoch)),
+            (path(ROOT_PATH), Inode::file(self.root.clone(), 0o644, epoch)),
+        ];
+        let starters = if self.init == InitSystem::Systemd { SYSTEMD } else { BUSYBOX };
+        for file in starters {
+            let inode = match file.content {
+                Content::Text(text) => Inode::file(text, 0o644, epoch),
+                Content::Script(text) => Inode::file(text, 0o755, epoch),
+                Content::Link(target) => Inode::symlink(target, epoch),
+            };
+            files.push((path(file.path), inode));
+        }
+        Ok(Baked { files })
+    }
+
+    /// Name and SHA-256 of the root metadata.
+    pub fn file(&self) -> (String, String) {
+        ("root.json".to_owned(), hex(&Sha256::digest(&self.root)))
+    }
+}
+
+/// Checks that nothing in this image would answer make every release fail.
+fn check_health(recipe: &Recipe, config: &UpdateConfig) -> Result<(), Failure> {
+    let refuse = |key: &str, why: &str| {
+        Err(wrong(
+            Diagnostic::error(why).maybe_place(recipe.update.place(&["health", key])).label("no release would pass"),
+        ))
+    };
+    if recipe.init.value != InitSystem::Systemd {
+        let why = "this check asks systemd, and this recipe has another init";
+        if !config.health.units.is_empty() {
+            return refuse("units", why);
+        }
+        if config.health.failed_units == FailedUnits::None {
+            return refuse("failed_units", why);
+        }
+    }
+    if config.health.agent == AgentCheck::Healthy && !recipe.agent.is_written() {
+        return refuse("agent", "this check asks the power agent, and this recipe has no `agent` section");
+    }
+    Ok(())
+}
+
+fn read_root(recipe: &Recipe, config: &UpdateConfig) -> Result<Vec<u8>, Failure> {
+    let place = recipe.update.place(&["root"]);
+    let path: PathBuf = match &place {
+        Some(place) => place.resolve(config.root.path()),
+        None => config.root.path().to_owned(),
+    };
+    let shown = path.display();
+    if !path.is_file() {
+        return Err(wrong(
+            Diagnostic::error(format!("there is no root metadata at {shown}"))
+                .maybe_place(place)
+                .label("no file here")
+                .note("the path is relative to the file that this line stands in")
+                .help("`fruitbuild keys` makes keys and root metadata; keep the keys, give the recipe the root.json"),
+        ));
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&path).map_err(at(&path))?;
+    file.take(ROOT_MAX + 1).read_to_end(&mut bytes).map_err(at(&path))?;
+    let checked = if bytes.len() as u64 > ROOT_MAX {
+        Err(format!("more than {ROOT_MAX} bytes"))
+    } else {
+        Trust::from_root(&bytes).map(|_| ()).map_err(|error| error.to_string())
+    };
+    match checked {
+        Ok(()) => Ok(bytes),
+        Err(why) => Err(wrong(
+            Diagnostic::error(format!("{shown} is not root metadata that releases can be verified by: {why}"))
+                .maybe_place(place)
+                .label("not signed root metadata"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Root metadata as the specification of TUF writes it, signed by its one key.
+    fn signed_root() -> String {
+        use ed25519_dalek::{Signer, SigningKey};
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let public = hex(key.verifying_key().as_bytes());
+        let entry = serde_json::json!({"keytype": "ed25519", "keyval": {"public": public}, "scheme": "ed25519"});
+        let id = hex(&Sha256::digest(entry.to_string()));
+        let role = serde_json::json!({"keyids": [id], "threshold": 1});
+        let signed = serde_json::json!({
+            "_type": "root", "consistent_snapshot": true, "expires": "2040-01-01T00:00:00Z", "keys": {&id: entry},
+            "roles": {"root": role, "targets": role, "snapshot": role, "timestamp": role},
+            "spec_version": "1.0.31", "version": 1,
+        });
+        // Keys in order and no spaces: canonical, as long as texts are plain.
+        let signature = hex(&key.sign(signed.to_string().as_bytes()).to_bytes());
+        serde_json::json!({"signatures": [{"keyid": id, "sig": signature}], "signed": signed}).to_string()
+    }
+
+    fn check(update: &str, more: &str) -> (tempfile::TempDir, Result<Updater, String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        let text = format!("name: x\nboard: qemu-arm64\ndistribution: {{suite: trixie}}\n{more}update:\n{update}");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(folder.path().join("wrong.json"), "{}").unwrap();
+        std::fs::write(folder.path().join("root.json"), signed_root()).unwrap();
+        let recipe = fruit_recipe::load(&path, &crate::pipeline::search()).unwrap_or_else(|e| panic!("{e}"));
+        (folder, Updater::wanted(&recipe).map_err(|failure| failure.to_string()))
+    }
+
+    fn error(update: &str, more: &str) -> String {
+        check(update, more).1.err().unwrap()
+    }
+
+    #[test]
+    fn an_image_gets_program_settings_root_and_what_starts_it() {
+        for (more, starter) in [
+            ("", "usr/lib/systemd/system/multi-user.target.wants/fruit-update.service"),
+            ("init: busybox\n", "usr/lib/fruit/start.d/50-fruit-update"),
+        ] {
+            let (folder, updater) = check("  root: root.json\n  sources: [usb]\n  epoch: 3\n", more);
+            let updater = updater.unwrap();
+            let program = folder.path().join("fruit-update");
+            std::fs::write(&program, "program").unwrap();
+            let baked = updater.bake(&program, 0).unwrap();
+            let text = |path: &str| {
+                let (_, inode) = baked.files.iter().find(|(p, _)| p == path).unwrap_or_else(|| panic!("{path}"));
+                match &inode.kind {
+                    fruit_image::tree::Kind::File(content) => String::from_utf8(content.to_vec().unwrap()).unwrap(),
+                    _ => String::new(),
+                }
+            };
+            assert_eq!(text("usr/bin/fruit-update"), "program");
+            assert_eq!(text("etc/fruit/update/root.json"), signed_root());
+            text(starter);
+            let config = UpdateConfig::from_yaml(&text("etc/fruit/update.yaml"), "update.yaml").unwrap();
+            assert_eq!(config.root, RootPath::of_image());
+            assert_eq!((config.product.unwrap().as_str(), config.epoch), ("x", 3));
+            assert_eq!(updater.file().1, hex(&Sha256::digest(signed_root())));
+        }
+    }
+
+    #[test]
+    fn a_root_that_is_missing_is_told_with_the_way_to_get_one() {
+        for text in [error("  tries: 3\n", ""), error("  root: ../keys/root.json\n", "")] {
+            assert!(text.contains("fruitbuild keys") && text.contains("x.yaml"), "{text}");
+        }
+        assert!(error("  root: ../keys/root.json\n", "").contains("keys/root.json"));
+    }
+
+    #[test]
+    fn what_is_no_root_metadata_is_refused() {
+        let text = error("  root: wrong.json\n", "");
+        assert!(text.contains("wrong.json is not root metadata"), "{text}");
+    }
+
+    #[test]
+    fn mistakes_are_shown_on_their_line() {
+        let text = error("  root: wrong.json\n  tries: 9\n", "");
+        assert!(text.contains("9 tries") && text.contains("x.yaml:6"), "{text}");
+        assert!(error("  root: wrong.json\n  sorces: []\n", "").contains("sorces"));
+    }
+
+    #[test]
+    fn checks_that_nothing_could_answer_are_refused() {
+        let text = error("  root: r\n  health: {units: [ssh.service]}\n", "init: busybox\n");
+        assert!(text.contains("asks systemd"), "{text}");
+        let text = error("  root: r\n  health: {failed_units: none}\n", "init: busybox\n");
+        assert!(text.contains("asks systemd"), "{text}");
+        let text = error("  root: r\n  health: {agent: healthy}\n", "");
+        assert!(text.contains("no `agent` section"), "{text}");
+    }
+}

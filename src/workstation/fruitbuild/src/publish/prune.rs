@@ -1,0 +1,252 @@
+//! Taking releases out of a repository, and clearing away the pieces that none needs.
+//!
+//! Metadata first: once a release is out of it, no node begins with it. But one may be in the middle of it, or about to
+//! fetch the metadata of a minute ago. So a piece that nothing needs any more is noted, with the time, in a file of the
+//! repository, and goes when its grace is over.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use fruit_release::keys::write_atomically;
+use fruit_release::manifest::ChunkSource;
+use fruit_release::tuf::{Kind, Target};
+use fruit_release::{Digest, Name};
+
+use super::reference::Shelf;
+use super::trusted::Published;
+use crate::failure::{Failure, at};
+use crate::pipeline::outputs::forget_file;
+
+/// When pieces were first not needed, by name, in seconds since 1970.
+const NOTED: &str = ".unneeded.json";
+
+/// The releases of `versions`, and of each product and board all but the newest `keep`.
+///
+/// # Errors
+/// A version that is not there.
+pub fn chosen<'s>(shelf: &'s Shelf, versions: &[String], keep: Option<u32>) -> Result<Vec<&'s Published>, Failure> {
+    if let Some(none) = versions.iter().find(|v| !shelf.releases.iter().any(|r| &r.manifest.version == *v)) {
+        return Err(Failure::input(format!("{none}: {}", shelf.versions())));
+    }
+    let same = |a: &Published, b: &Published| {
+        (&a.manifest.product, &a.manifest.board) == (&b.manifest.product, &b.manifest.board)
+    };
+    // They come in the order of versions.
+    let newer = |i: usize| shelf.releases[i + 1..].iter().filter(|r| same(r, &shelf.releases[i])).count();
+    let goes = |i: usize| {
+        versions.contains(&shelf.releases[i].manifest.version) || keep.is_some_and(|keep| newer(i) >= keep as usize)
+    };
+    Ok(shelf.releases.iter().enumerate().filter(|(i, _)| goes(*i)).map(|(_, release)| release).collect())
+}
+
+/// Paths of the targets that make a release: itself, and the deltas to it. Deltas that start from it stay: nodes that run
+/// it are to leave it.
+pub fn target_paths(release: &Published) -> Vec<String> {
+    let names = std::iter::once(&release.name).chain(release.deltas.iter().map(|delta| &delta.name));
+    let path = |name: &Name| if let Name::Target(_, path) = name { Some(path.clone()) } else { None };
+    names.filter_map(path).collect()
+}
+
+/// Every piece that `releases` and the `targets` of the metadata need.
+///
+/// # Errors
+/// A release whose file is not there: nobody can say then what it needs.
+pub fn needed<'r>(
+    shelf: &Shelf,
+    targets: impl IntoIterator<Item = &'r Target>,
+    releases: &[&Published],
+) -> Result<HashSet<Name>, Failure> {
+    let mut names: HashSet<Name> = shelf.trusted.metadata.iter().cloned().collect();
+    for target in targets {
+        let Some(sha256) = target.sha256() else { continue };
+        let name = Name::Target(Digest(*sha256), target.path().to_owned());
+        let is_release = target.release().is_ok_and(|release| matches!(release.kind, Kind::Release));
+        if is_release && !releases.iter().any(|release| release.name == name) {
+            let path = shelf.folder.path(&name);
+            return Err(Failure::general(format!("{}: not there, so what it needs is not known", path.display())));
+        }
+        names.insert(name);
+    }
+    for release in releases {
+        for (v, volume) in release.manifest.volumes.iter().enumerate() {
+            names.extend(volume.chunks.iter().map(|chunk| Name::Chunk(*chunk)));
+            for source in release.deltas.iter().flat_map(|delta| &delta.delta.volumes[v]) {
+                if let ChunkSource::Patch { patch, .. } = source {
+                    names.insert(Name::Patch(*patch));
+                }
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// What was, or is to be, cleared away.
+#[derive(Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Cleared {
+    pub pieces: usize,
+    /// Bytes.
+    pub size: u64,
+    /// Those whose grace is not over.
+    pub later_pieces: usize,
+    pub later_size: u64,
+}
+
+/// How to clear away.
+pub struct Sweep<'n> {
+    pub needed: &'n HashSet<Name>,
+    /// What was needed until now: its grace begins anew, whatever was noted before.
+    pub until_now: &'n HashSet<Name>,
+    /// Seconds since 1970, and of grace.
+    pub now: i64,
+    pub grace: i64,
+    pub dry_run: bool,
+}
+
+impl Sweep<'_> {
+    /// Removes pieces of the repository at `folder` that are not needed. Files that are no pieces stay.
+    ///
+    /// # Errors
+    /// File system errors with the path.
+    pub fn run(&self, folder: &Path) -> Result<Cleared, Failure> {
+        let before = noted(folder)?;
+        let (mut cleared, mut notes, mut gone) = (Cleared::default(), BTreeMap::new(), Vec::new());
+        for (name, size) in pieces(folder)? {
+            // Roots lead from whatever a node trusts to what is trusted today.
+            let stays = matches!(name, Name::Root(_) | Name::Timestamp) || self.needed.contains(&name);
+            if stays {
+                continue;
+            }
+            let text = name.to_string();
+            let earlier = before.get(&text).filter(|_| !self.until_now.contains(&name));
+            let since = earlier.copied().unwrap_or(self.now).min(self.now);
+            if self.now - since >= self.grace {
+                cleared.pieces += 1;
+                cleared.size += size;
+                gone.push(folder.join(&text));
+            } else {
+                cleared.later_pieces += 1;
+                cleared.later_size += size;
+                notes.insert(text, since);
+            }
+        }
+        if !self.dry_run {
+            note(folder, &notes)?;
+            for path in gone {
+                fs::remove_file(&path).map_err(at(&path))?;
+            }
+        }
+        Ok(cleared)
+    }
+}
+
+fn noted(folder: &Path) -> Result<BTreeMap<String, i64>, Failure> {
+    let path = folder.join(NOTED);
+    match fs::read(&path) {
+        // Without it every grace begins anew.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(at(&path)(error)),
+    }
+}
+
+fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Failure> {
+    let path = folder.join(NOTED);
+    if notes.is_empty() {
+        return forget_file(&path);
+    }
+    let json = serde_json::to_vec(notes).map_err(|error| Failure::general(error.to_string()))?;
+    Ok(write_atomically(&path, &json)?)
+}
+
+/// All pieces in the folder, with their sizes.
+fn pieces(folder: &Path) -> Result<Vec<(Name, u64)>, Failure> {
+    let entries = |path: &Path| -> Result<Vec<fs::DirEntry>, Failure> {
+        match fs::read_dir(path) {
+            Ok(entries) => entries.collect::<Result<_, _>>().map_err(at(path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(at(path)(error)),
+        }
+    };
+    let mut folders = vec!["metadata".to_owned()];
+    for top in ["targets", "blobs"] {
+        let below = entries(&folder.join(top))?;
+        folders.extend(below.iter().map(|entry| format!("{top}/{}", entry.file_name().to_string_lossy())));
+    }
+    let mut found = Vec::new();
+    for below in folders {
+        let path = folder.join(&below);
+        if !path.is_dir() {
+            continue;
+        }
+        for entry in entries(&path)? {
+            let name = format!("{below}/{}", entry.file_name().to_string_lossy()).parse::<Name>();
+            let meta = entry.metadata().map_err(at(&entry.path()))?;
+            if let (Ok(name), true) = (name, meta.is_file()) {
+                found.push((name, meta.len()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    fn folder(names: &[&Name]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = folder.path().join(name.to_string());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "piece").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_piece_that_nothing_needs_goes_when_its_grace_is_over() {
+        let chunk = |text: &str| Name::Chunk(Digest::of(text.as_bytes()));
+        let (used, unused, root) = (chunk("used"), chunk("unused"), Name::Root(1));
+        let (old, new) = (Name::Targets(1), Name::Targets(2));
+        let folder = folder(&[&used, &unused, &root, &old, &new, &Name::Timestamp]);
+        fs::write(folder.path().join("blobs/README"), "not ours").unwrap();
+        let needed = HashSet::from([used.clone(), new.clone()]);
+        let until_now = HashSet::new();
+        let sweep = |day: i64, dry_run: bool| {
+            let sweep = Sweep { needed: &needed, until_now: &until_now, now: day * DAY, grace: 7 * DAY, dry_run };
+            sweep.run(folder.path()).unwrap()
+        };
+        let has = |name: &Name| folder.path().join(name.to_string()).exists();
+        let later = Cleared { later_pieces: 2, later_size: 10, ..Cleared::default() };
+        let gone = Cleared { pieces: 2, size: 10, ..Cleared::default() };
+        for (day, dry_run) in [(100, true), (100, false), (106, false)] {
+            assert_eq!(sweep(day, dry_run), later);
+        }
+        assert_eq!(sweep(107, true), gone);
+        assert!(has(&unused) && has(&old));
+        assert_eq!(sweep(107, false), gone);
+        assert!(!has(&unused) && !has(&old));
+        assert!(has(&used) && has(&new) && has(&root) && has(&Name::Timestamp));
+        assert!(folder.path().join("blobs/README").exists() && !folder.path().join(NOTED).exists());
+    }
+
+    #[test]
+    fn what_was_needed_until_now_has_its_whole_grace() {
+        let chunk = Name::Chunk(Digest::of(b"x"));
+        let folder = folder(&[&chunk]);
+        note(folder.path(), &BTreeMap::from([(chunk.to_string(), 0)])).unwrap();
+        let (needed, until_now) = (HashSet::new(), HashSet::from([chunk.clone()]));
+        let sweep = Sweep { needed: &needed, until_now: &until_now, now: 100 * DAY, grace: DAY, dry_run: false };
+        assert_eq!(sweep.run(folder.path()).unwrap().later_pieces, 1);
+        assert_eq!(noted(folder.path()).unwrap()[&chunk.to_string()], 100 * DAY);
+        // A note of the future, by a clock that was wrong, holds nothing up for longer than the grace.
+        note(folder.path(), &BTreeMap::from([(chunk.to_string(), 900 * DAY)])).unwrap();
+        let none = HashSet::new();
+        let next = Sweep { until_now: &none, now: 101 * DAY, ..sweep };
+        assert_eq!(next.run(folder.path()).unwrap().later_pieces, 1);
+        assert_eq!(Sweep { now: 102 * DAY, ..next }.run(folder.path()).unwrap().pieces, 1);
+    }
+}

@@ -1,0 +1,111 @@
+//! `fruitbuild init`
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use fruit_recipe::{Answers, Base, BoardName, HostName, ImageName, SshKey, TimeZone};
+
+use crate::cli;
+use crate::failure::{Exit, Failure, at};
+use crate::pipeline;
+use crate::progress::Progress;
+
+pub fn init(options: &cli::Init, progress: &Progress) -> Result<(), Failure> {
+    let boards = known_boards();
+    let from_file = options.file.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+    let name = answer(options.name.clone().or(from_file), "Name of the image", Some("node"), ImageName::new)?;
+    let board_question = format!("Board ({})", boards.join(", "));
+    let board = answer(options.board.clone(), &board_question, Some("raspberrypi3"), |text| {
+        if !boards.iter().any(|board| board == text) {
+            let near = fruit_recipe::similar(text, &boards).map_or(String::new(), |b| format!("; did you mean {b}?"));
+            return Err(format!("there is no board {text}{near}"));
+        }
+        BoardName::new(text)
+    })?;
+    let base = answer(options.base.clone(), "Base (systemd, minimal)", Some("systemd"), |text| match text {
+        "systemd" => Ok(Base::Systemd),
+        "minimal" => Ok(Base::Minimal),
+        other => Err(format!("{other} is no base; there are systemd and minimal")),
+    })?;
+    let hostname = answer(options.hostname.clone(), "Host name", Some("{name}-{serial:8}"), HostName::new)?;
+    let ssh_keys = answer(options.ssh_key.clone(), "Public ssh key or its file (empty: none)", Some(""), ssh_keys)?;
+    let timezone = TimeZone::new("UTC").map_err(Failure::general)?;
+    let path = options.file.clone().unwrap_or_else(|| PathBuf::from(format!("recipes/{name}.yaml")));
+    if path.exists() && !options.force {
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("{}: is there already; overwrite it with --force", path.display()),
+        ));
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(at(folder))?;
+    }
+    let text = fruit_recipe::starter(&Answers { name, board, base, hostname, timezone, ssh_keys });
+    std::fs::write(&path, text).map_err(at(&path))?;
+    progress.say(format!("made {0}; next: fruitbuild build {0}", path.display()));
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// The value of the flag; else what the person at the terminal types; else the default.
+fn answer<T>(
+    given: Option<String>,
+    question: &str,
+    default: Option<&str>,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Failure> {
+    if let Some(text) = given {
+        return read(&text).map_err(Failure::input);
+    }
+    if !std::io::stdin().is_terminal() {
+        let text = default.ok_or_else(|| Failure::input(format!("no answer to: {question}; give it as an option")))?;
+        return read(text).map_err(Failure::input);
+    }
+    loop {
+        eprint!("{question}{}: ", default.filter(|d| !d.is_empty()).map_or(String::new(), |d| format!(" [{d}]")));
+        let _ = std::io::stderr().flush();
+        let mut line = String::new();
+        if std::io::stdin().read_line(&mut line).unwrap_or(0) == 0 {
+            return Err(Failure::new(Exit::Refused, "no answer"));
+        }
+        let text = line.trim();
+        match read(if text.is_empty() { default.unwrap_or("") } else { text }) {
+            Ok(value) => return Ok(value),
+            Err(why) => eprintln!("{why}"),
+        }
+    }
+}
+
+fn ssh_keys(text: &str) -> Result<Vec<SshKey>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    // At our question no shell puts the home folder in.
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let path = match (text.strip_prefix("~/"), home) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => PathBuf::from(text),
+    };
+    let content = if path.is_file() {
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?
+    } else if text.starts_with(['~', '/', '.']) {
+        return Err(format!("{}: no such file", path.display()));
+    } else {
+        text.to_owned()
+    };
+    content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(SshKey::new).collect()
+}
+
+fn known_boards() -> Vec<String> {
+    let folders = std::iter::once(PathBuf::from("boards")).chain(pipeline::search().boards);
+    let mut names: Vec<String> = folders
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

@@ -1,0 +1,70 @@
+//! `fruitbuild prune`: releases out of a repository, and the pieces that none needs.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::cli;
+use crate::failure::{Exit, Failure};
+use crate::progress::Progress;
+use crate::publish::prune::{Sweep, chosen, needed, target_paths};
+use crate::publish::reference::Shelf;
+use crate::signing::Desk;
+
+const DAY: i64 = 86_400;
+const MIB: f64 = (1 << 20) as f64;
+
+pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result<(), Failure> {
+    let repository = &options.signing.repository;
+    let mut desk = Desk::open(&options.signing)?;
+    if desk.repository.drafts().next().is_some() {
+        let why = "something waits for signatures, and what it needs is not published yet";
+        return Err(Failure::new(Exit::Refused, format!("{}: {why}; see: fruitbuild keys list", repository.display())));
+    }
+    let shelf = Shelf::open(repository)?;
+    let going = chosen(&shelf, &options.versions, options.keep)?;
+    let paths: Vec<String> = going.iter().flat_map(|release| target_paths(release)).collect();
+    let targets = desk.repository.targets()?;
+    let until_now = needed(&shelf, targets.values(), &shelf.releases.iter().collect::<Vec<_>>())?;
+    let names: Vec<String> = going.iter().map(|release| release.release.to_string()).collect();
+
+    let changes = !options.dry_run && !paths.is_empty();
+    if changes {
+        desk.repository.remove_targets(&paths, desk.now, &desk.lifetimes)?;
+        let signed = desk.finish(&BTreeSet::new())?;
+        desk.report(&signed, false, progress);
+        if !signed.waiting.is_empty() {
+            return Err(Failure::general("the change is not signed yet; once it is, `fruitbuild prune` clears away"));
+        }
+    }
+    // The new metadata is needed as well.
+    let after = if changes { &Shelf::open(repository)? } else { &shelf };
+    let staying: Vec<_> = after.releases.iter().filter(|r| !going.iter().any(|g| g.name == r.name)).collect();
+    let wanted = needed(after, targets.values().filter(|target| !paths.iter().any(|p| p == target.path())), &staying)?;
+    let sweep = Sweep {
+        needed: &wanted,
+        until_now: &until_now,
+        now: desk.now.seconds(),
+        grace: i64::from(options.grace) * DAY,
+        dry_run: options.dry_run,
+    };
+    let cleared = sweep.run(repository)?;
+    if as_json {
+        println!("{:#}", json!({"removed": names, "cleared": cleared, "dry_run": options.dry_run}));
+        return Ok(());
+    }
+    let (takes, clears) = if options.dry_run { ("would take out", "would clear") } else { ("took out", "cleared") };
+    for name in names {
+        println!("{takes} {name}");
+    }
+    println!("{clears} away {} pieces, {:.1} MiB", cleared.pieces, cleared.size as f64 / MIB);
+    if cleared.later_pieces > 0 {
+        println!(
+            "{} more, {:.1} MiB, when nothing has needed them for {} days: give `fruitbuild prune` again then",
+            cleared.later_pieces,
+            cleared.later_size as f64 / MIB,
+            options.grace
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! `fruitbuild verify`, and what `inspect` and `diff` show of bundles and repositories.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use fruit_release::bundle::{self, Stream};
+use fruit_release::{Name, Source};
+use serde_json::{Value, json};
+
+use crate::cli;
+use crate::failure::{Failure, at};
+use crate::progress::{Progress, Unit};
+use crate::publish::check::{self, Found};
+use crate::publish::folder::Folder;
+use crate::publish::reference::Slots;
+use crate::publish::slot::Slot;
+use crate::publish::trusted::{Published, Trusted, clock, timeless};
+
+/// Whether a path is a bundle or a repository.
+pub fn is_release(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == bundle::ENDING) || path.join("metadata").is_dir()
+}
+
+/// What is to be looked at.
+enum Place {
+    Repository(Folder),
+    Bundle(Stream<BufReader<File>>),
+}
+
+impl Place {
+    fn open(path: &Path) -> Result<Place, Failure> {
+        if path.is_dir() {
+            return Ok(Place::Repository(Folder::new(path)));
+        }
+        let file = File::open(path).map_err(at(path))?;
+        let reader = BufReader::with_capacity(1 << 16, file);
+        Ok(Place::Bundle(Stream::new(reader, path.display().to_string())))
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Place::Repository(folder) => folder,
+            Place::Bundle(stream) => stream,
+        }
+    }
+
+    /// Checks all blobs: those of a bundle as they come, of a repository those that its releases need.
+    fn check(&mut self, releases: &[Published], olds: &[Slot], progress: &Progress) -> Result<Vec<Found>, Failure> {
+        let names = check::names(releases);
+        let step = progress.step("checking blobs", names.len() as u64, Unit::Pieces);
+        let place = self.source().place();
+        let found = match self {
+            Place::Bundle(stream) => {
+                check::releases(&mut || stream.next_entry().map_err(Failure::from), releases, olds, &step)
+            }
+            Place::Repository(folder) => {
+                let mut names = names.into_iter();
+                let mut next = || {
+                    for name in names.by_ref() {
+                        if let Some(bytes) = folder.get(&name, name.limit())? {
+                            return Ok(Some((name, bytes)));
+                        }
+                    }
+                    Ok(None)
+                };
+                check::releases(&mut next, releases, olds, &step)
+            }
+        };
+        found.map_err(|failure| Failure::new(failure.exit, format!("{place}: {failure}")))
+    }
+}
+
+pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Result<(), Failure> {
+    let anchor = std::fs::read(&options.root).map_err(|error| {
+        let hint = "name the root that nodes trust, 1.root.json of your repository: --root FILE";
+        Failure::general(format!("{}: {error}; {hint}", options.root.display()))
+    })?;
+    let mut place = Place::open(&options.path)?;
+    let trusted = Trusted::verify(place.source(), &anchor, clock())?;
+    let releases = trusted.releases(place.source())?;
+    let mut olds = Slots::default();
+    for old in &options.from {
+        olds.add(old, None, None)?;
+    }
+    let olds: Vec<_> = olds.found.into_iter().map(|old| old.slot).collect();
+    let mut rows = Vec::new();
+    for (release, found) in releases.iter().zip(place.check(&releases, &olds, progress)?) {
+        let whole = found.chunks == found.chunks_of;
+        if !whole && !found.deltas.iter().any(|delta| delta.whole) {
+            let message = format!(
+                "{}: {} lacks blobs: {} of {} chunks are there, and no delta is whole",
+                options.path.display(),
+                release.release,
+                found.chunks,
+                found.chunks_of
+            );
+            return Err(Failure::general(message));
+        }
+        if !as_json {
+            let full = if whole { "installs on any node".to_owned() } else { "deltas only".to_owned() };
+            println!("{}: good, {full}", release.release);
+            for delta in &found.deltas {
+                let state = match (delta.whole, delta.applied) {
+                    (true, true) => "good, applied",
+                    (true, false) => "all pieces good; applied to nothing (give what it starts from with --from)",
+                    (false, _) => "its pieces are not all there",
+                };
+                println!("  delta from {}: {state}", delta.from);
+            }
+        }
+        rows.push(json!({"release": release.release.to_string(), "whole": whole, "found": found}));
+    }
+    let freshness = trusted.freshness().to_string();
+    if as_json {
+        println!("{:#}", json!({"releases": rows, "freshness": freshness}));
+    } else {
+        println!("signatures good, metadata {freshness}");
+    }
+    Ok(())
+}
+
+/// What a bundle or repository says of itself, by its own first root: nothing that a node would trust for that.
+fn look(path: &Path) -> Result<(Trusted, Vec<Published>), Failure> {
+    let mut place = Place::open(path)?;
+    let source = place.source();
+    let anchor = source.get(&Name::Root(1), Name::Root(1).limit())?;
+    let anchor = anchor.ok_or_else(|| Failure::input(format!("{}: has no metadata/1.root.json", path.display())))?;
+    let trusted = Trusted::verify(source, &anchor, timeless())?;
+    let releases = trusted.releases(source)?;
+    Ok((trusted, releases))
+}
+
+pub fn inspect(path: &Path, as_json: bool) -> Result<(), Failure> {
+    let (trusted, releases) = look(path)?;
+    let expires: BTreeMap<&str, String> = fruit_release::tuf::Role::TOP
+        .iter()
+        .filter_map(|role| Some((role.name(), trusted.trust().expires(role)?.to_string())))
+        .collect();
+    if as_json {
+        let rows: Vec<Value> = releases.iter().map(row).collect();
+        println!("{:#}", json!({"releases": rows, "expires": expires, "root": trusted.trust().root_version()}));
+        return Ok(());
+    }
+    for release in &releases {
+        let manifest = &release.manifest;
+        println!("{}, build {}, epoch {}", release.release, manifest.build_id, release.release.epoch);
+        println!("  boards: {}", release.release.compatible.join(", "));
+        for volume in &manifest.volumes {
+            println!("  {}: {} MiB, {} chunks", volume.kind.name(), volume.len >> 20, volume.chunks.len());
+        }
+        for delta in &release.deltas {
+            let from = &delta.delta.from;
+            println!(
+                "  delta from {} (build {}): {} KiB of patches",
+                from.version,
+                from.build_id,
+                patches(delta) >> 10
+            );
+        }
+        println!("  {} packages", manifest.packages.len());
+        for line in manifest.notes.lines() {
+            println!("  | {line}");
+        }
+    }
+    println!(
+        "root {}, signed by its own keys; whether they are yours says: fruitbuild verify",
+        trusted.trust().root_version()
+    );
+    for (role, time) in expires {
+        println!("  {role} good until {time}");
+    }
+    Ok(())
+}
+
+fn patches(delta: &crate::publish::trusted::PublishedDelta) -> u64 {
+    use fruit_release::manifest::ChunkSource;
+    let sizes = delta.delta.volumes.iter().flatten().map(|source| match source {
+        ChunkSource::Patch { size, .. } => u64::from(*size),
+        ChunkSource::Copy { .. } | ChunkSource::Full {} => 0,
+    });
+    sizes.sum()
+}
+
+fn row(release: &Published) -> Value {
+    let Published { release: described, manifest, deltas, digest, .. } = release;
+    let volumes: Vec<Value> =
+        manifest.volumes.iter().map(|v| json!({"kind": v.kind, "len": v.len, "chunks": v.chunks.len()})).collect();
+    let deltas: Vec<Value> = deltas
+        .iter()
+        .map(|d| json!({"from": d.delta.from.version, "build": d.delta.from.build_id, "patch_bytes": patches(d)}))
+        .collect();
+    json!({
+        "product": described.product, "board": described.board, "version": described.version,
+        "compatible": described.compatible, "architecture": described.architecture, "epoch": described.epoch,
+        "min_bootloader": described.min_bootloader, "build": manifest.build_id, "manifest": digest.to_string(),
+        "notes": manifest.notes, "packages": manifest.packages, "volumes": volumes, "deltas": deltas,
+    })
+}
+
+/// Packages and chunks that differ between the newest releases of two bundles or repositories.
+pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
+    let newest = |path: &Path| -> Result<Published, Failure> {
+        let (_, mut releases) = look(path)?;
+        releases.pop().ok_or_else(|| Failure::input(format!("{}: holds no release", path.display())))
+    };
+    let (before, after) = (newest(old)?, newest(new)?);
+    let (old_packages, new_packages) = (&before.manifest.packages, &after.manifest.packages);
+    let names: std::collections::BTreeSet<&String> = old_packages.keys().chain(new_packages.keys()).collect();
+    let changed: Vec<_> = names.into_iter().filter(|n| old_packages.get(*n) != new_packages.get(*n)).collect();
+    let known: std::collections::BTreeSet<_> = before.manifest.volumes.iter().flat_map(|v| &v.chunks).collect();
+    let volumes: Vec<Value> = after
+        .manifest
+        .volumes
+        .iter()
+        .map(|v| {
+            let fresh = v.chunks.iter().filter(|chunk| !known.contains(chunk)).count();
+            json!({"kind": v.kind, "chunks": v.chunks.len(), "new_chunks": fresh})
+        })
+        .collect();
+    if as_json {
+        let rows: Vec<Value> = changed
+            .iter()
+            .map(|n| json!({"package": n, "old": old_packages.get(*n), "new": new_packages.get(*n)}))
+            .collect();
+        let value =
+            json!({"old": before.release.version, "new": after.release.version, "packages": rows, "volumes": volumes});
+        println!("{value:#}");
+        return Ok(());
+    }
+    println!("{} → {}", before.release, after.release);
+    for name in changed {
+        let side = |packages: &BTreeMap<String, String>| packages.get(name).map_or("—", String::as_str).to_owned();
+        println!("  {name}  {} → {}", side(old_packages), side(new_packages));
+    }
+    for volume in volumes {
+        println!(
+            "  {}: {} of {} chunks are new",
+            volume["kind"].as_str().unwrap_or_default(),
+            volume["new_chunks"],
+            volume["chunks"]
+        );
+    }
+    Ok(())
+}
