@@ -1,0 +1,209 @@
+//! The house: which crate may use which, what the programs of a node must not carry, no circles of modules, and how
+//! large the programs may get. Exceptions are named here; one that is no longer needed fails the test, so that the list
+//! shrinks.
+
+mod harness;
+#[path = "structure/modules.rs"]
+mod modules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fruitbuild::device::Programs;
+use harness::{succeed, top};
+use modules::{Modules, circles};
+use serde_json::Value;
+
+/// Crates that use one they should not: the user, and what it uses.
+const EDGES: [(&str, &str); 4] = [
+    // Configuration and installed files of the programs; they belong into the contract.
+    ("fruitbuild", "fruit-agent"),
+    ("fruitbuild", "fruit-update"),
+    // What programs of a node share belongs into a crate beside them.
+    ("fruit-update", "fruit-agent"),
+    ("fruit-update", "fruit-init"),
+];
+
+/// Uses of a module by a neighbour that close a circle in a crate.
+const CIRCLES: [(&str, &str, &str); 14] = [
+    ("fruit-debian", "apt_sources", "mirror"),
+    ("fruit-debian", "error", "resolve"),
+    ("fruit-debian", "universe", "lock"),
+    ("fruit-debian", "universe", "store"),
+    ("fruit-image", "erofs::plan", "erofs::writer"),
+    ("fruit-recipe", "declare", "schema"),
+    ("fruit-recipe", "loader", "board"),
+    ("fruit-release", "keys::folder", "keys::store"),
+    ("fruit-release", "tuf::metadata", "tuf::delegation"),
+    ("fruit-release", "tuf::metadata", "tuf::target"),
+    ("fruit-release", "tuf::trust", "tuf::refresh"),
+    ("fruit-release", "tuf::trust", "tuf::search"),
+    ("fruit-root", "scripts", "finish"),
+    ("fruit-update", "install::error", "install::choose"),
+];
+
+/// Modules of libraries that know exit codes.
+const EXIT_CODES: [(&str, &str); 3] =
+    // Parts of the command that become libraries with errors of their own.
+    [("fruitbuild", "passphrase"), ("fruitbuild", "pipeline"), ("fruitbuild", "publish")];
+
+/// Programs that run on a node, and what each may weigh there, in bytes for arm64.
+const PROGRAMS: [(&str, u64); 2] = [("fruit-update", 3_000_000), ("fruit-agent", 1_500_000)];
+
+/// Crates that programs of a node must not carry; `fruit-peer` may have tokio.
+const NOT_ON_A_NODE: [&str; 5] = ["tokio", "clap", "openssl-sys", "zstd-sys", "indicatif"];
+
+/// A crate of ours.
+struct Crate {
+    name: String,
+    /// `shared`, `node`, `workstation` or `fleet`.
+    storey: String,
+    /// Crates of ours that it uses, tests and benches aside.
+    uses: BTreeSet<String>,
+    /// Roots of its library and its programs.
+    library: Option<PathBuf>,
+    programs: Vec<PathBuf>,
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(top()).args(arguments).env_remove("RUSTFLAGS");
+    String::from_utf8(succeed(&mut command).stdout).unwrap()
+}
+
+fn metadata(more: &[&str]) -> Value {
+    serde_json::from_str(&cargo(&[&["metadata", "--format-version", "1", "--locked"], more].concat())).unwrap()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap()
+}
+
+fn crates() -> Vec<Crate> {
+    let metadata = metadata(&["--no-deps"]);
+    let root = |package: &Value, kind: &str| -> Vec<PathBuf> {
+        let targets = list(&package["targets"]).iter();
+        targets.filter(|t| t["kind"][0] == kind).map(|t| PathBuf::from(text(&t["src_path"]))).collect()
+    };
+    let of = |package: &Value| {
+        let manifest = PathBuf::from(text(&package["manifest_path"]));
+        let storey = manifest.parent().and_then(Path::parent).and_then(Path::file_name).unwrap();
+        let used = list(&package["dependencies"]).iter();
+        let used = used.filter(|d| d["kind"] != "dev" && !d["path"].is_null()).map(|d| text(&d["name"]));
+        Crate {
+            name: text(&package["name"]),
+            storey: storey.to_str().unwrap().to_owned(),
+            uses: used.collect(),
+            library: root(package, "lib").pop(),
+            programs: root(package, "bin"),
+        }
+    };
+    list(&metadata["packages"]).iter().map(of).collect()
+}
+
+/// Compares what was found with the exceptions that are granted: neither may have more than the other.
+fn same<T: Ord + std::fmt::Debug>(what: &str, found: BTreeSet<T>, granted: BTreeSet<T>) {
+    let new: Vec<_> = found.difference(&granted).collect();
+    assert!(new.is_empty(), "{what}: {new:#?}");
+    let unneeded: Vec<_> = granted.difference(&found).collect();
+    assert!(unneeded.is_empty(), "{what}: no longer needed among the exceptions: {unneeded:#?}");
+}
+
+#[test]
+fn a_crate_uses_only_what_its_storey_stands_on() {
+    let crates = crates();
+    let storeys: BTreeMap<&str, &str> = crates.iter().map(|c| (c.name.as_str(), c.storey.as_str())).collect();
+    let may = |user: &Crate, used: &str| match (user.storey.as_str(), storeys[used]) {
+        (_, "shared") => true,
+        // A program of a node uses none of its neighbours, only what is there to be shared.
+        ("node", "node") => used == "fruit-device",
+        (user, used) => user == used && user != "shared",
+    };
+    let edges = crates.iter().flat_map(|user| user.uses.iter().map(move |used| (user, used)));
+    let wrong = edges.filter(|(user, used)| !may(user, used));
+    let wrong = wrong.map(|(user, used)| (user.name.clone(), used.clone())).collect();
+    same("a crate uses one that it must not use", wrong, EDGES.map(|(a, b)| (a.to_owned(), b.to_owned())).into());
+}
+
+#[test]
+fn programs_of_a_node_carry_neither_a_runtime_nor_c() {
+    let target = "aarch64-unknown-linux-musl";
+    let all = metadata(&["--filter-platform", target]);
+    // A crate in C says so by what it links, or by needing a compiler.
+    let in_c = |package: &Value| {
+        let needs = |d: &Value| d["kind"] == "build" && ["cc", "cmake", "pkg-config"].contains(&&*text(&d["name"]));
+        !package["links"].is_null() || list(&package["dependencies"]).iter().any(needs)
+    };
+    let in_c = list(&all["packages"]).iter().filter(|p| in_c(p)).map(|p| (text(&p["name"]), text(&p["version"])));
+    let in_c: BTreeSet<_> = in_c.filter(|(name, _)| name != "ring").collect();
+    for program in crates().iter().filter(|c| c.storey == "node") {
+        // As it is built for a node: alone, with the features that only itself asks for.
+        let edges = ["--edges", "normal", "--prefix", "none", "--target", target];
+        let tree = cargo(&[&["tree", "--locked", "--package", &program.name][..], &edges].concat());
+        for line in tree.lines() {
+            let mut words = line.split(' ');
+            let (name, version) = (words.next().unwrap(), words.next().unwrap().trim_start_matches('v'));
+            let peer = program.name == "fruit-peer" && name == "tokio";
+            assert!(peer || !NOT_ON_A_NODE.contains(&name), "{} carries {name}", program.name);
+            assert!(!in_c.contains(&(name.to_owned(), version.to_owned())), "{} carries C: {line}", program.name);
+        }
+    }
+}
+
+#[test]
+fn no_modules_of_a_crate_use_each_other_in_a_circle() {
+    let granted: BTreeSet<_> = CIRCLES.map(|(c, a, b)| (c.to_owned(), a.to_owned(), b.to_owned())).into();
+    let mut needed = BTreeSet::new();
+    for one in crates() {
+        for root in one.library.iter().chain(&one.programs) {
+            let edges = Modules::read(root).edges();
+            let (excepted, kept): (BTreeSet<_>, BTreeSet<_>) =
+                edges.into_iter().partition(|(a, b)| granted.contains(&(one.name.clone(), a.clone(), b.clone())));
+            let circles = circles(&kept);
+            assert!(circles.is_empty(), "{}: modules use each other in a circle: {circles:#?}", one.name);
+            let closes = |edge: &(String, String)| {
+                let mut with = kept.clone();
+                with.insert(edge.clone());
+                !modules::circles(&with).is_empty()
+            };
+            needed.extend(excepted.into_iter().filter(closes).map(|(a, b)| (one.name.clone(), a, b)));
+        }
+    }
+    same("modules use each other in a circle", needed, granted);
+}
+
+#[test]
+fn only_commands_know_exit_codes() {
+    let mut found = BTreeSet::new();
+    for one in crates() {
+        let Some(root) = one.library else { continue };
+        let modules = Modules::read(&root);
+        let of_the_command = ["cli", "failure", "verbs"];
+        // `exit` is the one of `std::process`; `Exit` is the command's own.
+        let words: &[&str] = if one.name == "fruitbuild" { &["ExitCode", "Exit"] } else { &["ExitCode", "exit"] };
+        let naming = words.iter().flat_map(|word| modules.naming(word));
+        let naming = naming.map(|module| module.split("::").next().unwrap_or_default().to_owned());
+        let others = naming.filter(|m| one.name != "fruitbuild" || !of_the_command.contains(&m.as_str()));
+        found.extend(others.map(|module| (one.name.clone(), module)));
+    }
+    same("a library knows exit codes", found, EXIT_CODES.map(|(a, b)| (a.to_owned(), b.to_owned())).into());
+}
+
+/// The programs are those of the images that other tests build: whoever comes first compiles them.
+#[test]
+fn programs_of_a_node_stay_small() {
+    let sources = fruitbuild::cli::Sources { mirror: Vec::new(), offline: false, cache: None };
+    let cache = fruitbuild::pipeline::sources::cache_folder(&sources).unwrap_or_else(|failure| panic!("{failure}"));
+    let names = PROGRAMS.map(|(name, _)| name);
+    let files = Programs::new(&cache).obtain(&names, "arm64", &|_| {}).unwrap();
+    for (name, most) in PROGRAMS {
+        let size = files[name].metadata().unwrap().len();
+        println!("{name} for arm64: {size} bytes");
+        assert!(size <= most, "{name} for arm64 has {size} bytes, and may have {most}");
+    }
+}
