@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use fruit_stack::board::Board;
 use fruit_stack::command::{Command, Pi, Timer};
 use fruit_stack::master::{Master, Timing};
-use fruit_stack::simulate::{Endpoints, Event, PiModel, Simulator, StackConfig};
 use fruit_stack::transport::{self, Port};
+use fruit_stack_simulator::{Endpoints, Event, PiModel, Simulator, StackConfig};
 use serde_json::{Value, json};
 
 use crate::monitor::Monitor;

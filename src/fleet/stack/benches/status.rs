@@ -2,9 +2,9 @@
 //! on the wire plus the boards' answer delay. The boards are simulated behind a pseudo-terminal and pace every byte.
 
 use fruit_stack::master::{Master, Timing, on_wire};
-use fruit_stack::simulate::{Endpoints, LineConfig, Simulator, StackConfig};
 use fruit_stack::status::read_board;
 use fruit_stack::transport::{self, Port};
+use fruit_stack_simulator::{Endpoints, LineConfig, Simulator, StackConfig};
 use std::time::{Duration, Instant};
 
 const BOARDS: u8 = 16;

@@ -23,7 +23,8 @@ impl Pi {
         }
     }
 
-    pub(crate) const fn index(self) -> usize {
+    /// Its place in a list of both.
+    pub const fn index(self) -> usize {
         self.number() as usize
     }
 }

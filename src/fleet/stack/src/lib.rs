@@ -10,7 +10,6 @@ pub mod frame;
 pub mod master;
 pub mod metrics;
 pub mod power;
-pub mod simulate;
 pub mod stacks;
 pub mod status;
 pub mod timestamp;

@@ -5,7 +5,7 @@ use fruit_stack::command::{Command, Pi, Shape, Timer};
 use fruit_stack::error_code::ErrorCode;
 use fruit_stack::frame;
 use fruit_stack::master::{AskError, Master, Timing};
-use fruit_stack::simulate::{BoardConfig, Event, Flash, Happening, LineConfig, Loopback, PiModel, Stack, StackConfig};
+use fruit_stack_simulator::{BoardConfig, Event, Flash, Happening, LineConfig, Loopback, PiModel, Stack, StackConfig};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! The example files keep up with the program.
 
 use fruit_stack::metrics::render;
-use fruit_stack::simulate::{Flash, LineConfig, Loopback, Stack, StackConfig};
 use fruit_stack::stacks::Stacks;
 use fruit_stack::status::{StackStatus, read_board};
+use fruit_stack_simulator::{Flash, LineConfig, Loopback, Stack, StackConfig};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -3,8 +3,8 @@
 use fruit_stack::board::Board;
 use fruit_stack::command::{Command, Pi};
 use fruit_stack::master::{AskError, Master, Timing, on_wire};
-use fruit_stack::simulate::{Amount, Fault, FaultKind, Flash, LineConfig, Loopback, Stack, StackConfig};
 use fruit_stack::status::{BoardStatus, read_board};
+use fruit_stack_simulator::{Amount, Fault, FaultKind, Flash, LineConfig, Loopback, Stack, StackConfig};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fruit_stack::command::{Command, Pi, Timer};
 use fruit_stack::frame;
-use fruit_stack::simulate::{Event, Flash, PiModel, Stack, StackConfig};
+use fruit_stack_simulator::{Event, Flash, PiModel, Stack, StackConfig};
 use node::{Lines, Node, wait_for};
 
 const PI: Pi = Pi::One;

@@ -1,12 +1,12 @@
 //! Orders to a running simulator, one JSON object per line, for test harnesses and bridges to emulated machines.
 
-use super::SimulateError;
 use super::electric::Supply;
 use super::fault::{Amount, Fault, FaultKind};
 use super::pi::PiModel;
 use super::stack::Stack;
-use crate::command::Pi;
-use crate::error_code::ErrorCode;
+use crate::SimulateError;
+use fruit_stack::command::Pi;
+use fruit_stack::error_code::ErrorCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;

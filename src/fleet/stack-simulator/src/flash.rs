@@ -1,8 +1,8 @@
 //! What a board keeps without power, and the file that stands for it.
 
-use super::SimulateError;
 use super::board::{Board, ErrorLog};
 use super::pi::Settings;
+use crate::SimulateError;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

@@ -13,22 +13,13 @@ mod serve;
 mod session;
 mod simulate;
 mod span;
+mod stack;
 mod status;
 mod table;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use failure::Failure;
+use failure::{EXIT_CODES, Failure};
 use std::process::ExitCode;
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  everything was done and read
-  1  a board refused, or a value could not be read
-  2  the command line, the stacks file or an address is wrong
-  3  a port cannot be opened, or is gone
-  4  a board does not answer
-  5  gave up waiting: no headroom below the limit, or a Pi still powered
-  6  not confirmed";
 
 /// Operate clusters of Raspberry Pis.
 #[derive(Parser)]
@@ -41,7 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Power and watch the boards of Pi Stacks over their RS-485 bus.
-    Stack(Box<session::StackArgs>),
+    Stack(Box<stack::StackArgs>),
     /// Print the completions of a shell.
     #[command(hide = true)]
     Completions { shell: clap_complete::Shell },

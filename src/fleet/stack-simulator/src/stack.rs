@@ -1,14 +1,14 @@
 //! The boards of a stack, their time, and what they put on the line.
 
-use super::SimulateError;
 use super::board::{Board, BoardConfig};
 use super::electric::{Electric, Supply};
 use super::fault::{Dice, Fault, FaultKind, Faults};
 use super::flash::Flash;
 use super::pi::{Change, PiModel, PiState, Position};
-use crate::command::{Command, Pi};
-use crate::error_code::ErrorCode;
-use crate::frame;
+use crate::SimulateError;
+use fruit_stack::command::{Command, Pi};
+use fruit_stack::error_code::ErrorCode;
+use fruit_stack::frame;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::stack::Stack;
 use super::wire::{LineConfig, Wire};
-use crate::transport::Transport;
+use fruit_stack::transport::Transport;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

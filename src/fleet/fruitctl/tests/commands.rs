@@ -3,7 +3,7 @@
 
 use fruit_stack::command::Pi;
 use fruit_stack::error_code::ErrorCode;
-use fruit_stack::simulate::{Amount, Endpoints, Fault, FaultKind, LineConfig, Simulator, StackConfig};
+use fruit_stack_simulator::{Amount, Endpoints, Fault, FaultKind, LineConfig, Simulator, StackConfig};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;

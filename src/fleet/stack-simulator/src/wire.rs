@@ -2,7 +2,7 @@
 
 use super::board::BUFFER;
 use super::stack::Stack;
-use crate::frame::{self, BITS_PER_BYTE, RequestScan};
+use fruit_stack::frame::{self, BITS_PER_BYTE, RequestScan};
 use std::collections::VecDeque;
 use std::time::Duration;
 

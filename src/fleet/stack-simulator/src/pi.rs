@@ -1,6 +1,6 @@
 //! One Pi position of a board: its power switch, its two lines, and the Pi that is plugged in.
 
-use crate::command::Timer;
+use fruit_stack::command::Timer;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

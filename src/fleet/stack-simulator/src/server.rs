@@ -1,11 +1,11 @@
 //! A simulated stack that runs: behind a pseudo-terminal, a TCP port and a control socket, on one thread.
 
-use super::SimulateError;
 use super::control::{LONGEST_ORDER, Order};
 use super::flash::Flash;
 use super::loopback::lock;
 use super::stack::{Stack, StackConfig};
 use super::wire::{LineConfig, Wire};
+use crate::SimulateError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;

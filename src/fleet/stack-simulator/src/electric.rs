@@ -1,8 +1,8 @@
 //! From what the Pis draw to what the board's converter reads.
 
 use super::fault::Dice;
-use crate::command::Pi;
-use crate::convert::{self, Hardware};
+use fruit_stack::command::Pi;
+use fruit_stack::convert::{self, Hardware};
 use serde::{Deserialize, Serialize};
 
 /// The supply of a stack. One supply feeds every board through the stand-offs.

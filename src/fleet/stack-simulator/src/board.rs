@@ -2,10 +2,10 @@
 
 use super::electric::{Draw, Electric, Supply};
 use super::pi::{PiModel, Position, Settings};
-use crate::command::{Command, Pi, Value};
-use crate::convert::Hardware;
-use crate::error_code::ErrorCode;
-use crate::frame::HEADER;
+use fruit_stack::command::{Command, Pi, Value};
+use fruit_stack::convert::Hardware;
+use fruit_stack::error_code::ErrorCode;
+use fruit_stack::frame::HEADER;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use clap::Args;
 use fruit_stack::address;
 use fruit_stack::convert::Hardware;
 use fruit_stack::frame::BAUD;
-use fruit_stack::simulate::{BoardConfig, Endpoints, LineConfig, PiModel, Simulator, StackConfig, Supply};
+use fruit_stack_simulator::{BoardConfig, Endpoints, LineConfig, PiModel, Simulator, StackConfig, Supply};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,10 +3,21 @@
 use crate::output;
 use fruit_stack::master::AskError;
 use fruit_stack::power::PowerError;
-use fruit_stack::simulate::SimulateError;
 use fruit_stack::stacks::StacksError;
 use fruit_stack::transport::PortError;
+use fruit_stack_simulator::SimulateError;
 use std::process::ExitCode;
+
+/// As `--help` tells them.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything was done and read
+  1  a board refused, or a value could not be read
+  2  the command line, the stacks file or an address is wrong
+  3  a port cannot be opened, or is gone
+  4  a board does not answer
+  5  gave up waiting: no headroom below the limit, or a Pi still powered
+  6  not confirmed";
 
 /// The documented exit codes, the gravest of several failures last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
