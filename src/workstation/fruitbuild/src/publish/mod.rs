@@ -6,6 +6,7 @@ pub mod export;
 pub mod folder;
 pub mod pieces;
 pub mod prune;
+#[allow(clippy::module_inception, reason = "the act in the folder of all that has to do with it")]
 pub mod publish;
 pub mod reference;
 pub mod slot;
