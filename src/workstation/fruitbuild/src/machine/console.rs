@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::bound;
+
 /// A guest that prints more than this is out of control: its console counts as closed.
 const KEEP: usize = 8 << 20;
 
@@ -41,18 +43,18 @@ pub struct Console {
 
 impl Console {
     /// Starts `command`, whose standard input and output are the guest's console.
-    /// `package` is named when the program is missing.
+    /// `package` is named when the program is missing. The emulator ends with this program, however that ends.
     ///
     /// # Errors
     /// The program cannot be started.
     pub fn start(mut command: Command, package: &str) -> Result<Console, ConsoleError> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map_err(|error| ConsoleError::Start { program, package: package.to_owned(), error })?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = bound::spawn(command).map_err(|error| ConsoleError::Start {
+            program,
+            package: package.to_owned(),
+            error,
+        })?;
         let started = Instant::now();
         let (Some(input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("no pipes to the emulator").into());

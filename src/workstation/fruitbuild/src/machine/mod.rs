@@ -1,5 +1,6 @@
 //! Starting an image in QEMU as its board file says.
 
+mod bound;
 mod console;
 
 use std::ffi::OsString;
