@@ -14,18 +14,11 @@
 //!
 //! The board's clock is a quarter of ours, and its delays before a cut are passed over once the node is down.
 
-mod harness;
-#[path = "harness/monitor.rs"]
-mod monitor;
-#[path = "harness/node.rs"]
-mod node;
-#[path = "harness/rig.rs"]
-mod rig;
-
 use fruit_stack::command::Command;
-use node::{Node, PATIENCE};
-use rig::{PI, Rig};
 use serde_json::{Value, json};
+
+use crate::node::{Node, PATIENCE};
+use crate::rig::{PI, Rig};
 
 fn systemd_runs_the_agent_as_its_own_user(node: &Node) {
     // `--wait` returns when all start-up jobs are done.

@@ -1,23 +1,16 @@
 //! Updates of real images in an emulator: taken from files, servers, pipes and sticks, tried, committed, given up, and
 //! cut short.
 
-mod harness;
-#[path = "harness/node.rs"]
-mod node;
-#[path = "harness/releases.rs"]
-mod releases;
-#[path = "harness/server.rs"]
-mod server;
-
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fruit_contract::Slot;
 use fruit_contract::bootctl::Stored;
-use node::{Node, PATIENCE};
-use releases::{Releases, Version, releases_of_minimal, releases_of_pistack};
 use serde_json::Value;
-use server::Server;
+
+use crate::node::{Node, PATIENCE};
+use crate::releases::{Releases, Version, releases_of_minimal, releases_of_pistack};
+use crate::server::Server;
 
 /// Where the host is, seen from a guest of the emulator.
 const HOST: &str = "10.0.2.2";
@@ -111,7 +104,7 @@ fn restarts_into(new: &Version) -> (Node, PathBuf) {
     node.start();
     node.wait_for_ssh();
     node.pipe(&bundle, "fruit-update install -").unwrap();
-    let _ = node.ssh("reboot");
+    node.leave("reboot");
     (node, bundle)
 }
 
@@ -233,8 +226,17 @@ fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state_and_then_updates
 }
 
 #[test]
-fn power_cuts_at_random_moments_of_an_update_never_make_a_dead_node() {
-    const CUTS: usize = 20;
+fn ten_power_cuts_at_random_moments_of_an_update_never_make_a_dead_node() {
+    power_cuts(20, 10);
+}
+
+#[test]
+fn ten_other_power_cuts_at_random_moments_of_an_update_never_make_a_dead_node() {
+    power_cuts(21, 10);
+}
+
+/// Two tests share the cuts, so that two emulators run side by side.
+fn power_cuts(seed: u64, cuts: usize) {
     let releases = releases_of_minimal();
     let bundle = releases.full(&TWO);
     let mut node = node_of(releases, &ONE, "virt");
@@ -245,8 +247,8 @@ fn power_cuts_at_random_moments_of_an_update_never_make_a_dead_node() {
     let start = Instant::now();
     node.run("fruit-update install /data/update.fruit");
     let whole = start.elapsed();
-    let mut random = fastrand::Rng::with_seed(20);
-    for cut in 0..CUTS {
+    let mut random = fastrand::Rng::with_seed(seed);
+    for cut in 0..cuts {
         // Every other time the new slot is spoilt first, so that there is something to write again.
         if cut % 2 == 1 && version(&node) == ONE.version {
             node.run("dd if=/dev/zero of=/dev/disk/by-partlabel/root-b bs=1M count=8 conv=fsync 2>/dev/null || true");

@@ -2,9 +2,10 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
 /// The program under test.
 pub fn fruitbuild() -> Command {
@@ -27,11 +28,16 @@ pub fn out() -> PathBuf {
 
 /// Builds `recipes/NAME.yaml` (or `tests/recipes/NAME.yaml`) and returns the image.
 pub fn image_of(recipe: &str) -> PathBuf {
-    static ONE_AT_A_TIME: OnceLock<Mutex<()>> = OnceLock::new();
-    let _guard = ONE_AT_A_TIME.get_or_init(Mutex::default).lock().unwrap_or_else(|e| e.into_inner());
+    /// Asked for again by nearly every test, and even finding that nothing changed takes a second.
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(image) = built.get(recipe) {
+        return image.clone();
+    }
     let output = succeed(fruitbuild().arg("build").arg(recipe_path(recipe)).arg("--out").arg(out()));
     let list = String::from_utf8(output.stdout).unwrap();
-    list.lines().map(PathBuf::from).find(|path| path.extension().is_some_and(|e| e == "img")).expect("an image")
+    let image = list.lines().map(PathBuf::from).find(|path| path.extension().is_some_and(|e| e == "img"));
+    built.entry(recipe.to_owned()).or_insert(image.expect("an image")).clone()
 }
 
 pub fn recipe_path(name: &str) -> PathBuf {

@@ -7,7 +7,8 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use fruit_image::disk::DiskFile;
@@ -26,6 +27,8 @@ pub struct Node {
     prepared: Prepared,
     pub console: Option<Console>,
     port: u16,
+    /// The connection that commands share while it lasts. An emulated node takes seconds to let somebody in.
+    connection: Mutex<Option<Child>>,
     /// The machine's device tree, where it is not the emulator's or the image's own.
     device_tree: Option<PathBuf>,
     /// Image of a USB stick that is plugged in.
@@ -59,8 +62,17 @@ impl Node {
             config: Some(config),
             sources: cli::Sources { mirror: Vec::new(), offline: false, cache: None },
         };
+        end_with_whoever_started_us();
         let prepared = Prepared::new(&options, &Progress::new(true)).unwrap();
-        Node { prepared, console: None, port: machine::free_port().unwrap(), device_tree: None, stick: None, folder }
+        Node {
+            prepared,
+            console: None,
+            port: machine::free_port().unwrap(),
+            connection: Mutex::default(),
+            device_tree: None,
+            stick: None,
+            folder,
+        }
     }
 
     pub fn disk(&self) -> &Path {
@@ -137,7 +149,7 @@ impl Node {
             let console = self.console().text();
             let tail = &console[console.floor_char_boundary(console.len().saturating_sub(4000))..];
             assert!(start.elapsed() < PATIENCE, "no ssh after {PATIENCE:?}; the console said:\n{tail}");
-            std::thread::sleep(Duration::from_secs(1));
+            std::thread::sleep(Duration::from_millis(500));
         }
     }
 
@@ -146,7 +158,39 @@ impl Node {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         // QEMU itself accepts; only the guest's sshd says who it is. Before the boot is done, logins are refused.
-        stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-" && self.ssh("true").is_ok()
+        stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-" && self.connect()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("ssh")
+    }
+
+    /// Makes the connection that commands share from now on.
+    fn connect(&self) -> bool {
+        self.disconnect();
+        // A node that is reset says nothing any more.
+        let alive = ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8"];
+        let mut master = self.ssh_command();
+        master.args(alive).args(["-M", "-N"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = master.spawn().unwrap();
+        // The socket is there once the node has let us in.
+        while !self.socket().exists() {
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        *self.connection.lock().unwrap() = Some(child);
+        true
+    }
+
+    /// Ends the shared connection, as it would not survive what comes.
+    fn disconnect(&self) {
+        if let Some(mut child) = self.connection.lock().unwrap().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = std::fs::remove_file(self.socket());
     }
 
     /// Runs a command on the node: its output, or what it said on its way to failing.
@@ -163,8 +207,11 @@ impl Node {
     fn ssh_command(&self) -> Command {
         let mut ssh = tool("ssh", "openssh-client");
         ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
-            .args(["-o", "ConnectTimeout=20", "-o", "BatchMode=yes", "-i"])
+            .args(["-o", "ConnectTimeout=20", "-o", "BatchMode=yes", "-o", "KexAlgorithms=curve25519-sha256", "-i"])
             .arg(self.folder.path().join("key"))
+            // Without a master there, the command connects by itself.
+            .arg("-S")
+            .arg(self.socket())
             .args(["-p", &self.port.to_string(), "root@127.0.0.1"]);
         ssh
     }
@@ -177,23 +224,34 @@ impl Node {
     /// Reboots in good order and waits until it is back.
     pub fn reboot(&mut self) {
         let before = self.run("cat /proc/sys/kernel/random/boot_id");
-        let _ = self.ssh("reboot");
+        self.leave("reboot");
         self.comes_back(&before);
+    }
+
+    /// Runs a command that ends this boot.
+    pub fn leave(&self, command: &str) {
+        let _ = self.ssh(command);
+        self.disconnect();
     }
 
     /// Waits until it is in another boot than the one of that id.
     pub fn comes_back(&self, before: &str) {
         let start = Instant::now();
+        self.disconnect();
         loop {
             std::thread::sleep(Duration::from_secs(1));
             match self.ssh("cat /proc/sys/kernel/random/boot_id") {
-                Ok(id) if id != before => return,
+                Ok(id) if id != before => {
+                    assert!(self.connect(), "no second connection");
+                    return;
+                }
                 _ => assert!(start.elapsed() < PATIENCE, "the node did not come back"),
             }
         }
     }
 
     pub fn cut_power(&mut self) {
+        self.disconnect();
         self.console().cut_power().unwrap();
         self.console = None;
     }
@@ -228,6 +286,27 @@ impl Node {
             self.write(to.start() + at, &bytes);
         }
     }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+/// Emulators end with this program; and this program ends when whoever runs the tests is killed, so that nothing of a
+/// test run is left behind.
+fn end_with_whoever_started_us() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let parent = rustix::process::getppid();
+        std::thread::spawn(move || {
+            while rustix::process::getppid() == parent {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            std::process::exit(1);
+        });
+    });
 }
 
 pub fn partition(image: &Path, name: &str) -> Partition {
