@@ -145,11 +145,26 @@ impl Node {
     /// Waits until ssh lets us in.
     pub fn wait_for_ssh(&mut self) {
         let start = Instant::now();
+        self.wait_for_login(0);
         while !self.is_up() {
             let console = self.console().text();
             let tail = &console[console.floor_char_boundary(console.len().saturating_sub(4000))..];
             assert!(start.elapsed() < PATIENCE, "no ssh after {PATIENCE:?}; the console said:\n{tail}");
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// How often the console asked for a login.
+    fn logins(&self) -> usize {
+        self.console.as_ref().map_or(0, |console| console.text().matches("login: ").count())
+    }
+
+    /// Waits until the console has asked for more logins than that: earlier, ssh refuses them, and each refusal costs a
+    /// node that is starting a second or more. Only a hint; a node that shows no prompt is asked by ssh after a while.
+    fn wait_for_login(&self, seen: usize) {
+        let start = Instant::now();
+        while self.logins() <= seen && start.elapsed() < PATIENCE / 4 {
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 
@@ -238,6 +253,7 @@ impl Node {
     pub fn comes_back(&self, before: &str) {
         let start = Instant::now();
         self.disconnect();
+        self.wait_for_login(self.logins());
         loop {
             std::thread::sleep(Duration::from_secs(1));
             match self.ssh("cat /proc/sys/kernel/random/boot_id") {
