@@ -194,6 +194,21 @@ fn only_commands_know_exit_codes() {
     same("a library knows exit codes", found, EXIT_CODES.map(|(a, b)| (a.to_owned(), b.to_owned())).into());
 }
 
+#[test]
+fn nothing_outside_tests_unwraps() {
+    for one in crates() {
+        for root in one.library.iter().chain(&one.programs) {
+            let modules = Modules::read(root);
+            for word in ["unwrap", "expect", "unwrap_err", "expect_err", "unwrap_unchecked"] {
+                let mut unwrapping = modules.naming(word);
+                // Its method of that name waits for a text.
+                unwrapping.retain(|module| (word, module.as_str()) != ("expect", "machine::console"));
+                assert!(unwrapping.is_empty(), "{}: `{word}` outside tests in {unwrapping:?}", one.name);
+            }
+        }
+    }
+}
+
 /// The programs are those of the images that other tests build: whoever comes first compiles them.
 #[test]
 fn programs_of_a_node_stay_small() {

@@ -90,6 +90,7 @@ impl Modules {
                 TokenTree::Punct(mark) if mark.as_char() == '#' && is_for_tests(tokens.get(at)) => {
                     at += item_length(&tokens[at..]);
                 }
+                TokenTree::Punct(mark) if mark.as_char() == '#' && is_attribute(tokens.get(at)) => at += 1,
                 TokenTree::Group(group) => {
                     self.code(&group.stream().into_iter().collect::<Vec<_>>(), folder, module);
                 }
@@ -179,6 +180,10 @@ impl Modules {
 fn file_of(folder: &Path, name: &str) -> PathBuf {
     let alone = folder.join(format!("{name}.rs"));
     if alone.is_file() { alone } else { folder.join(name).join("mod.rs") }
+}
+
+fn is_attribute(token: Option<&TokenTree>) -> bool {
+    matches!(token, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Bracket)
 }
 
 /// `[cfg(test)]`, or another condition with `test` in it.

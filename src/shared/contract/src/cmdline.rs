@@ -1,5 +1,6 @@
 //! What the boot loader says to fruit-init on the kernel's command line.
 
+pub use fruit_base::hex::{decode as parse_hex, encode as hex};
 use fruit_verity::{NotParams, Params};
 
 use crate::bootctl::Slot;
@@ -90,26 +91,6 @@ fn words(text: &str) -> impl Iterator<Item = String> + '_ {
         }
         Some(word)
     })
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        // Writing to a String can't fail.
-        let _ = write!(s, "{b:02x}");
-        s
-    })
-}
-
-/// Bytes of an even number of hexadecimal digits.
-pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 #[cfg(test)]

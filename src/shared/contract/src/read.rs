@@ -424,10 +424,8 @@ impl Reader {
 }
 
 fn unknown_key(name: &str, known: &[&str]) -> String {
-    // Near enough to be a typing mistake, far enough from being another word.
-    let nearest = known.iter().map(|k| (strsim::jaro_winkler(name, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((likeness, key)) if likeness > 0.8 && name.len() < 64 => format!("unknown key; did you mean '{key}'?"),
-        _ => format!("unknown key; known are {}", known.join(", ")),
+    match fruit_base::suggest::nearest(name, known) {
+        Some(key) => format!("unknown key; did you mean '{key}'?"),
+        None => format!("unknown key; known are {}", known.join(", ")),
     }
 }

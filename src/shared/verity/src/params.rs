@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use fruit_base::hex::{self, Hex};
+
 use crate::{BLOCK, Levels, SALT_MAX, VerityError};
 
 /// Data, tree and root hash: the value of `fruit.verity=` on the kernel command line, as text
@@ -41,10 +43,8 @@ impl Params {
 
 impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:", self.data_blocks, self.hash_start_block)?;
-        self.root_hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str(if self.salt.is_empty() { ":-" } else { ":" })?;
-        self.salt.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{}:{}:{}:", self.data_blocks, self.hash_start_block, Hex(&self.root_hash))?;
+        if self.salt.is_empty() { f.write_str("-") } else { write!(f, "{}", Hex(&self.salt)) }
     }
 }
 
@@ -66,10 +66,13 @@ impl FromStr for Params {
             let why = format!("{data_blocks} data blocks and a tree at block {hash_start_block} do not fit");
             return Err(NotParams(why));
         }
-        let root_hash = bytes(root).and_then(|hash| hash.try_into().ok());
-        let root_hash = root_hash.ok_or_else(|| NotParams(format!("root hash '{}', {EXPECTED}", shown(root))))?;
-        let salt =
-            if salt == "-" { Some(Vec::new()) } else { bytes(salt).filter(|s| (1..=SALT_MAX).contains(&s.len())) };
+        let root_hash =
+            hex::decode_array(root).ok_or_else(|| NotParams(format!("root hash '{}', {EXPECTED}", shown(root))))?;
+        let salt = if salt == "-" {
+            Some(Vec::new())
+        } else {
+            hex::decode(salt).filter(|s| (1..=SALT_MAX).contains(&s.len()))
+        };
         let salt = salt.ok_or_else(|| NotParams(format!("salt is not hex of at most {SALT_MAX} bytes; {EXPECTED}")))?;
         Ok(Params { data_blocks, hash_start_block, root_hash, salt })
     }
@@ -77,13 +80,4 @@ impl FromStr for Params {
 
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }

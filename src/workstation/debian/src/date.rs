@@ -1,6 +1,6 @@
 //! Dates as Release files write them (`Sat, 12 Sep 2026 07:55:41 UTC`), to and from seconds since 1970-01-01 UTC.
 
-use fruit_image::calendar::Date;
+use fruit_base::calendar::Date;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];

@@ -1,67 +1,10 @@
 //! SHA-256 values, and readers that compute them on the way.
 
-use std::fmt;
 use std::io::{self, Read};
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
-/// A SHA-256 value; as text 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sha256(pub [u8; 32]);
-
-impl Sha256 {
-    pub fn of(bytes: &[u8]) -> Sha256 {
-        Sha256(sha2::Sha256::digest(bytes).into())
-    }
-}
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-#[derive(thiserror::Error, Debug, PartialEq, Eq)]
-#[error("{0:?} is not a SHA-256 value (64 hexadecimal digits)")]
-pub struct NotSha256(String);
-
-impl FromStr for Sha256 {
-    type Err = NotSha256;
-
-    fn from_str(text: &str) -> Result<Sha256, NotSha256> {
-        let bad = || NotSha256(text.chars().take(80).collect());
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return Err(bad());
-        }
-        let mut value = [0; 32];
-        for (byte, pair) in value.iter_mut().zip(digits.chunks_exact(2)) {
-            let nibble = |digit: u8| (digit as char).to_digit(16).ok_or_else(bad);
-            *byte = (nibble(pair[0])? << 4 | nibble(pair[1])?) as u8;
-        }
-        Ok(Sha256(value))
-    }
-}
-
-impl Serialize for Sha256 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Sha256 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Sha256, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+pub use fruit_base::{NotSha256, Sha256};
 
 /// Passes bytes through and keeps their SHA-256 and count.
 pub(crate) struct HashingReader<R> {

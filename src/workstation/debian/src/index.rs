@@ -168,7 +168,7 @@ impl Draft {
                 _ => Priority::Optional,
             },
             size: self.size.parse().map_err(|_| wrong("Size is not a number", &self.size))?,
-            sha256: self.sha256.parse().map_err(|_| wrong("SHA256 is not one", &self.sha256))?,
+            sha256: Sha256::parse(&self.sha256).ok_or_else(|| wrong("SHA256 is not one", &self.sha256))?,
             name: self.name.into(),
             architecture: self.architecture.into(),
             section: self.section.into(),

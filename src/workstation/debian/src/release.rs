@@ -115,7 +115,7 @@ fn parse_files(table: &str, file: &str) -> Result<BTreeMap<String, Vouched>> {
         else {
             return Err(wrong());
         };
-        let sha256 = hash.parse().map_err(|_| wrong())?;
+        let sha256 = Sha256::parse(hash).ok_or_else(wrong)?;
         let size = size.parse().map_err(|_| wrong())?;
         let vouched = Vouched { size, sha256 };
         if files.insert(path.to_owned(), vouched).is_some_and(|before| before != vouched) {

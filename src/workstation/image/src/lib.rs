@@ -2,7 +2,6 @@
 //! each with a reader beside its writer.
 
 pub mod bmap;
-pub mod calendar;
 pub mod card;
 pub mod cpio;
 pub mod disk;

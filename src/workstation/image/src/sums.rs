@@ -1,44 +1,9 @@
 //! SHA-256 of files, and the `SHA256SUMS` that `sha256sum -c` reads.
 
 use sha2::{Digest, Sha256};
-use std::fmt;
 use std::io::{self, Write};
 
-/// A SHA-256; shown as 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Sum(pub [u8; 32]);
-
-impl Sum {
-    pub fn of(bytes: &[u8]) -> Sum {
-        Sum(Sha256::digest(bytes).into())
-    }
-
-    /// Takes 64 hex digits of either case.
-    pub fn parse(hex: &str) -> Option<Sum> {
-        let digits = hex.as_bytes();
-        let mut sum = [0; 32];
-        if digits.len() != 64 {
-            return None;
-        }
-        for (byte, pair) in sum.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Some(Sum(sum))
-    }
-}
-
-impl fmt::Display for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
-}
-
-impl fmt::Debug for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+pub use fruit_base::Sha256 as Sum;
 
 /// Passes bytes on to `inner`, and sums and counts them on the way.
 pub struct Summing<W> {

@@ -230,27 +230,7 @@ fn visible(place: &Place) -> std::ops::Range<usize> {
     range.start..range.end.min(line_end).max(range.start)
 }
 
-/// The candidate that `typed` is most likely a misspelling of.
-pub fn similar(typed: &str, candidates: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
-    let mut best: Option<(f64, String)> = None;
-    for candidate in candidates {
-        let candidate = candidate.as_ref();
-        if candidate == typed {
-            continue;
-        }
-        let folded = |s: &str| s.to_lowercase().replace('_', "-");
-        let (a, b) = (folded(typed), folded(candidate));
-        // Jaro-Winkler finds slips of the keyboard; a whole word inside the other one finds `ssh` for `ssh.service`.
-        let mut score = strsim::jaro_winkler(&a, &b).min(1.0);
-        if score < 0.8 && a.len() >= 3 && (b.starts_with(&a) || b.ends_with(&a)) {
-            score = 0.8;
-        }
-        if score >= 0.8 && best.as_ref().is_none_or(|(s, c)| score > *s || (score == *s && candidate < c.as_str())) {
-            best = Some((score, candidate.to_owned()));
-        }
-    }
-    best.map(|(_, candidate)| candidate)
-}
+pub use fruit_base::suggest::nearest as similar;
 
 /// All mistakes found in one go, in the order of the files.
 #[derive(Debug, Clone, Default, PartialEq)]

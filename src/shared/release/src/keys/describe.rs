@@ -1,6 +1,8 @@
 //! What metadata says, in lines that a person checks before signing.
 
-use crate::tuf::{KeyId, Root, Snapshot, Target, Targets, Timestamp, hex};
+use fruit_base::hex;
+
+use crate::tuf::{KeyId, Root, Snapshot, Target, Targets, Timestamp};
 
 pub(super) fn root(root: &Root, name: &dyn Fn(&KeyId) -> String) -> Vec<String> {
     let mut lines = Vec::new();

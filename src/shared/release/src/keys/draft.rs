@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{KeyError, Signer, describe};
+use fruit_base::hex;
+
 use crate::tuf::json::{Json, Object};
 use crate::tuf::metadata::Metadata;
 use crate::tuf::signed::Envelope;
 use crate::tuf::writing::Writable;
-use crate::tuf::{Error, Head, KeyId, PublicKey, Role, RoleKeys, Root, Snapshot, Targets, Timestamp, hex};
+use crate::tuf::{Error, Head, KeyId, PublicKey, Role, RoleKeys, Root, Snapshot, Targets, Timestamp};
 
 /// New metadata of one role and the signatures that it has so far. As a file it is metadata with signatures missing.
 #[derive(Clone, PartialEq, Eq, Debug)]

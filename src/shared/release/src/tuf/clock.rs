@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use fruit_base::calendar::Date;
+
 /// Seconds since 1970-01-01 00:00:00 UTC. As text `2026-11-26T01:17:17Z`, the only form that TUF has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Time(i64);
@@ -38,7 +40,7 @@ impl Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (year, month, day) = date(self.0.div_euclid(DAY));
+        let Date { year, month, day } = Date::from_days(self.0.div_euclid(DAY));
         let second = self.0.rem_euclid(DAY);
         let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z")
@@ -68,33 +70,13 @@ fn read(text: &str) -> Option<Time> {
     if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let days = days(year, month, day);
+    let date = Date { year, month, day };
+    let days = date.days();
     // A day that its month does not have comes back as one of the next month.
-    if date(days) != (year, month, day) {
+    if Date::from_days(days) != date {
         return None;
     }
     Some(Time(days * DAY + hour * 3600 + minute * 60 + second))
-}
-
-/// Days since 1970-01-01 of a date of the Gregorian calendar. Years are counted from March, so that the leap day is
-/// the last one, and in eras of 400 years, which have 146097 days.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The inverse of [`days`]: year, month, day.
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year + i64::from(month <= 2), month, day)
 }
 
 /// What a node knows of the time.

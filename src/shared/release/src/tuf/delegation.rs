@@ -4,10 +4,10 @@ use sha2::{Digest, Sha256};
 
 use super::error::{Error, Role};
 use super::fields::Fields;
-use super::hex;
 use super::json::Json;
 use super::limits;
 use super::metadata::{Keys, RoleKeys, keys_from_fields, limited};
+use fruit_base::hex;
 
 /// Roles that may sign for some of a repository's paths.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256, Sha512};
 
-use super::hex;
 use super::json::{Json, Object};
+use fruit_base::hex;
 
 /// The hashes of a file that this crate can check: at least one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,8 +24,8 @@ impl Hashes {
             Some(value) => value.text().map(Some).ok_or("a hash that is no text"),
         };
         let bad = "a hash that is not in hex or has another length";
-        let sha256 = text("sha256")?.map(|t| hex::decode(t).ok_or(bad)).transpose()?;
-        let sha512 = text("sha512")?.map(|t| hex::decode(t).ok_or(bad)).transpose()?;
+        let sha256 = text("sha256")?.map(|t| hex::decode_array(t).ok_or(bad)).transpose()?;
+        let sha512 = text("sha512")?.map(|t| hex::decode_array(t).ok_or(bad)).transpose()?;
         if sha256.is_none() && sha512.is_none() {
             return Err("neither sha256 nor sha512");
         }

@@ -5,8 +5,8 @@ use std::fmt;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-use super::hex;
 use super::json::{Json, Object};
+use fruit_base::hex;
 
 /// The name of a key in metadata: the SHA-256 of its canonical form, or any text, which TUF allows too. Nothing is
 /// concluded from it: what counts is the key that the delegating metadata has under this name.
@@ -60,7 +60,7 @@ impl PublicKey {
         let field = |name: &str| entry.get(name).and_then(Json::text);
         let public = entry.get("keyval")?.object()?.get("public")?.text()?;
         match (field("keytype")?, field("scheme")?) {
-            ("ed25519", "ed25519") => PublicKey::ed25519(&hex::decode(public)?),
+            ("ed25519", "ed25519") => PublicKey::ed25519(&hex::decode_array(public)?),
             #[cfg(feature = "ecdsa")]
             ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => {
                 super::ecdsa::P256::from_pem(public).map(|key| PublicKey(Kind::P256(key)))
@@ -91,7 +91,7 @@ impl PublicKey {
     pub(crate) fn verifies(&self, message: &[u8], signature: &str) -> bool {
         match &self.0 {
             // Strict: a key of small order, for which one signature fits many messages, never verifies.
-            Kind::Ed25519(key) => hex::decode::<64>(signature)
+            Kind::Ed25519(key) => hex::decode_array::<64>(signature)
                 .is_some_and(|bytes| key.verify_strict(message, &Signature::from_bytes(&bytes)).is_ok()),
             #[cfg(feature = "ecdsa")]
             Kind::P256(key) => key.verifies(message, signature),

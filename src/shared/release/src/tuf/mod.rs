@@ -20,7 +20,6 @@ mod ecdsa;
 mod error;
 pub(crate) mod fields;
 mod hashes;
-pub(crate) mod hex;
 pub mod json;
 mod key;
 pub mod limits;

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use super::fields::Fields;
-use super::hex;
 use super::json::{Json, Object};
 use super::limits;
+use fruit_base::hex;
 
 /// The member of `custom` that is ours; other members are other programs'.
 pub(super) const MEMBER: &str = "fruit";
@@ -73,7 +73,7 @@ impl Release {
             "release" => Kind::Release,
             "delta" => {
                 let from = Fields { place: "from", object: fields.object("from").map_err(wrong)?, ..fields };
-                let digest = hex::decode(from.text("sha256").map_err(wrong)?);
+                let digest = hex::decode_array(from.text("sha256").map_err(wrong)?);
                 let sha256 = digest.ok_or_else(|| wrong(from.error("sha256", "is no SHA-256 in hex")))?;
                 Kind::Delta { from: Base { version: short(from, "version")?, sha256 } }
             }

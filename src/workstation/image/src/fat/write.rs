@@ -1,9 +1,9 @@
 use super::geometry::{COPIES, Geometry};
 use super::name::{self, ShortName, ShortNames};
 use super::{ATTR_ARCHIVE, ATTR_DIRECTORY, ATTR_VOLUME, FatError, Kind, MAX_DIRECTORY, SECTOR, SLOT};
-use crate::calendar::Date;
 use crate::storage::WriteAt;
 use crate::tree::{self, Content, Inode, Tree};
+use fruit_base::calendar::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes copied at a time.

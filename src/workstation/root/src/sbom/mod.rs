@@ -4,7 +4,7 @@ mod copyright;
 
 use std::collections::BTreeMap;
 
-use fruit_image::calendar::Date;
+use fruit_base::calendar::Date;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

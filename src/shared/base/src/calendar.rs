@@ -1,4 +1,4 @@
-//! Days and dates of the Gregorian calendar, for formats that write dates out.
+//! Days and dates of the Gregorian calendar.
 //!
 //! H. Hinnant, "chrono-Compatible Low-Level Date Algorithms": a year is taken to start in March, so that the leap day is
 //! its last day, and 400 of them make an era of 146097 days.
@@ -20,6 +20,7 @@ pub struct Date {
 
 impl Date {
     /// `days` since 1970-01-01, some million years around it.
+    #[must_use]
     pub fn from_days(days: i64) -> Date {
         let days = days + EPOCH;
         let (era, day_of_era) = (days.div_euclid(ERA), days.rem_euclid(ERA));
@@ -32,6 +33,7 @@ impl Date {
     }
 
     /// Days since 1970-01-01. A day that its month does not have counts on into the next.
+    #[must_use]
     pub fn days(self) -> i64 {
         let year = self.year - i64::from(self.month <= 2);
         let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
