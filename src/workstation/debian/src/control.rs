@@ -11,6 +11,13 @@ pub struct Paragraph {
     fields: Vec<(String, String)>,
 }
 
+/// What to do with a field that a paragraph has twice: dpkg refuses it, apt does not mind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeated {
+    Refused,
+    LastCounts,
+}
+
 impl Paragraph {
     /// The only paragraph of `text`.
     ///
@@ -25,27 +32,48 @@ impl Paragraph {
         }
     }
 
-    /// Every paragraph of `text`; `#` lines are comments.
+    /// Every paragraph of `text`; `#` lines are comments. Lines that are not UTF-8 are read as Latin-1. A line of blanks
+    /// within a value belongs to it, elsewhere it ends the paragraph.
     ///
     /// # Errors
-    /// Text that is not UTF-8, a line without a colon, a continuation without a field, a field given twice; with the
-    /// line's number.
+    /// A line without a colon, a continuation without a field, a field given twice; with the line's number.
     pub fn parse_all(text: &[u8], file: &str) -> Result<Vec<Paragraph>> {
-        let text = std::str::from_utf8(text).map_err(|e| Error::format(file, format!("is not UTF-8: {e}")))?;
+        Paragraph::parse(text, file, Repeated::Refused)
+    }
+
+    /// The first paragraph of `text`, read as apt reads a Release file: of a field given twice the last one counts.
+    ///
+    /// # Errors
+    /// A line without a colon, a continuation without a field, no paragraph; with the line's number.
+    pub fn parse_first(text: &[u8], file: &str) -> Result<Paragraph> {
+        let all = Paragraph::parse(text, file, Repeated::LastCounts)?;
+        all.into_iter().next().ok_or_else(|| Error::format(file, "is empty; expected `Field: value` lines"))
+    }
+
+    fn parse(text: &[u8], file: &str, repeated: Repeated) -> Result<Vec<Paragraph>> {
         let mut all = Vec::new();
         let mut now = Paragraph::default();
-        for (number, line) in (1..).zip(text.lines()) {
-            let line = line.strip_suffix('\r').unwrap_or(line);
+        let mut lines = (1..).zip(text.split(|b| *b == b'\n')).peekable();
+        while let Some((number, line)) = lines.next() {
+            let line = decode(line.strip_suffix(b"\r").unwrap_or(line));
             if line.starts_with('#') {
                 continue;
             }
-            if line.trim_matches([' ', '\t']).is_empty() {
-                if !now.fields.is_empty() {
+            if line.trim_matches([' ', '\t', '\r']).is_empty() {
+                let goes_on = |next: &[u8]| next.starts_with(b" ") || next.starts_with(b"\t");
+                if !line.is_empty()
+                    && lines.peek().is_some_and(|(_, next)| goes_on(next) && !next.trim_ascii().is_empty())
+                {
+                    // As deb822 writes an empty line within a value.
+                    if let Some((_, value)) = now.fields.last_mut() {
+                        value.push_str("\n .");
+                    }
+                } else if !now.fields.is_empty() {
                     all.push(std::mem::take(&mut now));
                 }
                 continue;
             }
-            now.add_line(line).map_err(|why| Error::format(file, format!("line {number}: {why}")))?;
+            now.add_line(&line, repeated).map_err(|why| Error::format(file, format!("line {number}: {why}")))?;
         }
         if !now.fields.is_empty() {
             all.push(now);
@@ -53,7 +81,7 @@ impl Paragraph {
         Ok(all)
     }
 
-    fn add_line(&mut self, line: &str) -> Result<(), String> {
+    fn add_line(&mut self, line: &str, repeated: Repeated) -> Result<(), String> {
         if line.starts_with([' ', '\t']) {
             let (_, value) = self.fields.last_mut().ok_or("a continuation line without a field before it")?;
             if value.len() + line.len() > MAX_VALUE {
@@ -68,8 +96,11 @@ impl Paragraph {
         if name.is_empty() || name.starts_with('-') || !name.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(format!("{:?} is not a field name", shorten(name)));
         }
-        if self.get(name).is_some() {
-            return Err(format!("the field {name} is given twice"));
+        if let Some(before) = self.fields.iter().position(|(n, _)| n.eq_ignore_ascii_case(name)) {
+            match repeated {
+                Repeated::Refused => return Err(format!("the field {name} is given twice")),
+                Repeated::LastCounts => self.fields.remove(before),
+            };
         }
         self.fields.push((name.to_owned(), value.trim().to_owned()));
         Ok(())
@@ -115,6 +146,19 @@ impl std::fmt::Display for Paragraph {
     }
 }
 
+/// Text of Debian's: UTF-8, or Latin-1 where it is older than that rule.
+pub(crate) fn decode(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        // The control characters between are none of Latin-1's letters.
+        Err(_) => bytes
+            .iter()
+            .map(|b| if (0x80..0xa0).contains(b) { char::REPLACEMENT_CHARACTER } else { char::from(*b) })
+            .collect::<String>()
+            .into(),
+    }
+}
+
 pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -144,7 +188,20 @@ mod tests {
         assert_eq!(wrong(b"A: 1\nnonsense\n"), "some/control: line 2: no ':' in \"nonsense\"");
         assert_eq!(wrong(b" lost\n"), "some/control: line 1: a continuation line without a field before it");
         assert_eq!(wrong(b"A: 1\na: 2\n"), "some/control: line 2: the field a is given twice");
-        assert!(wrong(b"A: \xff\n").contains("not UTF-8"));
+    }
+
+    #[test]
+    fn latin_1_and_lines_of_blanks_are_read() {
+        let text = b"Package: a\nMaintainer: Jos\xe9\nDescription: x\n one\n \n two\n \nPackage: \xc3\xa9\n\t\n";
+        let all = Paragraph::parse_all(text, "t").unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(
+            (all[0].get("Maintainer"), all[0].get("Description")),
+            (Some("Jos\u{e9}"), Some("x\n one\n .\n two"))
+        );
+        assert_eq!(all[1].get("Package"), Some("\u{e9}"));
+        let twice = Paragraph::parse_first(b"A: 1\na: 2\n\nB: 3\n", "t").unwrap();
+        assert_eq!((twice.get("A"), twice.get("B")), (Some("2"), None));
     }
 
     proptest! {

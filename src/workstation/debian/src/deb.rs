@@ -1,13 +1,19 @@
-//! The .deb container (deb(5)): an `ar` archive of `debian-binary`, `control.tar*` and `data.tar*`.
+//! The .deb container (deb(5)): an `ar` archive of `debian-binary`, `control.tar*` and `data.tar*`. What follows them, such
+//! as the signatures of debsigs and dpkg-sig, is not looked at, as dpkg does not: the hash of the whole file vouches for it.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+
+use flate2::bufread::GzDecoder;
 
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"!<arch>\n";
 const HEADER: u64 = 60;
-/// A real one has three.
+/// Members up to data.tar; a real file has three.
 const MAX_MEMBERS: usize = 16;
+
+/// Longest debian-binary, in bytes: a version, and lines that later formats may add.
+const MAX_FORMAT: u64 = 256;
 
 /// A decoder's dictionary and tables: `xz -9` needs 65 MiB; more is refused.
 const XZ_MEMORY: u64 = 100 << 20;
@@ -24,6 +30,8 @@ pub enum Compression {
     Gzip,
     Xz,
     Zstd,
+    Bzip2,
+    Lzma,
 }
 
 /// Where a member lies in the file, in bytes.
@@ -42,7 +50,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Finds the members and checks that there is nothing else. `deb` is what messages call the file.
+    /// Finds the members. `deb` is what messages call the file.
     ///
     /// # Errors
     /// Anything but a well-formed .deb of format 2.0.
@@ -59,20 +67,18 @@ impl Layout {
         let mut position = MAGIC.len() as u64;
         let (mut control, mut data) = (None, None);
         for number in 0.. {
-            if position == len {
+            if position == len || data.is_some() {
                 break;
             }
             if number == MAX_MEMBERS {
                 return Err(wrong(format!("has more than {MAX_MEMBERS} members")));
             }
-            if data.is_some() {
-                return Err(wrong(format!("has {} bytes after data.tar", len - position)));
-            }
             let (name, size) = read_header(file, position, len).map_err(wrong)?;
             let offset = position + HEADER;
             let member = |suffix: &str| {
-                let compression = Compression::of(suffix)
-                    .ok_or_else(|| wrong(format!("member {name:?}: the compression is none of xz, zst, gz")))?;
+                let compression = Compression::of(suffix).ok_or_else(|| {
+                    wrong(format!("member {name:?}: the compression is none of xz, zst, gz, bz2, lzma"))
+                })?;
                 Ok::<_, Error>(Member { offset, size, compression })
             };
             if number == 0 {
@@ -117,13 +123,18 @@ fn check_format(file: &mut impl Read, name: &str, size: u64) -> Result<(), Strin
     if name != "debian-binary" {
         return Err(format!("starts with the member {name:?}, not debian-binary"));
     }
-    let mut version = [0; 4];
-    if size != version.len() as u64 {
-        return Err(format!("debian-binary has {size} bytes; expected 4"));
+    if size > MAX_FORMAT {
+        return Err(format!("debian-binary has {size} bytes, more than {MAX_FORMAT}"));
     }
-    file.read_exact(&mut version).map_err(|e| e.to_string())?;
-    if &version != b"2.0\n" {
-        return Err(format!("is of format {:?}; expected \"2.0\"", String::from_utf8_lossy(&version).trim_end()));
+    let mut text = Vec::new();
+    file.take(size).read_to_end(&mut text).map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&text);
+    let version = text.lines().next().unwrap_or_default();
+    // A new minor number does not change what is read here (deb(5)).
+    let minor =
+        version.strip_prefix("2.").filter(|minor| !minor.is_empty() && minor.bytes().all(|b| b.is_ascii_digit()));
+    if minor.is_none() {
+        return Err(format!("is of format {version:?}; expected \"2.0\""));
     }
     Ok(())
 }
@@ -135,38 +146,25 @@ impl Compression {
             ".gz" => Some(Compression::Gzip),
             ".xz" => Some(Compression::Xz),
             ".zst" => Some(Compression::Zstd),
+            ".bz2" => Some(Compression::Bzip2),
+            ".lzma" => Some(Compression::Lzma),
             _ => None,
         }
     }
 }
 
-/// Decompresses a member of `file` to `out`; the number of bytes written.
+/// Decompresses a member of `file` to `out`; the number of bytes written. What follows the end of the compressed data is not
+/// looked at, as dpkg does not.
 ///
 /// # Errors
-/// A damaged stream, something after it, more memory or output than a package can need, or a write error.
+/// A damaged stream, more memory or output than a package can need, or a write error.
 pub fn decompress(file: impl Read + Seek, member: Member, out: &mut dyn Write, deb: &str) -> Result<u64> {
     let mut file = file;
     file.seek(SeekFrom::Start(member.offset)).map_err(|e| Error::deb(deb, e.to_string()))?;
-    let input = BufReader::with_capacity(128 << 10, file.take(member.size));
+    let mut input = BufReader::with_capacity(128 << 10, file.take(member.size));
     let limit = MAX_UNPACKED.min(SMALL.max(member.size.saturating_mul(MAX_RATIO)));
-    decompress_stream(input, member.compression, limit, out).map_err(|why| Error::deb(deb, why))
-}
-
-/// Decompresses all of `input`, at most `limit` bytes of output.
-///
-/// # Errors
-/// In words: what is wrong with the stream.
-pub(crate) fn decompress_stream(
-    mut input: impl BufRead,
-    compression: Compression,
-    limit: u64,
-    out: &mut dyn Write,
-) -> Result<u64, String> {
-    let count = copy(&mut *decoder(&mut input, compression)?, limit, out)?;
-    if !input.fill_buf().map_err(|e| e.to_string())?.is_empty() {
-        return Err("has something after the end of its compressed data".to_owned());
-    }
-    Ok(count)
+    let mut unpack = || copy(&mut *decoder(&mut input, member.compression)?, limit, out);
+    unpack().map_err(|why| Error::deb(deb, why))
 }
 
 /// Reads what `input` decompresses to.
@@ -176,13 +174,39 @@ pub(crate) fn decompress_stream(
 pub(crate) fn decoder<'i>(input: impl BufRead + 'i, compression: Compression) -> Result<Box<dyn Read + 'i>, String> {
     Ok(match compression {
         Compression::None => Box::new(input),
-        Compression::Gzip => Box::new(flate2::bufread::GzDecoder::new(input)),
+        Compression::Gzip => Box::new(Gzip(Some(GzDecoder::new(input)))),
         Compression::Xz => {
             let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|e| e.to_string())?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
         }
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
+        Compression::Lzma => {
+            let stream = liblzma::stream::Stream::new_lzma_decoder(XZ_MEMORY).map_err(|e| e.to_string())?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
+        }
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(|e| e.to_string())?),
     })
+}
+
+/// gzip data of one piece or several, one after the other (RFC 1952 section 2.2), up to what is none.
+struct Gzip<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.0 {
+            let n = decoder.read(buf)?;
+            if n > 0 || buf.is_empty() {
+                return Ok(n);
+            }
+            let mut rest = self.0.take().map(GzDecoder::into_inner);
+            if let Some(input) = &mut rest
+                && input.fill_buf()?.first() == Some(&0x1f)
+            {
+                self.0 = rest.map(GzDecoder::new);
+            }
+        }
+        Ok(0)
+    }
 }
 
 fn copy(decoder: &mut dyn Read, limit: u64, out: &mut dyn Write) -> Result<u64, String> {

@@ -1,13 +1,13 @@
 //! One package read: its control files, and what its data archive holds and where.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use fruit_image::tree::Source;
 
-use crate::control::Paragraph;
+use crate::control::{Paragraph, decode};
 use crate::deb::{Layout, decompress};
 use crate::digest::{HashingReader, Sha256};
 use crate::error::{Error, Result};
@@ -100,14 +100,13 @@ impl Control {
                 control.md5sums = Some(bytes);
                 continue;
             }
-            let text = String::from_utf8(bytes).map_err(|_| Error::entry(deb, &entry.path, "is not UTF-8"))?;
             match entry.path.as_str() {
                 "control" => {
-                    control.paragraph = Paragraph::parse_one(text.as_bytes(), &format!("{deb}: control"))?;
+                    control.paragraph = Paragraph::parse_one(&bytes, &format!("{deb}: control"))?;
                     found = true;
                 }
-                "conffiles" => control.conffiles = conffiles(&text),
-                _ => control.triggers = Some(text),
+                "conffiles" => control.conffiles = conffiles(&decode(&bytes)),
+                _ => control.triggers = Some(decode(&bytes).into_owned()),
             }
         }
         if !found {
@@ -126,22 +125,32 @@ fn conffiles(text: &str) -> Vec<String> {
     lines.filter_map(|line| line.strip_prefix('/')).map(str::to_owned).collect()
 }
 
-/// Reads what a data.tar holds.
+/// Reads what a data.tar holds. An entry that comes again replaces the earlier one, as it does when dpkg unpacks.
 ///
 /// # Errors
 /// A damaged or hostile archive.
 pub fn read_entries(tar: impl Read, deb: &str) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
-    let mut seen = HashSet::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut linked: HashSet<String> = HashSet::new();
     let mut tar = Tarball::new(tar);
     while let Some(entry) = tar.next_entry().map_err(|e| in_archive(deb, "data.tar", e))? {
-        if !seen.insert(entry.path.clone()) {
-            return Err(Error::entry(deb, &entry.path, "is there twice"));
-        }
         if entries.len() == MAX_ENTRIES {
             return Err(Error::deb(deb, format!("has more than {MAX_ENTRIES} entries")));
         }
-        entries.push(entry);
+        if let EntryKind::HardLink(target) = &entry.kind {
+            linked.insert(target.clone());
+        }
+        let Some(before) = places.get(&entry.path).and_then(|place| entries.get_mut(*place)) else {
+            places.insert(entry.path.clone(), entries.len());
+            entries.push(entry);
+            continue;
+        };
+        // A link to the earlier one would keep its contents: two files of one name, which no builder means.
+        if (before.kind == EntryKind::Dir) != (entry.kind == EntryKind::Dir) || linked.contains(&entry.path) {
+            return Err(Error::entry(deb, &entry.path, "is there twice, as two different things"));
+        }
+        *before = entry;
     }
     Ok(entries)
 }

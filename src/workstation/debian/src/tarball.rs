@@ -98,7 +98,8 @@ impl<R: Read> Tarball<R> {
         Tarball { input: BufReader::with_capacity(BUFFER, input), position: 0, pending: 0 }
     }
 
-    /// The next entry, or `None` after the last one; then everything was read, and the rest was zeros.
+    /// The next entry, or `None` after the last one; then everything was read. The archive ends with a block of zeros, as
+    /// tar and dpkg have it: what follows is not looked at, and some builders leave it out.
     ///
     /// # Errors
     /// A damaged or hostile archive, a kind of entry that no package has, or a read error.
@@ -108,14 +109,14 @@ impl<R: Read> Tarball<R> {
         loop {
             let rest = self.pending;
             self.skip(rest)?;
-            let header = self.block()?;
-            if header.iter().all(|b| *b == 0) {
+            let header = self.block()?.filter(|header| header.iter().any(|b| *b != 0));
+            let Some(header) = header else {
                 if announced {
                     return Err(TarError::new("ends after an extension header"));
                 }
-                self.only_zeros_remain()?;
+                self.read_to_end()?;
                 return Ok(None);
-            }
+            };
             check_sum(&header)?;
             let short_name = field(&header[0..100]);
             let size = unsigned(&header[124..136]).ok_or_else(|| TarError::at(short_name, "the size is no number"))?;
@@ -210,14 +211,18 @@ impl<R: Read> Tarball<R> {
         })
     }
 
-    fn block(&mut self) -> Result<[u8; BLOCK as usize], TarError> {
+    /// `None` at the end of the input.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK as usize]>, TarError> {
+        if self.input.fill_buf().map_err(|e| TarError::new(e.to_string()))?.is_empty() {
+            return Ok(None);
+        }
         let mut block = [0; BLOCK as usize];
         self.input.read_exact(&mut block).map_err(|e| match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => TarError::new("ends without an end-of-archive marker"),
+            std::io::ErrorKind::UnexpectedEof => TarError::new("ends within a header"),
             _ => TarError::new(e.to_string()),
         })?;
         self.position += BLOCK;
-        Ok(block)
+        Ok(Some(block))
     }
 
     fn skip(&mut self, count: u64) -> Result<(), TarError> {
@@ -257,19 +262,8 @@ impl<R: Read> Tarball<R> {
         Ok(field(&text).to_vec())
     }
 
-    fn only_zeros_remain(&mut self) -> Result<(), TarError> {
-        loop {
-            let rest = self.input.fill_buf().map_err(|e| TarError::new(e.to_string()))?;
-            if rest.is_empty() {
-                return Ok(());
-            }
-            if rest.iter().any(|b| *b != 0) {
-                return Err(TarError::new("has something after its end-of-archive marker"));
-            }
-            let len = rest.len();
-            self.input.consume(len);
-            self.position += len as u64;
-        }
+    fn read_to_end(&mut self) -> Result<(), TarError> {
+        std::io::copy(&mut self.input, &mut std::io::sink()).map(|_| ()).map_err(|e| TarError::new(e.to_string()))
     }
 }
 
@@ -364,7 +358,7 @@ fn check_sum(header: &[u8; BLOCK as usize]) -> Result<(), TarError> {
     )))
 }
 
-/// `./usr/bin/` → `usr/bin`, `./` → the root.
+/// `./usr/bin/` → `usr/bin`, `./` → the root. A path with a slash before it starts at the root all the same.
 fn clean_path(raw: &[u8]) -> Result<String, String> {
     if raw.len() > MAX_PATH {
         return Err(format!("the path has {} bytes, more than {MAX_PATH}", raw.len()));
@@ -373,18 +367,11 @@ fn clean_path(raw: &[u8]) -> Result<String, String> {
     if text.is_empty() {
         return Err("the path is empty".to_owned());
     }
-    if text.starts_with('/') {
-        return Err("the path is absolute".to_owned());
-    }
-    let inner = text.strip_prefix("./").unwrap_or(text);
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
-    if inner.is_empty() || inner == "." {
-        return Ok(String::new());
-    }
-    for name in inner.split('/') {
+    let mut clean = String::with_capacity(text.len());
+    for name in text.split('/') {
         match name {
             ".." => return Err("the path leaves its folder by `..`".to_owned()),
-            "" | "." => return Err("the path has an empty or `.` component".to_owned()),
+            "" | "." => continue,
             _ if name.len() > MAX_NAME => {
                 return Err(format!("a name in the path has {} bytes, more than {MAX_NAME}", name.len()));
             }
@@ -393,8 +380,12 @@ fn clean_path(raw: &[u8]) -> Result<String, String> {
             }
             _ => {}
         }
+        if !clean.is_empty() {
+            clean.push('/');
+        }
+        clean.push_str(name);
     }
-    Ok(inner.to_owned())
+    Ok(clean)
 }
 
 fn link_target(raw: &[u8]) -> Result<String, String> {

@@ -19,8 +19,10 @@ fn assert_refused(entries: &[TarEntry], entry: &str, why: &str) {
 }
 
 #[test]
-fn absolute_paths_are_refused() {
-    assert_refused(&[file("/etc/passwd", "x")], "/etc/passwd", "absolute");
+fn absolute_and_unclean_paths_stay_inside_the_root_as_with_dpkg() {
+    let tree =
+        Bench::new().unpack_entries(&[file("/etc//./passwd", "x"), hard_link("/etc/b", "//etc/passwd")]).unwrap();
+    assert_eq!((tree.read("etc/passwd").unwrap(), tree.id("etc/b")), (b"x".to_vec(), tree.id("etc/passwd")));
 }
 
 #[test]
@@ -31,8 +33,6 @@ fn paths_that_climb_are_refused() {
 
 #[test]
 fn paths_that_are_not_clean_are_refused() {
-    assert_refused(&[file("./usr//x", "x")], "usr//x", "empty");
-    assert_refused(&[file("./usr/./x", "x")], "usr/./x", "`.`");
     assert_refused(&[file("./a\nb", "x")], "a\\nb", "control character");
     assert_refused(&[TarEntry { name: b"./\xff".to_vec(), ..file("", "x") }], "entry", "not UTF-8");
 }
@@ -65,7 +65,7 @@ fn loops_of_links_are_refused() {
 fn hard_links_to_what_is_missing_or_outside_are_refused() {
     assert_refused(&[hard_link("./a", "./missing")], "\"a\"", "hard link to \"missing\"");
     assert_refused(&[hard_link("./a", "../out")], "./a", "hard link target");
-    assert_refused(&[hard_link("./a", "/etc/shadow")], "./a", "absolute");
+    assert_refused(&[hard_link("./a", "/etc/shadow")], "\"a\"", "hard link to \"etc/shadow\"");
     assert_refused(&[dir("./d"), hard_link("./a", "./d")], "\"a\"", "is a directory");
 }
 
@@ -90,8 +90,9 @@ fn sizes_that_lie_are_refused() {
 }
 
 #[test]
-fn duplicate_entries_are_refused() {
-    assert_refused(&[file("./a", "1"), file("./a", "2")], "\"a\"", "twice");
+fn duplicate_entries_that_contradict_each_other_are_refused() {
+    assert_refused(&[file("./a", "1"), dir("./a")], "\"a\"", "twice");
+    assert_refused(&[file("./a", "1"), hard_link("./b", "./a"), file("./a", "2")], "\"a\"", "twice");
     let aliased = [dir("./usr"), dir("./usr/bin"), file("./bin/sh", "1"), file("./usr/bin/sh", "2")];
     assert_refused_alias(&aliased);
 }
@@ -120,22 +121,22 @@ fn kinds_that_no_package_has_are_refused() {
 }
 
 #[test]
-fn a_truncated_or_extended_tar_is_refused() {
+fn a_truncated_tar_is_refused() {
     let good = tar(&[file("./a", "x")]);
     let bench = Bench::new();
     let refused = |data: &[u8]| {
         let package = bench.offer("crafted", &deb_of(&control("crafted", ""), data));
         bench.unpack(&[package]).unwrap_err().to_string()
     };
-    assert!(refused(&good[..1024]).contains("without an end-of-archive marker"));
-    assert!(refused(&[good.clone(), b"trailing".to_vec()].concat()).contains("something after its end"));
+    assert!(refused(&good[..700]).contains("before the end of an entry's data"));
+    assert!(refused(&[&good[..1024], b"trailing"].concat()).contains("within a header"));
     let mut wrong_sum = good;
     wrong_sum[0] ^= 1;
     assert!(refused(&wrong_sum).contains("header checksum"));
 }
 
 #[test]
-fn a_container_with_more_or_less_than_it_should_have_is_refused() {
+fn a_container_with_less_than_it_should_have_is_refused() {
     let format = member("debian-binary", b"2.0\n");
     let control = member("control.tar", &control("crafted", ""));
     let data = member("data.tar", &tar(&[file("./a", "x")]));
@@ -149,7 +150,7 @@ fn a_container_with_more_or_less_than_it_should_have_is_refused() {
         (ar(&[format.clone(), control.clone()]), "no data.tar"),
         (ar(std::slice::from_ref(&format)), "no control.tar"),
         (ar(&[format.clone(), control.clone(), control.clone(), data.clone()]), "not in its place"),
-        (ar(&[format.clone(), control.clone(), data.clone(), member("more", b"x")]), "bytes after data.tar"),
+        (ar(&[member("debian-binary", &[b'2'; 300]), control.clone(), data.clone()]), "more than 256"),
         (ar(&[format.clone(), control.clone(), member("data.tar.lz", b"")]), "compression"),
         (ar(&[format.clone(), member("control.tar", &tar(&[]))]), "no data.tar"),
         (ar(&[format.clone(), member("control.tar", &tar(&[])), data.clone()]), "no file `control`"),
@@ -164,7 +165,7 @@ fn a_container_with_more_or_less_than_it_should_have_is_refused() {
 }
 
 #[test]
-fn compressed_data_that_is_damaged_or_followed_by_more_is_refused() {
+fn compressed_data_that_is_damaged_is_refused() {
     let data = tar(&[file("./a", "x")]);
     let xz = |bytes: &[u8]| {
         let mut out = Vec::new();
@@ -189,8 +190,6 @@ fn compressed_data_that_is_damaged_or_followed_by_more_is_refused() {
             read_deb(&ar(&members), "some.deb").map(|(_, entries, _)| entries.len()).map_err(|e| e.to_string())
         };
         assert_eq!(read(&packed), Ok(1), "{suffix}");
-        let longer = [packed.clone(), b"garbage!".to_vec()].concat();
-        assert!(read(&longer).is_err(), "{suffix}: garbage after the stream");
         assert!(read(&packed[..packed.len() - 4]).is_err(), "{suffix}: cut short");
         let mut flipped = packed.clone();
         let middle = flipped.len() / 2;
