@@ -6,8 +6,8 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const DAY: i64 = 86_400;
 
-/// Seconds since 1970-01-01 UTC. The weekday is not looked at; zones are `UTC`, `GMT`, `Z` and `+0000`, as the
-/// repository format allows no other.
+/// Seconds since 1970-01-01 UTC. The weekday is not looked at; zones are `UTC`, `GMT`, `Z` and offsets such as `+0800`,
+/// which the repository format does not allow and generators write all the same.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.split_once(',').map_or(text, |(_, rest)| rest);
     let mut words = text.split_whitespace();
@@ -17,16 +17,34 @@ pub fn parse(text: &str) -> Option<i64> {
     let year: i64 = words.next()?.parse().ok()?;
     let mut clock = words.next()?.split(':').map(|n| n.parse::<i64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let zone_known = matches!(words.next()?, "UTC" | "GMT" | "Z" | "+0000");
+    let ahead = offset(words.next()?)?;
     let in_range = (1970..=9999).contains(&year)
         && (1..=31).contains(&day)
         && (0..24).contains(&hour)
         && (0..60).contains(&minute)
         && (0..=60).contains(&second);
-    if !zone_known || !in_range || clock.next().is_some() || words.next().is_some() {
+    if !in_range || clock.next().is_some() || words.next().is_some() {
         return None;
     }
-    Some(Date { year, month, day }.days() * DAY + hour * 3600 + minute * 60 + second)
+    Some(Date { year, month, day }.days() * DAY + hour * 3600 + minute * 60 + second - ahead)
+}
+
+/// How many seconds a zone is ahead of UTC.
+fn offset(zone: &str) -> Option<i64> {
+    if matches!(zone, "UTC" | "GMT" | "Z") {
+        return Some(0);
+    }
+    let (sign, digits) = match (zone.strip_prefix('+'), zone.strip_prefix('-')) {
+        (Some(digits), _) => (1, digits),
+        (_, Some(digits)) => (-1, digits),
+        _ => return None,
+    };
+    let digits = digits.replacen(':', "", 1);
+    if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let (hours, minutes): (i64, i64) = (digits[..2].parse().ok()?, digits[2..].parse().ok()?);
+    (hours <= 14 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
 /// `Sat, 12 Sep 2026 07:55:41 UTC`.
@@ -51,7 +69,11 @@ mod tests {
         assert_eq!(format(1_789_199_741), text);
         assert_eq!(parse("Thu,  1 Jan 1970 00:00:00 +0000"), Some(0));
         assert_eq!(parse("Tue, 29 Feb 2028 12:00:00 GMT").map(format).unwrap(), "Tue, 29 Feb 2028 12:00:00 UTC");
+        assert_eq!(parse("Sat, 12 Sep 2026 15:55:41 +0800"), Some(1_789_199_741));
+        assert_eq!(parse("Sat, 12 Sep 2026 04:25:41 -03:30"), Some(1_789_199_741));
         for bad in [
+            "Sat, 12 Sep 2026 07:55:41 +9900",
+            "Sat, 12 Sep 2026 07:55:41 +08é",
             "",
             "x",
             "Sat, 12 Sep 2026 07:55:41 CET",

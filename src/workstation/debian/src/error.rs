@@ -19,7 +19,7 @@ pub enum Error {
     Signature { file: String, why: String },
 
     #[error(
-        "{file}: expired: valid until {valid_until}, and it is {now} now (for a snapshot mirror allow expired metadata)"
+        "{file}: expired: valid until {valid_until}, and the clock of this machine shows {now}; if the repository is a snapshot or is no longer updated, set `check_valid_until: false` for it in the recipe"
     )]
     Expired { file: String, valid_until: String, now: String },
 
@@ -39,6 +39,10 @@ pub enum Error {
 
     #[error("{url}: {why}")]
     Fetch { url: String, why: String },
+
+    /// The mirror has no such file.
+    #[error("{url}: {why}")]
+    Missing { url: String, why: String },
 
     #[error("working offline, and {} not in the store {}: {}; run once without --offline to fetch", count(missing), store.display(), list(missing))]
     Offline { store: PathBuf, missing: Vec<String> },

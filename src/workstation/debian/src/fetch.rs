@@ -46,6 +46,8 @@ enum Failure {
     Passing(String),
     /// It will not.
     Final(String),
+    /// The mirror has no such file, or does not say whether it has.
+    Missing(String),
 }
 
 impl Fetcher {
@@ -74,7 +76,10 @@ impl Fetcher {
                 File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
                 Ok::<_, io::Error>(bytes)
             };
-            let bytes = read().map_err(|e| Error::Fetch { url: url.to_owned(), why: e.to_string() })?;
+            let bytes = read().map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => Failure::Missing(e.to_string()).into_error(url),
+                _ => Failure::Final(e.to_string()).into_error(url),
+            })?;
             within(bytes.len() as u64, limit).map_err(|why| Error::Fetch { url: url.to_owned(), why })?;
             return Ok(Fetched::New { bytes, validators: Validators::default() });
         }
@@ -166,8 +171,11 @@ impl Fetcher {
 
 impl Failure {
     fn into_error(self, url: &str) -> Error {
-        let (Failure::Passing(why) | Failure::Final(why)) = self;
-        Error::Fetch { url: url.to_owned(), why }
+        let url = url.to_owned();
+        match self {
+            Failure::Passing(why) | Failure::Final(why) => Error::Fetch { url, why },
+            Failure::Missing(why) => Error::Missing { url, why },
+        }
     }
 }
 
@@ -256,7 +264,9 @@ fn within(size: u64, limit: u64) -> Result<(), String> {
 fn check_status(status: StatusCode) -> Result<(), Failure> {
     match status.as_u16() {
         200 | 206 => Ok(()),
-        404 | 410 => Err(Failure::Final(
+        // Object stores answer so when a file is not there and may not be listed.
+        401 | 403 => Err(Failure::Missing(format!("the server answered {status}"))),
+        404 | 410 => Err(Failure::Missing(
             "the mirror has no such file (superseded by a newer version? then refresh the lock, or use a snapshot mirror)"
                 .to_owned(),
         )),

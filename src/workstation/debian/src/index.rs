@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use crate::control::shorten;
+use crate::control::{decode, shorten};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::relation::is_package_name;
@@ -56,32 +56,65 @@ pub struct Offer {
     pub repository: usize,
 }
 
+/// An entry of an index that is not on offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What the entry calls itself, whatever that is.
+    pub name: String,
+    /// What is wrong with it: `has no SHA256`.
+    pub why: String,
+}
+
+/// What an index holds.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    pub offers: Vec<Offer>,
+    /// Entries that cannot be used, at most [`MAX_LEFT_OUT`].
+    pub left_out: Vec<LeftOut>,
+    /// How many there are.
+    pub left_out_count: usize,
+}
+
+/// How many unusable entries of an index are remembered.
+pub const MAX_LEFT_OUT: usize = 10_000;
+
 /// Reads an index, line by line so that most of it is forgotten at once. Packages of other architectures than
-/// `architecture` and `all` are left out.
+/// `architecture` and `all` are not looked at; an entry that lacks or garbles what is needed is left out, and no other
+/// entry for its sake. Of a field given twice the last one counts, as with apt.
 ///
 /// # Errors
-/// A read error, or a paragraph that lacks or garbles what is needed; the package is named.
-pub fn read_packages(mut input: impl BufRead, architecture: &str, repository: usize, file: &str) -> Result<Vec<Offer>> {
-    let mut offers = Vec::new();
+/// A read error.
+pub fn read_packages(mut input: impl BufRead, architecture: &str, repository: usize, file: &str) -> Result<Index> {
+    let mut index = Index::default();
     let mut draft = Draft::default();
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = std::io::Read::take(&mut input, MAX_LINE)
-            .read_until(b'\n', &mut line)
-            .map_err(|e| Error::format(file, format!("cannot be read: {e}")))?;
-        if read as u64 == MAX_LINE {
-            return Err(Error::format(file, format!("has a line longer than {MAX_LINE} bytes")));
-        }
-        let text = line.trim_ascii_end();
-        if text.is_empty() {
-            offers.extend(std::mem::take(&mut draft).finish(architecture, repository, file)?);
-            if read == 0 {
-                return Ok(offers);
-            }
+        let wrong = |e: std::io::Error| Error::format(file, format!("cannot be read: {e}"));
+        let read = std::io::Read::take(&mut input, MAX_LINE).read_until(b'\n', &mut line).map_err(wrong)?;
+        if read as u64 == MAX_LINE && line.last() != Some(&b'\n') {
+            input.skip_until(b'\n').map_err(wrong)?;
+            draft.spoil(format!("has a line longer than {MAX_LINE} bytes"));
             continue;
         }
-        draft.line(text, file)?;
+        // A line of blanks is part of a value; only an empty one ends the entry.
+        let ends = line.iter().all(|b| matches!(b, b'\r' | b'\n'));
+        if !ends {
+            draft.line(line.trim_ascii_end());
+            continue;
+        }
+        match std::mem::take(&mut draft).finish(architecture, repository) {
+            Ok(offer) => index.offers.extend(offer),
+            Err(left_out) => {
+                index.left_out_count += 1;
+                if index.left_out.len() < MAX_LEFT_OUT {
+                    index.left_out.push(left_out);
+                }
+            }
+        }
+        if read == 0 {
+            return Ok(index);
+        }
     }
 }
 
@@ -89,7 +122,7 @@ macro_rules! draft {
     ($($field:ident = $name:literal),* $(,)?) => {
         /// Values of the paragraph being read.
         #[derive(Default)]
-        struct Draft { $($field: String,)* wanted: Option<&'static str>, seen: bool }
+        struct Draft { $($field: String,)* wanted: Option<&'static str>, seen: bool, wrong: Option<String> }
 
         impl Draft {
             fn slot(&mut self, name: &str) -> Option<(&'static str, &mut String)> {
@@ -104,60 +137,79 @@ draft! {
     name = "Package", version = "Version", architecture = "Architecture", multi_arch = "Multi-Arch",
     essential = "Essential", priority = "Priority", section = "Section", pre_depends = "Pre-Depends",
     depends = "Depends", recommends = "Recommends", conflicts = "Conflicts", breaks = "Breaks",
-    provides = "Provides", path = "Filename", size = "Size", sha256 = "SHA256",
+    provides = "Provides", path = "Filename", size = "Size", sha256 = "SHA256", sha512 = "SHA512",
 }
 
 impl Draft {
-    fn line(&mut self, line: &[u8], file: &str) -> Result<()> {
+    fn line(&mut self, line: &[u8]) {
         self.seen = true;
-        let wrong = |line: &[u8]| {
-            Error::format(file, format!("{:?} is not `Field: value`", shorten(&String::from_utf8_lossy(line))))
-        };
-        if matches!(line[0], b' ' | b'\t') {
-            let Some(name) = self.wanted else { return Ok(()) };
-            let text = std::str::from_utf8(line).map_err(|_| wrong(line))?;
-            if let Some((_, slot)) = self.slot(name) {
-                slot.push_str(text);
+        // A line of blanks was trimmed to nothing.
+        if line.first().is_none_or(|b| matches!(b, b' ' | b'\t')) {
+            let Some(name) = self.wanted else { return };
+            let room = MAX_LINE as usize;
+            match self.slot(name) {
+                Some((_, slot)) if slot.len() + line.len() <= room => slot.push_str(&decode(line)),
+                Some(_) => self.spoil(format!("has a field {name} longer than {room} bytes")),
+                None => {}
             }
-            return Ok(());
+            return;
         }
         self.wanted = None;
-        let colon = line.iter().position(|b| *b == b':').ok_or_else(|| wrong(line))?;
-        let name = std::str::from_utf8(&line[..colon]).map_err(|_| wrong(line))?;
-        let Some((name, slot)) = self.slot(name) else { return Ok(()) };
-        if !slot.is_empty() {
-            return Err(Error::format(file, format!("the field {name} is given twice in one paragraph")));
+        let Some(colon) = line.iter().position(|b| *b == b':') else {
+            self.spoil(format!("{:?} is not `Field: value`", shorten(&decode(line))));
+            return;
+        };
+        if let Some((name, slot)) = self.slot(&decode(&line[..colon])) {
+            slot.clear();
+            slot.push_str(decode(&line[colon + 1..]).trim());
+            self.wanted = Some(name);
         }
-        let value = std::str::from_utf8(&line[colon + 1..]).map_err(|_| wrong(line))?;
-        slot.push_str(value.trim());
-        self.wanted = Some(name);
-        Ok(())
     }
 
-    fn finish(self, architecture: &str, repository: usize, file: &str) -> Result<Option<Offer>> {
+    /// The first mistake is the one that is told.
+    fn spoil(&mut self, why: String) {
+        self.seen = true;
+        self.wrong.get_or_insert(why);
+    }
+
+    fn finish(self, architecture: &str, repository: usize) -> Result<Option<Offer>, LeftOut> {
         if !self.seen {
             return Ok(None);
         }
-        let wrong = |what: &str, value: &str| {
-            Error::format(file, format!("package {:?}: {what}: {:?}", shorten(&self.name), shorten(value)))
-        };
-        if !is_package_name(&self.name) {
-            return Err(wrong("the name is missing or is no package name", &self.name));
-        }
-        if self.architecture != architecture && self.architecture != "all" {
+        let of_another =
+            !self.architecture.is_empty() && self.architecture != architecture && self.architecture != "all";
+        if of_another {
             return Ok(None);
         }
+        let left_out = |why: String| LeftOut { name: shorten(&self.name), why };
+        let wrong = |field: &str, value: &str, what: &str| {
+            left_out(match value.is_empty() {
+                true => format!("has no {field}"),
+                false => format!("{field}: {:?} is not {what}", shorten(value)),
+            })
+        };
+        if let Some(why) = &self.wrong {
+            return Err(left_out(why.clone()));
+        }
+        if !is_package_name(&self.name) {
+            return Err(wrong("Package", &self.name, "a package name"));
+        }
+        if self.architecture.is_empty() {
+            return Err(wrong("Architecture", "", ""));
+        }
         if !is_clean_path(&self.path) {
-            return Err(wrong("Filename is not a path inside the archive", &self.path));
+            return Err(wrong("Filename", &self.path, "a path inside the archive"));
+        }
+        if self.sha256.is_empty() && !self.sha512.is_empty() {
+            return Err(left_out("has no SHA256, only SHA512".to_owned()));
         }
         Ok(Some(Offer {
-            version: self.version.parse().map_err(|_| wrong("Version is not a version", &self.version))?,
+            version: self.version.parse().map_err(|_| wrong("Version", &self.version, "a version"))?,
             multi_arch: match self.multi_arch.as_str() {
-                "" | "no" => MultiArch::No,
                 "same" => MultiArch::Same,
                 "foreign" => MultiArch::Foreign,
                 "allowed" => MultiArch::Allowed,
-                other => return Err(wrong("Multi-Arch is none of no, same, foreign, allowed", other)),
+                _ => MultiArch::No, // apt takes what it does not know for `no`, too
             },
             essential: self.essential.eq_ignore_ascii_case("yes"),
             priority: match self.priority.as_str() {
@@ -167,8 +219,8 @@ impl Draft {
                 "extra" => Priority::Extra,
                 _ => Priority::Optional,
             },
-            size: self.size.parse().map_err(|_| wrong("Size is not a number", &self.size))?,
-            sha256: Sha256::parse(&self.sha256).ok_or_else(|| wrong("SHA256 is not one", &self.sha256))?,
+            size: self.size.parse().map_err(|_| wrong("Size", &self.size, "a number of bytes"))?,
+            sha256: Sha256::parse(&self.sha256).ok_or_else(|| wrong("SHA256", &self.sha256, "a SHA-256 value"))?,
             name: self.name.into(),
             architecture: self.architecture.into(),
             section: self.section.into(),
@@ -178,16 +230,17 @@ impl Draft {
             conflicts: self.conflicts.into(),
             breaks: self.breaks.into(),
             provides: self.provides.into(),
-            path: self.path.into(),
+            // Some servers do not take `./` for what it is.
+            path: self.path.trim_start_matches("./").into(),
             repository,
         }))
     }
 }
 
-/// Relative, without `..`, empty components or characters that have a meaning in an address.
+/// A path that stays inside its archive and is one line.
 pub(crate) fn is_clean_path(path: &str) -> bool {
-    let path = path.strip_prefix("./").unwrap_or(path);
     path.len() <= 1024
-        && path.bytes().all(|b| b.is_ascii_graphic() && !b"?#\\".contains(&b))
-        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+        && !path.chars().any(char::is_control)
+        && path.split('/').all(|part| part != "..")
+        && path.rsplit('/').next().is_some_and(|name| !name.is_empty() && name != ".")
 }

@@ -1,11 +1,15 @@
 //! OpenPGP keys that may sign a repository, and the policy that decides whether a signature of theirs counts.
 //! rPGP does the arithmetic; expiry, revocation, key flags, digest algorithms and subkey bindings are judged here.
 
-use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
+mod file;
+
+use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Signature, SignatureType};
+use pgp::packet::{Packet, PacketParser, Signature, SignatureType, SignatureVersion};
 use pgp::types::{KeyDetails, Tag};
 
+use crate::armor;
+use crate::control::shorten;
 use crate::date;
 use crate::error::{Error, Result};
 
@@ -15,6 +19,12 @@ const DEBIAN_ARCHIVE: &[u8] = include_bytes!("../keys/debian-archive-keyring.gpg
 
 /// Largest keyring and largest signed text read, in bytes (an InRelease has some 150 kB).
 const MAX_INPUT: usize = 16 << 20;
+
+/// Signatures of one file that are looked at; Debian's have two or three.
+const MAX_SIGNATURES: usize = 64;
+
+/// What is said of a signature that our clock has not reached.
+const FUTURE: &str = "signed in the future";
 
 /// How far ahead of our clock a signer's clock may be, in seconds.
 const CLOCK_SKEW: i64 = 24 * 3600;
@@ -43,28 +53,16 @@ impl Keyring {
         Keyring::parse(DEBIAN_ARCHIVE, "the built-in Debian archive keyring")
     }
 
-    /// Reads a keyring, binary (`.gpg`, `.pgp`) or armoured (`.asc`). `name` is what messages call it.
+    /// Reads a keyring: binary (`.gpg`, `.pgp`), or a text with armoured keys in it (`.asc`), several or with words around
+    /// them. `name` is what messages call it.
     ///
     /// # Errors
-    /// Data that is not a series of OpenPGP public keys.
+    /// Data in which there is no OpenPGP public key; what it is instead is said where it can be told.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Keyring> {
-        let wrong = |why: String| Error::format(name, why);
         if bytes.len() > MAX_INPUT {
-            return Err(wrong(format!("is larger than {MAX_INPUT} bytes")));
+            return Err(Error::format(name, format!("is larger than {MAX_INPUT} bytes")));
         }
-        let armoured = bytes.trim_ascii_start().starts_with(b"-----BEGIN PGP");
-        let keys = if armoured {
-            SignedPublicKey::from_armor_many_buf(bytes.trim_ascii_start()).map(|(keys, _)| keys)
-        } else {
-            SignedPublicKey::from_bytes_many(bytes)
-        };
-        let keys = keys.map_err(|e| wrong(format!("is not an OpenPGP keyring: {e}")))?;
-        let keys = keys
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|e| wrong(format!("holds something that is not a public key: {e}")))?;
-        if keys.is_empty() {
-            return Err(wrong("holds no public key".to_owned()));
-        }
+        let keys = file::public_keys(bytes, name).map_err(|why| Error::format(name, why))?;
         Ok(Keyring { name: name.to_owned(), keys })
     }
 
@@ -73,64 +71,100 @@ impl Keyring {
         self.keys.iter().map(|key| format!("{:X}", key.fingerprint()))
     }
 
-    /// The text of a cleartext-signed message (`InRelease`) of which at least one signature is made by a key of this
-    /// ring and none by a key of this ring is wrong. Line ends are `\n`.
+    /// The text of a cleartext-signed message (`InRelease`) of which at least one signature is good and made by a key of
+    /// this ring. Line ends are `\n`.
     ///
     /// # Errors
     /// Anything before or after the message, and no acceptable signature: what is wrong with each is said.
-    pub fn verify_clearsigned(&self, message: &[u8], clock: Clock, file: &str) -> Result<String> {
+    pub fn verify_clearsigned(&self, message: &[u8], clock: Clock, file: &str) -> Result<Signed> {
         let refuse = |why: String| Error::Signature { file: file.to_owned(), why };
         if message.len() > MAX_INPUT {
             return Err(refuse(format!("the file is larger than {MAX_INPUT} bytes")));
         }
-        let text = std::str::from_utf8(message).map_err(|e| refuse(format!("the file is not UTF-8: {e}")))?;
-        let (message, _) = CleartextSignedMessage::from_string(text)
-            .map_err(|e| refuse(format!("the file is not one OpenPGP cleartext-signed message: {e}")))?;
-        let signed = message.signed_text();
-        let mut good = false;
-        let mut reasons = Vec::new();
-        for signature in message.signatures() {
-            match self.check(signature, signed.as_bytes(), clock) {
-                Ok(()) => good = true,
-                Err(Refusal::Broken(why)) => return Err(refuse(why)),
-                Err(Refusal::Unusable(why)) => reasons.push(why),
-            }
-        }
-        if !good {
-            reasons.dedup();
-            let reasons = if reasons.is_empty() { "it has none".to_owned() } else { reasons.join("; ") };
-            return Err(refuse(format!("none of its signatures counts with {}: {reasons}", self.name)));
-        }
-        Ok(signed.replace("\r\n", "\n"))
+        let message = armor::clearsigned(message)
+            .map_err(|why| refuse(format!("the file is not one OpenPGP cleartext-signed message: {why}")))?;
+        // Over such a text every signature is one with CRLF at the ends of lines (RFC 9580 section 7.2).
+        let signed = crlf(&message.text);
+        let signed_at = self.verify(&message.signatures, &signed, &signed, clock).map_err(refuse)?;
+        Ok(Signed { text: message.text, signed_at })
     }
 
-    fn check(&self, signature: &Signature, text: &[u8], clock: Clock) -> Result<(), Refusal> {
-        let unusable = |why: String| Err(Refusal::Unusable(why));
-        if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
-            return unusable("one is not a signature over a text".to_owned());
+    /// As [`Keyring::verify_clearsigned`], for a text (`Release`) and its signatures in another file (`Release.gpg`),
+    /// armoured or binary.
+    ///
+    /// # Errors
+    /// A signature file that cannot be read, and no acceptable signature.
+    pub fn verify_detached(&self, text: &[u8], signature: &[u8], clock: Clock, file: &str) -> Result<Signed> {
+        let refuse = |why: String| Error::Signature { file: file.to_owned(), why };
+        if text.len().max(signature.len()) > MAX_INPUT {
+            return Err(refuse(format!("the file or its signature is larger than {MAX_INPUT} bytes")));
         }
-        let Some(signer) = self.signer(signature) else {
-            return unusable(format!("key {} is not in the keyring", issuer(signature)));
+        let blocks = armor::blocks(signature).map_err(|why| refuse(format!("the signature file {why}")))?;
+        let packets = match blocks.is_empty() {
+            true => signature.to_vec(),
+            false => blocks.into_iter().flat_map(|block| block.bytes).collect(),
         };
+        let signed_at = self.verify(&packets, text, &crlf(text), clock).map_err(refuse)?;
+        Ok(Signed { text: text.to_vec(), signed_at })
+    }
+
+    /// When the newest good signature was made, in seconds since 1970-01-01 UTC. `binary` is what signatures over bytes are
+    /// made over, `lines` what those over text are.
+    fn verify(&self, packets: &[u8], binary: &[u8], lines: &[u8], clock: Clock) -> Result<i64, String> {
+        let mut newest = None;
+        let mut reasons = Vec::new();
+        for packet in PacketParser::new(packets).take(MAX_SIGNATURES) {
+            match packet {
+                Ok(Packet::Signature(signature)) => {
+                    let text = if signature.typ() == Some(SignatureType::Text) { lines } else { binary };
+                    match self.check(&signature, text, clock) {
+                        Ok(made) => newest = newest.max(Some(made)),
+                        Err(why) => reasons.push(why),
+                    }
+                }
+                Ok(_) => reasons.push("one packet is not a signature".to_owned()),
+                Err(e) => reasons.push(format!("one is not understood: {}", shorten(&e.to_string()))),
+            }
+        }
+        newest.ok_or_else(|| {
+            reasons.dedup();
+            let reasons = if reasons.is_empty() { "it has none".to_owned() } else { reasons.join("; ") };
+            let clock = match reasons.contains(FUTURE) {
+                true => format!("; the clock of this machine shows {}: set it if it is wrong", date::format(clock.now)),
+                false => String::new(),
+            };
+            format!("none of its signatures counts with {}: {reasons}{clock}", self.name)
+        })
+    }
+
+    /// When `signature` was made, if it is one that counts.
+    fn check(&self, signature: &Signature, text: &[u8], clock: Clock) -> Result<i64, String> {
+        if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
+            return Err("one is not a signature over a text".to_owned());
+        }
+        let signer =
+            self.signer(signature).ok_or_else(|| format!("key {} is not in the keyring", issuer(signature)))?;
         let name = signer.name();
         if !strong(signature.hash_alg()) {
-            return unusable(format!("{name}: signed with a digest weaker than SHA-256"));
+            return Err(format!("{name}: signed with a digest weaker than SHA-256"));
         }
-        let Some(made) = seconds(signature.created()) else {
-            return unusable(format!("{name}: the signature has no date"));
-        };
+        let made = seconds(signature.created()).ok_or_else(|| format!("{name}: the signature has no date"))?;
         if made > clock.now.saturating_add(CLOCK_SKEW) {
-            return unusable(format!("{name}: signed in the future ({})", date::format(made)));
+            return Err(format!("{name}: {FUTURE} ({})", date::format(made)));
         }
         let when = if clock.allow_expired { made } else { clock.now };
         if let Some(life) = signature.signature_expiration_time().map(|d| i64::from(d.as_secs()))
             && life > 0
             && made.saturating_add(life) < when
         {
-            return unusable(format!("{name}: the signature expired on {}", date::format(made + life)));
+            return Err(format!("{name}: the signature expired on {}", date::format(made + life)));
         }
-        signer.may_sign(made, when).or_else(|why| unusable(format!("{name}: {why}")))?;
-        signer.verify(signature, text).map_err(|e| Refusal::Broken(format!("{name}: bad signature: {e}")))
+        signer.may_sign(made, when).map_err(|why| format!("{name}: {why}"))?;
+        let verified = match rehashed(signature, text) {
+            Some(signature) => signer.verify(&signature, text),
+            None => signer.verify(signature, text),
+        };
+        verified.map(|()| made).map_err(|e| format!("{name}: bad signature: {}", shorten(&e.to_string())))
     }
 
     fn signer(&self, signature: &Signature) -> Option<Signer<'_>> {
@@ -155,11 +189,40 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
-enum Refusal {
-    /// Does not count, but another signature may.
-    Unusable(String),
-    /// A key that we know, and a text that it did not sign: the text was altered.
-    Broken(String),
+/// A text that a key of the ring signed.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    pub text: Vec<u8>,
+    /// When its newest good signature was made, in seconds since 1970-01-01 UTC.
+    pub signed_at: i64,
+}
+
+/// Line ends as signatures over text have them.
+fn crlf(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + text.len() / 16);
+    for (number, line) in text.split(|b| *b == b'\n').enumerate() {
+        if number > 0 {
+            out.extend(b"\r\n");
+        }
+        out.extend(line.strip_suffix(b"\r").unwrap_or(line));
+    }
+    out
+}
+
+/// The signature with the first 16 bits of the hash as they should be. They are a hint that saves arithmetic (RFC 9580
+/// section 5.2.4); some signers write them wrong, GnuPG does not look at them, and rPGP insists on them. Signatures of
+/// version 6 must have them right.
+fn rehashed(signature: &Signature, text: &[u8]) -> Option<Signature> {
+    if !matches!(signature.version(), SignatureVersion::V3 | SignatureVersion::V4) {
+        return None;
+    }
+    let config = signature.config()?;
+    let mut hasher = config.hash_alg.new_hasher().ok()?;
+    config.hash_data_to_sign(&mut hasher, text).ok()?;
+    let length = config.hash_signature_data(&mut hasher).ok()?;
+    hasher.update(&config.trailer(length).ok()?);
+    let hash = hasher.finalize();
+    Signature::from_config(config.clone(), [*hash.first()?, *hash.get(1)?], signature.signature()?.clone()).ok()
 }
 
 struct Signer<'a> {
@@ -188,7 +251,7 @@ impl Signer<'_> {
     fn may_sign(&self, made: i64, when: i64) -> Result<(), String> {
         let primary = &self.key.primary_key;
         let details = &self.key.details;
-        if details.revocation_signatures.iter().any(|s| strong(s.hash_alg()) && s.verify_key(primary).is_ok()) {
+        if details.revocation_signatures.iter().any(|s| s.verify_key(primary).is_ok()) {
             return Err("the key is revoked".to_owned());
         }
         let certifications = details.users.iter().flat_map(|user| {
@@ -222,7 +285,9 @@ impl Signer<'_> {
         }
         // Without the subkey's own consent, anyone could adopt it as theirs (RFC 9580 section 10.1.5).
         match binding.embedded_signature() {
-            Some(back) if strong(back.hash_alg()) && back.verify_primary_key_binding(&subkey.key, primary).is_ok() => {
+            Some(back)
+                if good_on_keys(back.hash_alg()) && back.verify_primary_key_binding(&subkey.key, primary).is_ok() =>
+            {
                 Ok(())
             }
             _ => Err("the subkey did not sign that it belongs to its key".to_owned()),
@@ -230,11 +295,11 @@ impl Signer<'_> {
     }
 }
 
-/// The newest self-signature with a strong digest that was there at `when`: it alone says how long and for what a key
+/// The newest self-signature that was there at `when`: it alone says how long and for what a key
 /// is good.
 fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>, when: i64) -> Option<&'a Signature> {
     signatures
-        .filter(|s| strong(s.hash_alg()))
+        .filter(|s| good_on_keys(s.hash_alg()))
         .filter_map(|s| seconds(s.created()).map(|made| (made, s)))
         .filter(|(made, _)| *made <= when.saturating_add(CLOCK_SKEW))
         .max_by_key(|(made, _)| *made)
@@ -264,6 +329,13 @@ fn check_life(what: &str, created: Option<i64>, own: &Signature, made: i64, when
 fn strong(digest: Option<HashAlgorithm>) -> bool {
     use HashAlgorithm::{Sha3_256, Sha3_512, Sha256, Sha384, Sha512};
     matches!(digest, Some(Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512))
+}
+
+/// Digests that a key's own signatures may be made with. Keys of 2012 that sign repositories to this day (Raspberry Pi's is one)
+/// have them with SHA-1. They say how long and for what the key is good; who could forge them into a file of keys that the
+/// recipe trusts could put a key of his own there. rPGP refuses what a known attack on SHA-1 made.
+fn good_on_keys(digest: Option<HashAlgorithm>) -> bool {
+    strong(digest) || digest == Some(HashAlgorithm::Sha1)
 }
 
 fn seconds(time: Option<pgp::types::Timestamp>) -> Option<i64> {

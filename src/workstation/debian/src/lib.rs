@@ -7,6 +7,7 @@
 //! ```
 
 mod apt_sources;
+mod armor;
 pub mod control;
 pub mod date;
 pub mod deb;

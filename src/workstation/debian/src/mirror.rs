@@ -44,9 +44,32 @@ impl Mirror {
         &self.0
     }
 
-    /// Address of `path` below this mirror.
+    /// Address of `path` below this mirror. On the web `+` is written as `%2B`, since some object stores take it for a blank.
     pub fn join(&self, path: &str) -> String {
-        format!("{}/{path}", self.0)
+        if self.0.starts_with("file:") {
+            return format!("{}/{path}", self.0);
+        }
+        let mut url = format!("{}/", self.0);
+        for byte in path.bytes() {
+            match byte {
+                b'a'..=b'z'
+                | b'A'..=b'Z'
+                | b'0'..=b'9'
+                | b'/'
+                | b'.'
+                | b'-'
+                | b'_'
+                | b'~'
+                | b':'
+                | b'='
+                | b'@'
+                | b',' => {
+                    url.push(char::from(byte));
+                }
+                _ => url += &format!("%{byte:02X}"),
+            }
+        }
+        url
     }
 
     /// The address with its last component replaced: `…/debian` → `…/debian-security`.
@@ -186,6 +209,16 @@ mod tests {
     fn a_missing_mirror_says_how_to_give_one() {
         let error = mirrors(&[], None, &[], Path::new("/nonexistent")).of("debian").unwrap_err().to_string();
         assert!(error.contains("FRUITBUILD_MIRROR=debian=URL") && error.contains("/nonexistent"), "{error}");
+    }
+
+    #[test]
+    fn odd_file_names_are_written_as_an_address_has_them() {
+        let join = |mirror: &str, path: &str| Mirror::parse(mirror, "here").unwrap().join(path);
+        assert_eq!(
+            join("http://h/d/", "pool/a b+1%3a~\u{e9}?#.deb"),
+            "http://h/d/pool/a%20b%2B1%253a~%C3%A9%3F%23.deb"
+        );
+        assert_eq!(join("file:///d", "pool/a b+1%3a.deb"), "file:///d/pool/a b+1%3a.deb");
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! `InRelease`: the signed table of contents of a suite (Debian repository format, "Release" files).
+//! `InRelease`, or `Release` and `Release.gpg`: the signed table of contents of a suite (Debian repository format, "Release"
+//! files). What apt takes is taken, with a warning where apt has one: everything here is signed by a key that the recipe
+//! names, so odd fields are the repository's own doing.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +8,7 @@ use crate::control::Paragraph;
 use crate::date;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::keyring::{Clock, Keyring};
+use crate::keyring::{Clock, Keyring, Signed};
 
 /// A file of the suite as the signed text vouches for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,21 @@ pub struct Release {
     pub by_hash: bool,
     /// Packages of architecture `all` are (also) in the indices of the real architectures.
     pub all_in_every_index: bool,
+    /// What is odd about the file, and was taken.
+    pub warnings: Vec<String>,
     files: BTreeMap<String, Vouched>,
+}
+
+/// The folder that a suite's table of contents and indices are in, below the repository's address: `dists/SUITE/`, or the path
+/// of a flat repository, whose suite ends with `/`.
+pub(crate) fn suite_folder(suite: &str) -> String {
+    match suite.strip_suffix('/') {
+        None => format!("dists/{suite}/"),
+        Some(path) => {
+            let path: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+            path.iter().map(|part| format!("{part}/")).collect()
+        }
+    }
 }
 
 impl Release {
@@ -40,8 +56,25 @@ impl Release {
     /// # Errors
     /// No acceptable signature, an expired or undated file, a text that does not follow the format.
     pub fn verify(in_release: &[u8], keyring: &Keyring, clock: Clock, file: &str) -> Result<Release> {
-        let text = keyring.verify_clearsigned(in_release, clock, file)?;
-        let release = Release::parse(&text, file)?;
+        Release::read(keyring.verify_clearsigned(in_release, clock, file)?, clock, file)
+    }
+
+    /// As [`Release::verify`], for a Release file and its signature, Release.gpg.
+    ///
+    /// # Errors
+    /// As [`Release::verify`].
+    pub fn verify_detached(
+        release: &[u8],
+        signature: &[u8],
+        keyring: &Keyring,
+        clock: Clock,
+        file: &str,
+    ) -> Result<Release> {
+        Release::read(keyring.verify_detached(release, signature, clock, file)?, clock, file)
+    }
+
+    fn read(signed: Signed, clock: Clock, file: &str) -> Result<Release> {
+        let release = Release::parse(&signed, clock, file)?;
         match release.valid_until {
             Some(until) if until < clock.now && !clock.allow_expired => Err(Error::Expired {
                 file: file.to_owned(),
@@ -52,19 +85,44 @@ impl Release {
         }
     }
 
-    fn parse(text: &str, file: &str) -> Result<Release> {
-        let fields = Paragraph::parse_one(text.as_bytes(), file)?;
+    fn parse(signed: &Signed, clock: Clock, file: &str) -> Result<Release> {
+        let fields = Paragraph::parse_first(&signed.text, file)?;
+        let mut warnings = Vec::new();
         let words = |name: &str| -> Vec<String> {
             fields.get(name).unwrap_or("").split_whitespace().map(str::to_owned).collect()
         };
-        let dated = |name: &str, value: &str| {
-            date::parse(value).ok_or_else(|| Error::format(file, format!("{name}: {value:?} is not a date in UTC")))
-        };
         let yes = |name: &str| fields.get(name).is_some_and(|value| value.eq_ignore_ascii_case("yes"));
+        let date = fields.get("Date").and_then(date::parse).unwrap_or_else(|| {
+            let found = fields.get("Date").map_or("has no Date".to_owned(), |d| format!("Date: {d:?} is not a date"));
+            warnings
+                .push(format!("{file}: {found}; taken is that of its signature, {}", date::format(signed.signed_at)));
+            signed.signed_at
+        });
+        let valid_until = match fields.get("Valid-Until").map(|text| (text, date::parse(text))) {
+            Some((text, None)) if !clock.allow_expired => {
+                return Err(Error::format(
+                    file,
+                    format!(
+                        "Valid-Until: {text:?} is not a date; to use the repository nevertheless, set `check_valid_until: false` for it in the recipe"
+                    ),
+                ));
+            }
+            found => found.and_then(|(_, until)| until),
+        };
+        let Some(table) = fields.get("SHA256") else {
+            let others: Vec<&str> =
+                ["SHA512", "SHA1", "MD5Sum"].into_iter().filter(|n| fields.get(n).is_some()).collect();
+            let has =
+                if others.is_empty() { "no hashes at all".to_owned() } else { format!("only {}", others.join(", ")) };
+            return Err(Error::format(
+                file,
+                format!("has no field SHA256: {has}; the repository has to list its files with SHA-256"),
+            ));
+        };
         Ok(Release {
             file: file.to_owned(),
-            date: dated("Date", fields.require("Date", file)?)?,
-            valid_until: fields.get("Valid-Until").map(|value| dated("Valid-Until", value)).transpose()?,
+            date,
+            valid_until,
             suite: fields.get("Suite").map(str::to_owned),
             codename: fields.get("Codename").map(str::to_owned),
             // Security archives used to write `updates/main`.
@@ -76,7 +134,8 @@ impl Release {
                 || words("No-Support-for-Architecture-all").iter().any(|w| w == "Packages"),
             architectures: words("Architectures"),
             by_hash: yes("Acquire-By-Hash"),
-            files: parse_files(fields.require("SHA256", file)?, file)?,
+            files: parse_files(table),
+            warnings,
         })
     }
 
@@ -86,9 +145,12 @@ impl Release {
     }
 
     /// # Errors
-    /// The mirror served the (validly signed) Release file of another suite.
+    /// The file calls itself another suite than `wanted`. That is worth a warning: repositories that are copied or renamed
+    /// often say so. The path of a flat repository is not compared.
     pub fn check_suite(&self, wanted: &str) -> Result<()> {
-        let wanted = wanted.trim_end_matches('/');
+        if wanted.ends_with('/') {
+            return Ok(());
+        }
         let names = [&self.codename, &self.suite];
         if names.iter().all(|name| name.is_none()) || names.iter().any(|name| name.as_deref() == Some(wanted)) {
             return Ok(());
@@ -106,21 +168,31 @@ impl Release {
     }
 }
 
-fn parse_files(table: &str, file: &str) -> Result<BTreeMap<String, Vouched>> {
+/// Lines are `hash size path`. One that is not is passed over: the file that it was for is then not in the table. Of two
+/// lines for one path the first counts.
+fn parse_files(table: &str) -> BTreeMap<String, Vouched> {
     let mut files = BTreeMap::new();
-    for line in table.lines().filter(|line| !line.trim().is_empty()) {
-        let wrong = || Error::format(file, format!("SHA256: {:?} is not `hash size path`", line.trim()));
+    for line in table.lines() {
         let mut words = line.split_whitespace();
         let (Some(hash), Some(size), Some(path), None) = (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(wrong());
+            continue;
         };
-        let sha256 = Sha256::parse(hash).ok_or_else(wrong)?;
-        let size = size.parse().map_err(|_| wrong())?;
-        let vouched = Vouched { size, sha256 };
-        if files.insert(path.to_owned(), vouched).is_some_and(|before| before != vouched) {
-            return Err(Error::format(file, format!("SHA256: two different lines for {path}")));
+        if let (Some(sha256), Ok(size)) = (Sha256::parse(hash), size.parse()) {
+            files.entry(path.trim_start_matches("./").to_owned()).or_insert(Vouched { size, sha256 });
         }
     }
-    Ok(files)
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suite_that_ends_with_a_slash_is_the_path_of_a_flat_repository() {
+        let folder = |suite: &str| suite_folder(suite);
+        assert_eq!([folder("trixie"), folder("a/b"), folder("/")], ["dists/trixie/", "dists/a/b/", ""]);
+        assert_eq!([folder("./"), folder("bookworm-cran40/"), folder("/a//b/./")], ["", "bookworm-cran40/", "a/b/"]);
+    }
 }

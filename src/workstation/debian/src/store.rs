@@ -6,7 +6,8 @@
 //! blobs/ab/abcd….sum     lengths and hash of the .tars file
 //! blobs/ab/abcd….xz      an index
 //! blobs/ab/abcd….deb.part  a transfer that is under way or was interrupted; locked while in use
-//! lists/ARCHIVE_SUITE    the last good InRelease file, and what the server said of it
+//! lists/ARCHIVE_SUITE    the last good InRelease file, and what the server said of it; or .detached: the length of the
+//!                        Release file in a line, that file, its signature
 //! tmp/                   files being written
 //! ```
 //!
@@ -26,7 +27,7 @@ use crate::fetch::{Fetched, Fetcher, Validators};
 use crate::lock::LockedPackage;
 use crate::mirror::Mirrors;
 use crate::progress::{Progress, Step};
-use crate::release::Vouched;
+use crate::release::{Vouched, suite_folder};
 
 /// Largest InRelease file accepted, in bytes; Debian's has 150 kB.
 const MAX_IN_RELEASE: u64 = 16 << 20;
@@ -51,6 +52,12 @@ pub(crate) struct Wanted {
     pub(crate) paths: Vec<String>,
     pub(crate) vouched: Vouched,
     pub(crate) extension: &'static str,
+}
+
+/// `InRelease`, or `Release` with the signature that lies beside it; not checked yet.
+pub(crate) struct SignedFile {
+    pub(crate) message: Vec<u8>,
+    pub(crate) signature: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -152,8 +159,44 @@ impl Store {
         fs::rename(&part_path, &path).map_err(Error::io(&path))
     }
 
-    /// The InRelease file of a suite, from the mirror if it changed there, else (or offline) the one that was kept.
-    pub(crate) fn fetch_in_release(
+    /// The signed table of contents of a suite, from the mirror if it changed there, else (or offline) the one that was
+    /// kept. A mirror without InRelease is asked for Release and Release.gpg.
+    pub(crate) fn fetch_release(
+        &self,
+        archive: &str,
+        suite: &str,
+        mirrors: &Mirrors,
+        progress: &dyn Progress,
+    ) -> Result<SignedFile> {
+        if self.offline {
+            let missing = || Error::Offline {
+                store: self.root.clone(),
+                missing: vec![format!("InRelease of {archive} {suite}")],
+            };
+            return self.kept_release(archive, suite).ok_or_else(missing);
+        }
+        let missing = match self.fetch_in_release(archive, suite, mirrors, progress) {
+            Ok(message) => return Ok(SignedFile { message, signature: None }),
+            Err(error @ Error::Missing { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let mirror = mirrors.of(archive)?;
+        let get = |name: &str| {
+            let url = mirror.join(&format!("{}{name}", suite_folder(suite)));
+            match self.fetcher.small(&url, None, MAX_IN_RELEASE, progress)? {
+                Fetched::New { bytes, .. } => Ok(bytes),
+                Fetched::NotModified => Err(Error::Fetch { url, why: "the server says `not modified`".to_owned() }),
+            }
+        };
+        match get("Release") {
+            // Without a signature the repository is of no use; the message names the file that is missing.
+            Ok(message) => Ok(SignedFile { message, signature: Some(get("Release.gpg")?) }),
+            Err(Error::Missing { .. }) => Err(missing),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn fetch_in_release(
         &self,
         archive: &str,
         suite: &str,
@@ -162,13 +205,6 @@ impl Store {
     ) -> Result<Vec<u8>> {
         let kept_path = self.list(archive, suite, "InRelease");
         let kept = fs::read(&kept_path).ok();
-        if self.offline {
-            let missing = || Error::Offline {
-                store: self.root.clone(),
-                missing: vec![format!("InRelease of {archive} {suite}")],
-            };
-            return kept.ok_or_else(missing);
-        }
         let validators_path = self.list(archive, suite, "validators");
         // They describe the kept file only if they were written after it (see below).
         let validators: Option<Validators> = kept.as_ref().and_then(|kept| {
@@ -176,7 +212,7 @@ impl Store {
             let (hash, validators): (String, Validators) = serde_json::from_slice(&text).ok()?;
             (hash == crate::digest::Sha256::of(kept).to_string()).then_some(validators)
         });
-        let url = mirrors.of(archive)?.join(&format!("dists/{}/InRelease", suite.trim_end_matches('/')));
+        let url = mirrors.of(archive)?.join(&format!("{}InRelease", suite_folder(suite)));
         match (self.fetcher.small(&url, validators.as_ref(), MAX_IN_RELEASE, progress)?, kept) {
             (Fetched::NotModified, Some(kept)) => Ok(kept),
             (Fetched::NotModified, None) => Err(Error::Fetch {
@@ -193,11 +229,36 @@ impl Store {
         }
     }
 
-    pub(crate) fn keep_in_release(&self, archive: &str, suite: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.list(archive, suite, "InRelease");
-        match fs::read(&path) {
-            Ok(kept) if kept == bytes => Ok(()),
-            _ => self.put(&path, bytes),
+    /// What was kept last, in one form or the other.
+    fn kept_release(&self, archive: &str, suite: &str) -> Option<SignedFile> {
+        if let Ok(message) = fs::read(self.list(archive, suite, "InRelease")) {
+            return Some(SignedFile { message, signature: None });
+        }
+        let bytes = fs::read(self.list(archive, suite, "detached")).ok()?;
+        let line = bytes.iter().position(|b| *b == b'\n')?;
+        let length: usize = std::str::from_utf8(&bytes[..line]).ok()?.parse().ok()?;
+        let (message, signature) = bytes[line + 1..].split_at_checked(length)?;
+        Some(SignedFile { message: message.to_vec(), signature: Some(signature.to_vec()) })
+    }
+
+    /// Keeps what was found good, for working offline.
+    pub(crate) fn keep_release(&self, archive: &str, suite: &str, release: &SignedFile) -> Result<()> {
+        let in_release = self.list(archive, suite, "InRelease");
+        let detached = self.list(archive, suite, "detached");
+        let (path, other, bytes) = match &release.signature {
+            None => (in_release, detached, release.message.clone()),
+            Some(signature) => {
+                let length = format!("{}\n", release.message.len());
+                (detached, in_release, [length.as_bytes(), &release.message, signature].concat())
+            }
+        };
+        let is_kept = fs::read(&path).is_ok_and(|kept| kept == bytes);
+        if !is_kept {
+            self.put(&path, &bytes)?;
+        }
+        match fs::remove_file(&other) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&other)(e)),
+            _ => Ok(()),
         }
     }
 

@@ -8,13 +8,13 @@ use crate::date;
 use crate::deb::{Compression, decoder};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::index::{Offer, read_packages};
+use crate::index::{Index, LeftOut, Offer, read_packages};
 use crate::keyring::{Clock, Keyring};
 use crate::lock::LockedRepository;
 use crate::mirror::Mirrors;
 use crate::progress::{Progress, Step};
 use crate::relation::{Operator, Relations};
-use crate::release::{Release, Vouched};
+use crate::release::{Release, Vouched, suite_folder};
 use crate::store::Store;
 use crate::version::Version;
 
@@ -26,11 +26,12 @@ const MAX_INDEX: u64 = 512 << 20;
 pub struct Repository {
     /// Name that mirrors are found by: `debian`, `debian-security`, or what the recipe calls its own.
     pub archive: String,
-    /// `trixie`, `trixie-updates`, `trixie-security`, …
+    /// `trixie`, `trixie-updates`, `trixie-security`, …; or the path of a flat repository, which ends with `/`.
     pub suite: String,
+    /// Of no meaning for a flat repository.
     pub components: Vec<String>,
     pub keyring: Arc<Keyring>,
-    /// Its metadata may be past its date, as that of a snapshot mirror.
+    /// Its metadata may be past its date, as that of a snapshot mirror; keys that expired after they signed count, too.
     pub allow_expired: bool,
 }
 
@@ -54,6 +55,8 @@ impl Provided {
 pub struct Universe {
     architecture: String,
     repositories: Vec<LockedRepository>,
+    /// Entries that cannot be used, each with the index it is in.
+    left_out: Vec<(String, LeftOut)>,
     offers: Vec<Offer>,
     /// By falling version; of equal versions the first repository's comes first.
     by_name: BTreeMap<Box<str>, Vec<OfferId>>,
@@ -77,16 +80,16 @@ impl Universe {
         let mut states = Vec::new();
         let mut wanted = Vec::new();
         for (number, repository) in repositories.iter().enumerate() {
-            let (release, in_release) = load_release(repository, store, mirrors, now, progress)?;
+            let (release, signed) = load_release(repository, store, mirrors, now, progress)?;
             let mut state = LockedRepository {
                 archive: repository.archive.clone(),
                 suite: repository.suite.clone(),
-                components: repository.components.clone(),
+                components: if is_flat(repository) { Vec::new() } else { repository.components.clone() },
                 date: date::format(release.date),
-                in_release: Sha256::of(&in_release),
+                in_release: signed,
                 indices: BTreeMap::new(),
             };
-            for index in choose_indices(&release, repository, architecture)? {
+            for index in choose_indices(&release, repository, architecture, progress)? {
                 state.indices.insert(index.path.clone(), index.vouched.sha256);
                 wanted.push((number, index));
             }
@@ -95,17 +98,23 @@ impl Universe {
         let indices: Vec<(usize, &IndexFile)> = wanted.iter().map(|(number, index)| (*number, index)).collect();
         fetch_indices(&indices, repositories, store, mirrors, progress)?;
         let mut offers = Vec::new();
+        let mut left_out = Vec::new();
         for (number, index) in &wanted {
             let file = store.open_blob(index.vouched, index.extension, &index.shown)?;
             let wrong = |why: String| Error::format(&index.shown, why);
             let text = decoder(BufReader::new(file), index.compression).map_err(wrong)?.take(MAX_INDEX);
             let mut text = BufReader::with_capacity(256 << 10, text);
-            offers.extend(read_packages(&mut text, architecture, *number, &index.shown)?);
+            let found = read_packages(&mut text, architecture, *number, &index.shown)?;
+            if let Some(note) = note_left_out(&found, &index.shown) {
+                progress.note(&note);
+            }
+            offers.extend(found.offers);
+            left_out.extend(found.left_out.into_iter().map(|entry| (index.shown.clone(), entry)));
             if text.get_ref().limit() == 0 {
                 return Err(wrong(format!("is larger than {MAX_INDEX} bytes")));
             }
         }
-        Ok(Universe::of(architecture, states, offers))
+        Ok(Universe { left_out, ..Universe::of(architecture, states, offers) })
     }
 
     /// A universe of offers that were read already; `repository` of each offer counts in `repositories`.
@@ -123,7 +132,14 @@ impl Universe {
         for ids in by_name.values_mut() {
             ids.sort_by(|a, b| at(b).version.cmp(&at(a).version).then(at(a).repository.cmp(&at(b).repository)));
         }
-        Universe { architecture: architecture.to_owned(), repositories, offers, by_name, providers }
+        Universe {
+            architecture: architecture.to_owned(),
+            repositories,
+            left_out: Vec::new(),
+            offers,
+            by_name,
+            providers,
+        }
     }
 
     pub fn architecture(&self) -> &str {
@@ -142,6 +158,12 @@ impl Universe {
     /// Packages of this name, the newest first.
     pub fn offers_of(&self, name: &str) -> &[OfferId] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Why entries of this name are not on offer: `case stable main/binary-arm64/Packages: has no SHA256`.
+    pub fn left_out(&self, name: &str) -> impl Iterator<Item = String> {
+        let of_name = self.left_out.iter().filter(move |(_, entry)| entry.name == name);
+        of_name.map(|(index, entry)| format!("{index}: {}", entry.why))
     }
 
     /// Every name with its packages, in order of the name.
@@ -207,58 +229,111 @@ struct IndexFile {
     shown: String,
 }
 
+/// Unusable entries that a note names.
+const NAMED: usize = 5;
+
+/// What a person should know of an index's unusable entries.
+fn note_left_out(index: &Index, shown: &str) -> Option<String> {
+    let named: Vec<String> = index.left_out.iter().take(NAMED).map(|e| format!("{:?} ({})", e.name, e.why)).collect();
+    let more = index.left_out_count.checked_sub(named.len()).filter(|more| *more > 0);
+    let more = more.map(|more| format!(", and {more} more")).unwrap_or_default();
+    let count = match index.left_out_count {
+        0 => return None,
+        1 => "one entry is".to_owned(),
+        many => format!("{many} entries are"),
+    };
+    Some(format!("note: {shown}: {count} left out: {}{more}", named.join(", ")))
+}
+
+fn is_flat(repository: &Repository) -> bool {
+    repository.suite.ends_with('/')
+}
+
+/// The table of contents, and the hash of the file that it was read from.
 fn load_release(
     repository: &Repository,
     store: &Store,
     mirrors: &Mirrors,
     now: i64,
     progress: &dyn Progress,
-) -> Result<(Release, Vec<u8>)> {
-    let Repository { archive, suite, .. } = repository;
-    let shown = format!("{archive} {suite} InRelease");
-    let bytes = store.fetch_in_release(archive, suite, mirrors, progress)?;
+) -> Result<(Release, Sha256)> {
+    let Repository { archive, suite, keyring, .. } = repository;
+    let signed = store.fetch_release(archive, suite, mirrors, progress)?;
     let clock = Clock { now, allow_expired: repository.allow_expired };
-    let release = Release::verify(&bytes, &repository.keyring, clock, &shown)?;
-    release.check_suite(suite)?;
+    let release = match &signed.signature {
+        None => Release::verify(&signed.message, keyring, clock, &format!("{archive} {suite} InRelease"))?,
+        Some(signature) => {
+            let shown = format!("{archive} {suite} Release");
+            Release::verify_detached(&signed.message, signature, keyring, clock, &shown)?
+        }
+    };
+    if let Err(other) = release.check_suite(suite) {
+        progress.note(&format!("warning: {other}"));
+    }
+    for warning in &release.warnings {
+        progress.note(&format!("warning: {warning}"));
+    }
     // Only what was found good may be used again when offline.
-    store.keep_in_release(archive, suite, &bytes)?;
-    Ok((release, bytes))
+    store.keep_release(archive, suite, &signed)?;
+    Ok((release, Sha256::of(&signed.message)))
 }
 
-/// The Packages files to read: of each component that of the architecture, and that of `all` where it is separate.
-fn choose_indices(release: &Release, repository: &Repository, architecture: &str) -> Result<Vec<IndexFile>> {
-    let offered = |wanted: String, offered: &[String]| Error::NotOffered {
+/// The Packages files to read: of each component that of the architecture, and that of `all` where it is separate. What
+/// counts is which files are listed, not which architectures and components the file says it has.
+fn choose_indices(
+    release: &Release,
+    repository: &Repository,
+    architecture: &str,
+    progress: &dyn Progress,
+) -> Result<Vec<IndexFile>> {
+    let listed = |base: &str| listed_index(release, repository, base);
+    let missing = |wanted: String, offered: &str| Error::NotOffered {
         file: release.file_name().to_owned(),
         wanted,
-        offered: offered.join(" "),
+        offered: offered.to_owned(),
     };
-    if !release.architectures.iter().any(|a| a == architecture) {
-        return Err(offered(format!("architecture {architecture}"), &release.architectures));
+    if is_flat(repository) {
+        let index = listed("Packages")
+            .ok_or_else(|| missing("Packages (.xz, .gz, .zst, .bz2, .lzma or plain)".to_owned(), "none"))?;
+        return Ok(vec![index]);
     }
     let mut chosen = Vec::new();
     for component in &repository.components {
-        if !release.components.is_empty() && !release.components.contains(component) {
-            return Err(offered(format!("component {component}"), &release.components));
-        }
-        let separate_all = (!release.all_in_every_index).then_some("all");
-        for arch in [Some(architecture), separate_all].into_iter().flatten() {
-            let base = format!("{component}/binary-{arch}/Packages");
-            let kinds =
-                [(".xz", Compression::Xz, "xz"), (".gz", Compression::Gzip, "gz"), ("", Compression::None, "txt")];
-            let found = kinds.iter().find_map(|(suffix, compression, extension)| {
-                let path = format!("{base}{suffix}");
-                let vouched = release.file(&path)?;
-                let shown = format!("{} {} {path}", repository.archive, repository.suite);
-                Some(IndexFile { path, vouched, compression: *compression, extension, by_hash: release.by_hash, shown })
-            });
-            match found {
-                Some(index) => chosen.push(index),
-                None if arch == "all" => {}
-                None => return Err(offered(format!("{base} (.xz, .gz or plain)"), &[])),
+        let own = listed(&format!("{component}/binary-{architecture}/Packages"));
+        let separate_all = !release.all_in_every_index || release.architectures.is_empty() || own.is_none();
+        let all = listed(&format!("{component}/binary-all/Packages")).filter(|_| separate_all);
+        if own.is_none() && all.is_none() {
+            if !release.components.is_empty() && !release.components.contains(component) {
+                return Err(missing(format!("component {component}"), &release.components.join(" ")));
             }
+            // As with apt the repository may be there for other machines.
+            progress.note(&format!(
+                "warning: {}: component {component} has no packages for {architecture}; it has them for: {}",
+                release.file_name(),
+                release.architectures.join(" ")
+            ));
         }
+        chosen.extend(own.into_iter().chain(all));
     }
     Ok(chosen)
+}
+
+/// The smallest form of an index that the table of contents lists.
+fn listed_index(release: &Release, repository: &Repository, base: &str) -> Option<IndexFile> {
+    let kinds = [
+        (".xz", Compression::Xz, "xz"),
+        (".zst", Compression::Zstd, "zst"),
+        (".lzma", Compression::Lzma, "lzma"),
+        (".bz2", Compression::Bzip2, "bz2"),
+        (".gz", Compression::Gzip, "gz"),
+        ("", Compression::None, "txt"),
+    ];
+    kinds.iter().find_map(|(suffix, compression, extension)| {
+        let path = format!("{base}{suffix}");
+        let vouched = release.file(&path)?;
+        let shown = format!("{} {} {path}", repository.archive, repository.suite);
+        Some(IndexFile { path, vouched, compression: *compression, extension, by_hash: release.by_hash, shown })
+    })
 }
 
 fn fetch_indices(
@@ -270,9 +345,9 @@ fn fetch_indices(
 ) -> Result<()> {
     let wanted = indices.iter().map(|(number, index)| {
         let repository = &repositories[*number];
-        let plain = format!("dists/{}/{}", repository.suite, index.path);
-        let folder = plain.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let by_hash = format!("{folder}/by-hash/SHA256/{}", index.vouched.sha256);
+        let plain = format!("{}{}", suite_folder(&repository.suite), index.path);
+        let folder = plain.rfind('/').map_or("", |slash| &plain[..=slash]);
+        let by_hash = format!("{folder}by-hash/SHA256/{}", index.vouched.sha256);
         crate::store::Wanted {
             shown: index.shown.clone(),
             archive: repository.archive.clone(),

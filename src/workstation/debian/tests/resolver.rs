@@ -27,7 +27,7 @@ fn universe(text: &str) -> Universe {
             let hash = Sha256::of(format!("{number}{line}").as_bytes());
             index += &format!("Filename: pool/{name}.deb\nSize: 1\nSHA256: {hash}\nDescription: x\n y\n\n");
         }
-        offers.extend(read_packages(index.as_bytes(), "arm64", number, "index").unwrap());
+        offers.extend(read_packages(index.as_bytes(), "arm64", number, "index").unwrap().offers);
         repositories.push(LockedRepository {
             archive: format!("archive{number}"),
             suite: "trixie".to_owned(),
@@ -228,18 +228,41 @@ fn the_difference_of_two_locks_names_each_change() {
 }
 
 #[test]
-fn an_index_with_a_mistake_names_the_package() {
-    let good = "Package: a\nVersion: 1\nArchitecture: arm64\nFilename: pool/a.deb\nSize: 1\nSHA256: 00\n";
-    let wrong = |from: &str, to: &str| {
-        read_packages(good.replace(from, to).as_bytes(), "arm64", 0, "Packages").unwrap_err().to_string()
-    };
+fn an_odd_entry_is_left_out_with_its_reason_and_the_others_are_not() {
     let hash = Sha256::of(b"").to_string();
-    assert!(wrong("", "").contains("package \"a\": SHA256 is not one"));
-    assert!(wrong("Version: 1", "Version: -").contains("Version is not a version"));
-    assert!(wrong("pool/a.deb", "../a.deb").contains("Filename is not a path inside the archive"));
-    assert!(wrong("Package: a", "Package: a b").contains("no package name"));
-    assert!(wrong("SHA256: 00", &format!("SHA256: {hash}\nSize: 2")).contains("Size is given twice"));
-    assert!(wrong("SHA256: 00", "nonsense").contains("is not `Field: value`"));
+    let good = format!("Package: a\nVersion: 1\nArchitecture: arm64\nFilename: pool/a.deb\nSize: 1\nSHA256: {hash}\n");
+    let read = |odd: &str| {
+        let text = format!("{good}\n{odd}\n{}", good.replace("Package: a", "Package: z"));
+        read_packages(text.as_bytes(), "arm64", 0, "Packages").unwrap()
+    };
+    let left_out = |from: &str, to: &str| {
+        let index = read(&good.replace("Package: a", "Package: b").replace(from, to));
+        let names: Vec<&str> = index.offers.iter().map(|o| &*o.name).collect();
+        assert_eq!((names, index.left_out_count), (vec!["a", "z"], 1), "{to}");
+        format!("{} {}", index.left_out[0].name, index.left_out[0].why)
+    };
+    let sha256 = format!("SHA256: {hash}");
+    assert_eq!(left_out(&sha256, "SHA256: 00"), "b SHA256: \"00\" is not a SHA-256 value");
+    assert_eq!(left_out(&sha256, "MD5sum: 00"), "b has no SHA256");
+    assert_eq!(left_out(&sha256, "SHA512: 00"), "b has no SHA256, only SHA512");
+    assert_eq!(left_out("Version: 1", "Version: 1_b"), "b Version: \"1_b\" is not a version");
+    assert_eq!(left_out("pool/a.deb", "../a.deb"), "b Filename: \"../a.deb\" is not a path inside the archive");
+    assert_eq!(left_out("Package: b", "Package: Other App"), "Other App Package: \"Other App\" is not a package name");
+    assert_eq!(left_out("Package: b\n", ""), " has no Package");
+    assert_eq!(left_out("Size: 1\n", ""), "b has no Size");
+    assert_eq!(left_out("Size: 1", "Size: 1\nnonsense"), "b \"nonsense\" is not `Field: value`");
+    assert!(left_out("Size: 1", &format!("Size: 1\nX: {}", "x".repeat(5 << 20))).contains("longer than"));
+    let taken = |from: &str, to: &str| {
+        let index = read(&good.replace("Package: a", "Package: b").replace(from, to));
+        assert_eq!((index.offers.len(), index.left_out_count), (3, 0), "{to}: {:?}", index.left_out);
+        index.offers[1].clone()
+    };
+    assert_eq!(taken("Size: 1", "Size: 1\nSize: 2").size, 2);
+    assert_eq!(taken("Size: 1", "Multi-Arch: odd\nSize: 1").multi_arch, fruit_debian::index::MultiArch::No);
+    assert_eq!(&*taken("pool/a.deb", "./pool/a b+.deb").path, "pool/a b+.deb");
+    assert_eq!(&*taken("Size: 1", "Description: x\n one\n \n two\nSize: 1").depends, "");
+    assert_eq!(&*taken("Size: 1", "Section: \u{e9}t\u{e9}\r\nSize: 1").section, "\u{e9}t\u{e9}");
+    assert_eq!(&*taken("\n", "\r\n").section, "");
 }
 
 proptest! {

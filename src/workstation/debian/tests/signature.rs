@@ -193,6 +193,15 @@ fn weak_digests_do_not_count() {
 }
 
 #[test]
+fn a_key_may_have_signed_itself_with_an_old_digest() {
+    let gpg = Gpg::new();
+    let old =
+        ["--allow-weak-key-signatures", "--cert-digest-algo=SHA1", "--quick-gen-key", "a", "rsa2048", "sign", "0"];
+    gpg.run(NOW - 30 * DAY, &old, "");
+    Release::verify(&gpg.sign(NOW - DAY, "a", RELEASE), &gpg.ring(), clock(NOW), "t").unwrap();
+}
+
+#[test]
 fn metadata_has_its_time() {
     let gpg = Gpg::new();
     gpg.key(NOW - 30 * DAY, "a", "sign", "0");
@@ -211,12 +220,53 @@ fn a_signed_text_that_is_no_release_file_is_refused() {
     gpg.key(NOW - 30 * DAY, "a", "sign", "0");
     for (text, why) in [
         ("hello\n".to_owned(), "no ':'"),
-        (RELEASE.replace("Date: Wed", "Dated: Wed"), "has no field Date"),
-        (RELEASE.replace("31 Dec", "31 Foo"), "is not a date"),
-        (RELEASE.replace(" 0 main", " zero main"), "is not `hash size path`"),
+        (RELEASE.replace("07 Jan", "07 Foo"), "check_valid_until: false"),
+        (RELEASE.replace("SHA256:", "SHA512:"), "has no field SHA256: only SHA512"),
     ] {
         let message = refused(&gpg.ring(), &gpg.sign(NOW - DAY, "a", &text), NOW);
         assert!(message.contains(why), "{message}");
+    }
+}
+
+#[test]
+fn odd_dates_are_taken_from_the_signature_and_odd_lines_passed_over() {
+    let gpg = Gpg::new();
+    gpg.key(NOW - 30 * DAY, "a", "sign", "0");
+    for text in [RELEASE.replace("Date: Wed", "Dated: Wed"), RELEASE.replace("31 Dec", "31 Foo")] {
+        let release = Release::verify(&gpg.sign(NOW - DAY, "a", &text), &gpg.ring(), clock(NOW), "t").unwrap();
+        assert_eq!((release.date, release.warnings.len()), (NOW - DAY, 1), "{:?}", release.warnings);
+    }
+    let odd = RELEASE.replace(" 0 main", " zero main");
+    let release = Release::verify(&gpg.sign(NOW - DAY, "a", &odd), &gpg.ring(), clock(NOW), "t").unwrap();
+    assert!(release.file("main/binary-arm64/Packages").is_none());
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_shown() {
+    let gpg = Gpg::new();
+    gpg.key(NOW - 30 * DAY, "a", "sign", "0");
+    let message = refused(&gpg.ring(), &gpg.sign(NOW - DAY, "a", RELEASE), 100);
+    assert!(message.contains("the clock of this machine shows Thu, 01 Jan 1970 00:01:40 UTC"), "{message}");
+}
+
+#[test]
+fn one_good_signature_suffices_whatever_the_others_are() {
+    let gpg = Gpg::new();
+    gpg.key(NOW - 30 * DAY, "a", "sign", "0");
+    gpg.key(NOW - 30 * DAY, "b", "sign", "0");
+    let detached = |name: &str, text: &str| {
+        gpg.run(NOW - DAY, &["--digest-algo=SHA512", "--local-user", name, "--detach-sign"], text)
+    };
+    let (good, bad) = (detached("a", RELEASE), detached("b", "another text"));
+    let verify =
+        |signature: &[u8]| Release::verify_detached(RELEASE.as_bytes(), signature, &gpg.ring(), clock(NOW), "t");
+    let unknown = [0xc2, 0x03, 99, 1, 2]; // a signature packet of version 99
+    for signature in [[&bad[..], &good].concat(), [&good[..], &bad].concat(), [&unknown[..], &good].concat()] {
+        verify(&signature).unwrap();
+    }
+    for signature in [&bad[..], &unknown, b"", b"hello"] {
+        let message = verify(signature).unwrap_err().to_string();
+        assert!(message.contains("none of its signatures counts"), "{message}");
     }
 }
 
@@ -235,6 +285,41 @@ fn what_is_no_keyring_is_refused() {
     for bad in [&b""[..], b"hello", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnonsense\n", &[0x99, 0xff, 0xff, 1, 2]] {
         let message = Keyring::parse(bad, "some.gpg").unwrap_err().to_string();
         assert!(message.starts_with("some.gpg: "), "{message}");
+    }
+}
+
+#[test]
+fn files_of_keys_are_taken_as_people_have_them_and_others_are_named() {
+    let gpg = Gpg::new();
+    gpg.key(NOW - 30 * DAY, "a", "sign", "0");
+    gpg.key(NOW - 30 * DAY, "b", "sign", "0");
+    let armoured = |name: &str| String::from_utf8(gpg.run(NOW, &["--armor", "--export", name], "")).unwrap();
+    let (a, b) = (armoured("a"), armoured("b"));
+    let count = |text: &str| Keyring::parse(text.as_bytes(), "k").unwrap().fingerprints().count();
+    assert_eq!(count(&format!("{b}{a}")), 2);
+    assert_eq!(count(&format!("pub ed25519 Case\n\n{a}\nthe other:\n{b}end\n")), 2);
+    assert_eq!(count(&a.replace('\n', "\r\n")), 1);
+    assert_eq!(count(&format!("<pre>\n{a}</pre>")), 1);
+    let home = gpg.home.path();
+    let keybox = fs::read(home.join("pubring.kbx")).unwrap();
+    let secret = gpg.run(NOW, &["--export-secret-keys", "a"], "");
+    let armoured_secret = gpg.run(NOW, &["--armor", "--export-secret-keys", "a"], "");
+    let signature = gpg.run(NOW, &["--armor", "--detach-sign"], "x");
+    for (bytes, what) in [
+        (&keybox[..], "is a GnuPG keybox, the form of GnuPG's own database; export its keys"),
+        (b"<!DOCTYPE html><p>not found", "is a web page"),
+        (b"\n<html>", "is a web page"),
+        (b"{\"error\": 404}", "JSON"),
+        (b"", "is empty"),
+        (b"ssh-ed25519 AAAA me", "an SSH key"),
+        (b"-----BEGIN CERTIFICATE-----\n", "PEM"),
+        (&secret, "private key"),
+        (&armoured_secret, "private key"),
+        (&signature, "is a signature"),
+        (b"hello", "no public key in it"),
+    ] {
+        let message = Keyring::parse(bytes, "some.gpg").unwrap_err().to_string();
+        assert!(message.starts_with("some.gpg: ") && message.contains(what), "{what}: {message}");
     }
 }
 

@@ -75,7 +75,9 @@ impl From<fruit_debian::Error> for Failure {
                 Exit::Untrusted
             }
             Error::Deb { .. } | Error::TwoOwners { .. } => Exit::Untrusted,
-            Error::Fetch { .. } | Error::Offline { .. } | Error::NoMirror { .. } => Exit::Network,
+            Error::Fetch { .. } | Error::Missing { .. } | Error::Offline { .. } | Error::NoMirror { .. } => {
+                Exit::Network
+            }
             Error::Unsatisfiable(_) => Exit::Unsatisfiable,
             Error::Lock { .. } | Error::BadMirror { .. } => Exit::Input,
             _ => Exit::General,

@@ -140,6 +140,8 @@ mapping! {
         mirror: Option<At<Url>>,
         /// Mirror of the security updates, where `mirror` does not carry them.
         security_mirror: Option<At<Url>>,
+        /// Whether metadata past its `Valid-Until` is refused, as apt's option of that name. Default: yes, unless `mirror` is given.
+        check_valid_until: Option<bool>,
         /// File of OpenPGP keys that may sign, relative to this file. Default: Debian's own archive keys.
         keyring: Option<At<String>>,
     }
@@ -151,12 +153,16 @@ mapping! {
     pub struct Repository {
         /// Address of its top.
         url: At<Url>,
-        /// Suite, as in `deb URL SUITE COMPONENT`.
+        /// Suite, as in `deb URL SUITE COMPONENT`. A flat repository, as in `deb URL /` or `deb URL PATH/`, has its path here, with
+        /// `/` at the end.
         suite: At<Suite>,
-        /// Components.
+        /// Components. A flat repository has none.
         components: Vec<At<Component>> = vec![At::default_value(Component::main())],
-        /// File of OpenPGP keys that must have signed it, relative to this file.
+        /// File of OpenPGP keys, binary or armoured, relative to this file. One of them must have signed the repository.
         key: At<String>,
+        /// Whether metadata past its `Valid-Until` is refused, as apt's option of that name. `false` is for snapshots and
+        /// repositories that are no longer updated; keys that expired after they signed count then, too.
+        check_valid_until: bool = true,
         /// Debian architectures it is used for; empty: all.
         architectures: Vec<At<crate::board::Architecture>>,
     }

@@ -11,6 +11,7 @@ use crate::source::At;
 /// Checks a merged recipe.
 pub(crate) fn check(recipe: &RecipeFile, board: Option<&Board>, found: &mut Diagnostics) {
     packages(recipe, found);
+    repositories(recipe, found);
     services(recipe, found);
     users(recipe, found);
     state(recipe, found);
@@ -48,6 +49,30 @@ fn packages(recipe: &RecipeFile, found: &mut Diagnostics) {
             found.push(
                 contradiction(unwanted, wanted, message, "asked for here")
                     .help("to drop an inherited package, write `packages: {remove: [NAME]}`"),
+            );
+        }
+    }
+}
+
+/// A suite that ends with `/` is the path of a flat repository, which has neither components nor sister suites.
+fn repositories(recipe: &RecipeFile, found: &mut Diagnostics) {
+    let suite = &recipe.distribution.suite;
+    if suite.as_str().ends_with('/') {
+        found.push(
+            Diagnostic::error("a distribution is no flat repository")
+                .maybe_place(suite.place.clone())
+                .help("name the release: `trixie`; flat repositories belong under `repositories`"),
+        );
+    }
+    for (_, repository) in recipe.repositories.iter() {
+        let written = repository.components.iter().find(|component| component.place.is_some());
+        if repository.suite.as_str().ends_with('/')
+            && let Some(component) = written
+        {
+            let message = format!("`{}` is a flat repository, which has no components", repository.suite);
+            found.push(
+                contradiction(component, &repository.suite, message, "a suite that ends with `/`")
+                    .help("remove `components`, or name the suite as in `deb URL SUITE COMPONENT`"),
             );
         }
     }

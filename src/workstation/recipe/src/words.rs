@@ -82,16 +82,21 @@ text! {
 }
 
 text! {
-    /// A suite of a repository: `trixie`, `trixie-backports`, `stable`; a flat repository's path ends with `/`.
+    /// A suite of a repository: `trixie`, `trixie-backports`, `stable`; a flat repository has its path here, which ends with `/`:
+    /// `/`, `./`, `bookworm-cran40/`.
     "a suite such as `trixie`"
     pub struct Suite = |text| {
-        if made_of(text, 100, |c| c.is_ascii_alphanumeric() || c == '.', |c| c.is_ascii_alphanumeric() || "-._/".contains(c))
-            && !text.split('/').any(|part| part == "..")
-        {
-            Ok(())
-        } else {
-            Err(Flaw::new(format!("`{}` is not a suite", shorten(text))))
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._+:/".contains(c);
+        let first = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '/';
+        if !made_of(text, 200, first, allowed) || text.split('/').any(|part| part == "..") {
+            return Err(Flaw::new(format!("`{}` is not a suite", shorten(text))));
         }
+        if text.starts_with('/') && !text.ends_with('/') {
+            return Err(Flaw::new(format!("`{}` is not a suite", shorten(text)))
+                .help("the path of a flat repository ends with `/`")
+                .did_you_mean(format!("{text}/")));
+        }
+        Ok(())
     };
 }
 
@@ -348,6 +353,9 @@ mod tests {
         Url::new("https://example.org/debian").unwrap();
         Url::new("file:///srv/debian").unwrap();
         KernelWord::new("cgroup_enable=memory").unwrap();
+        for suite in ["trixie", "stable/updates", "/", "./", "bookworm-cran40/", "/a/b/"] {
+            Suite::new(suite).unwrap();
+        }
     }
 
     #[test]
@@ -368,6 +376,9 @@ mod tests {
         }
         for bad in ["/", "/etc", "/proc/x", "/var//lib", "/var/../etc", "/var/lib/"] {
             assert!(StatePath::new(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "../", "a/../b", "a b", "/trixie", "-x"] {
+            assert!(Suite::new(bad).is_err(), "{bad}");
         }
         for bad in ["ftp://x", "https://", "https://me:pw@host/x", "http://a b", "+02:00"] {
             assert!(Url::new(bad).is_err(), "{bad}");

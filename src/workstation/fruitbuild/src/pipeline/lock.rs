@@ -140,14 +140,18 @@ fn unknown_packages(recipe: &Recipe, universe: &Universe) -> Result<(), Failure>
     for package in named {
         let name = package.as_str();
         if universe.offers_of(name).is_empty() && universe.providers_of(name).next().is_none() {
-            found.push(Diagnostic::at(
+            let unknown = Diagnostic::at(
                 package,
                 format!(
                     "there is no package `{name}` for {} in the repositories of this recipe",
                     universe.architecture()
                 ),
                 universe.similar_name(name),
-            ));
+            );
+            found.push(match universe.left_out(name).next() {
+                Some(why) => unknown.note(format!("its entry was left out: {why}")),
+                None => unknown,
+            });
         }
     }
     if found.has_errors() { Err(found.into()) } else { Ok(()) }

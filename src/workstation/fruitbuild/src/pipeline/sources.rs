@@ -88,7 +88,7 @@ pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Failure> {
     };
     let components: Vec<String> = distribution.components.iter().map(|c| c.as_str().to_owned()).collect();
     // A mirror that the recipe names keeps old states, whose dates have passed.
-    let allow_expired = distribution.mirror.is_some();
+    let allow_expired = !distribution.check_valid_until.unwrap_or(distribution.mirror.is_none());
     let suite = distribution.suite.as_str();
     let mut suites = vec![(DEBIAN, suite.to_owned())];
     if distribution.updates {
@@ -117,7 +117,7 @@ pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Failure> {
             suite: repository.suite.as_str().to_owned(),
             components: repository.components.iter().map(|c| c.as_str().to_owned()).collect(),
             keyring: read_keyring(&repository.key.resolve(&repository.key.value))?,
-            allow_expired: false,
+            allow_expired: !repository.check_valid_until,
         });
     }
     Ok(all)
@@ -125,7 +125,8 @@ pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Failure> {
 
 fn read_keyring(path: &Path) -> Result<Arc<Keyring>, Failure> {
     let bytes = std::fs::read(path).map_err(at(path))?;
-    Ok(Arc::new(Keyring::parse(&bytes, &path.display().to_string())?))
+    let keyring = Keyring::parse(&bytes, &path.display().to_string());
+    Ok(Arc::new(keyring.map_err(|why| Failure::input(why.to_string()))?))
 }
 
 /// Seconds since 1970-01-01 UTC.
