@@ -16,7 +16,7 @@ type Tool = (&'static str, &'static str);
 const BUILD_TOOLS: [Tool; 2] = [("qemu-system-aarch64", "qemu-system-arm"), ("qemu-system-x86_64", "qemu-system-x86")];
 
 /// Checkers and peers that the tests hold our output against.
-const TEST_TOOLS: [Tool; 24] = [
+const TEST_TOOLS: [Tool; 25] = [
     ("mmdebstrap", "mmdebstrap"),
     ("fsck.erofs", "erofs-utils"),
     ("sgdisk", "gdisk"),
@@ -35,6 +35,7 @@ const TEST_TOOLS: [Tool; 24] = [
     ("gpgv", "gpgv"),
     ("zstd", "zstd"),
     ("xz", "xz-utils"),
+    ("bzip2", "bzip2"),
     ("dtc", "device-tree-compiler"),
     ("gpg", "gpg"),
     ("dbus-daemon", "dbus-daemon"),
