@@ -1,6 +1,5 @@
 //! GUID partition table (UEFI 2.10, chapter 5), 512-byte sectors, with the MBR in front of it either protective or
-//! hybrid. Writing goes through the `gpt` crate; reading is ours, because that crate asserts on an odd entry size and
-//! allocates whatever length a header asks for.
+//! hybrid. What is read and written on the workstation goes through the code that a node reads it with, `fruit-gpt`.
 
 mod read;
 mod write;
@@ -10,16 +9,14 @@ pub use write::{Table, encode};
 
 use uuid::{Uuid, uuid};
 
-/// Bytes per sector; cards and USB sticks have no other size.
-pub const SECTOR: u64 = 512;
+pub use fruit_gpt::{MAX_NAME, SECTOR};
+
 /// Sectors in front of the first partition at least: MBR, header, 128 entries of 128 bytes.
 pub const HEAD_SECTORS: u64 = 34;
 /// Sectors behind the last partition at least: the entries again, then the backup header.
 pub const TAIL_SECTORS: u64 = 33;
 /// Entries that the table has room for.
 pub const MAX_PARTITIONS: usize = 128;
-/// UTF-16 units in a partition's name.
-pub const MAX_NAME: usize = 36;
 
 /// Type GUID of a FAT partition that any PC shows ("Microsoft basic data").
 pub const BASIC_DATA: Uuid = uuid!("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7");
@@ -48,8 +45,6 @@ pub enum GptError {
     Hybrid(u32),
     #[error("GUID {0} is used twice")]
     SameGuid(Uuid),
-    #[error("partition table not written: {0}")]
-    Write(String),
     #[error("no GUID partition table: primary {primary}; backup {backup}")]
     NoTable { primary: CopyState, backup: CopyState },
     #[error("reading the partition table: {0}")]

@@ -4,6 +4,7 @@ mod checker;
 
 use fruit_image::gpt::{self, BASIC_DATA, CopyState, GptError, LINUX_DATA, Layout, Mbr, SECTOR, Wanted};
 use proptest::prelude::*;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use uuid::{Uuid, uuid};
 
@@ -97,6 +98,56 @@ fn the_hybrid_mbr_shows_the_firmware_partition_to_tools_that_read_mbr_only() {
 fn the_same_layout_gives_the_same_bytes() {
     let layout = plan(Mbr::Hybrid { partition: 1 });
     assert_eq!(gpt::encode(&layout).unwrap(), gpt::encode(&layout.clone()).unwrap());
+}
+
+/// What the `gpt` crate makes of a layout with a protective MBR.
+fn of_the_gpt_crate(layout: &Layout) -> Vec<u8> {
+    let disk = Cursor::new(vec![0; layout.disk_size as usize]);
+    let config = ::gpt::GptConfig::new().writable(true).logical_block_size(::gpt::disk::LogicalBlockSize::Lb512);
+    let mut disk = config.create_from_device(disk, Some(layout.disk_guid)).unwrap();
+    let entry = |p: &gpt::Partition| ::gpt::partition::Partition {
+        part_type_guid: p.type_guid.into(),
+        part_guid: p.guid,
+        first_lba: p.first_sector,
+        last_lba: p.first_sector + p.sectors - 1,
+        flags: 0,
+        name: p.name.clone(),
+    };
+    disk.update_partitions(layout.partitions.iter().map(|p| (p.number, entry(p))).collect()).unwrap();
+    let mut disk = disk.write().unwrap();
+    let mut mbr = ::gpt::mbr::ProtectiveMBR::new();
+    let size = u32::try_from(layout.disk_size / SECTOR - 1).unwrap();
+    mbr.set_partition(0, ::gpt::mbr::PartRecord::new_protective(Some(size)));
+    mbr.overwrite_lba0(&mut disk).unwrap();
+    disk.into_inner()
+}
+
+#[test]
+fn the_gpt_crate_writes_the_same_bytes() {
+    let wanted = [("first", 1), ("Größe", 2), ("third", 3)].map(|(name, n)| Wanted {
+        name: name.to_owned(),
+        type_guid: if n == 1 { BASIC_DATA } else { LINUX_DATA },
+        guid: guid(n),
+        size: u64::from(n) * MIB,
+    });
+    let layout = gpt::plan(DISK, None, MIB, Mbr::Protective, &wanted).unwrap();
+    assert!(bytes(&layout) == of_the_gpt_crate(&layout));
+}
+
+#[test]
+fn a_table_that_a_node_refuses_is_not_called_good() {
+    // Entries of 256 bytes, 512 entries, a header of 96 bytes: allowed by UEFI, written by nobody, read by no node.
+    let changes: [(usize, u32); 3] = [(84, 256), (80, 512), (12, 96)];
+    for (at, value) in changes {
+        let mut disk = small();
+        let last = disk.len() - 512;
+        for header in [512, last] {
+            disk[header + at..header + at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        reseal(&mut disk);
+        let error = gpt::read(&disk[..]).unwrap_err().to_string();
+        assert!(error.contains(&value.to_string()), "{error}");
+    }
 }
 
 #[test]
