@@ -26,12 +26,14 @@ const STORE: usize = 512;
 /// `new`.
 pub fn patch(spans: &[Span], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut ops = Vec::new();
+    // One for the whole chunk: filling a table anew for each stretch takes the square of the time.
+    let mut seen = Seen::new(new);
     let mut at = 0;
     for span in spans {
         let len = span.len as usize;
         match span.old {
             Some((volume, place)) => copies(&mut ops, volume, place, &old[at..at + len], &new[at..at + len]),
-            None => literals(&mut ops, new, at, len),
+            None => literals(&mut ops, &mut seen, at, len),
         }
         at += len;
     }
@@ -76,10 +78,9 @@ fn copies(ops: &mut Vec<Op>, volume: usize, place: u64, old: &[u8], new: &[u8]) 
 }
 
 /// Splits bytes from nowhere into those that are in the chunk before, and those that are not.
-fn literals(ops: &mut Vec<Op>, new: &[u8], at: usize, len: usize) {
+fn literals(ops: &mut Vec<Op>, seen: &mut Seen<'_>, at: usize, len: usize) {
     let end = at + len;
     let (mut start, mut i) = (at, at);
-    let mut seen = Seen::new(new);
     while i < end {
         match seen.longest(i, end) {
             Some((from, found)) if found >= AGAIN => {

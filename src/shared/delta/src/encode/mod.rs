@@ -2,6 +2,7 @@
 
 mod chunk;
 mod diff;
+mod grams;
 mod layout;
 mod pair;
 mod suffix;
