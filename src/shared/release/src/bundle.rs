@@ -29,9 +29,11 @@ pub struct Stream<R: Read> {
     ended: bool,
 }
 
-/// Most bytes of metadata, manifests and deltas that one bundle may have.
-pub const KEPT_MAX: u64 = 32 << 20;
+/// Most bytes of metadata, manifests and deltas that one bundle may have. They are in memory before anything is verified,
+/// on nodes that have little of it. A release of 4 GiB with deltas from five others has 3 MiB.
+pub const KEPT_MAX: u64 = 8 << 20;
 const BLOCK: u64 = 512;
+const TRUNCATED: &str = "the bundle ends early: it is truncated; copy or download it again";
 
 impl<R: Read> Stream<R> {
     /// `place`: what to call it in messages.
@@ -69,7 +71,7 @@ impl<R: Read> Stream<R> {
 
     fn failed(&self, error: &io::Error) -> SourceError {
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => self.broken("the bundle ends early: it is truncated"),
+            io::ErrorKind::UnexpectedEof => self.broken(TRUNCATED),
             io::ErrorKind::Interrupted => SourceError::Stopped,
             _ => SourceError::Unreachable { place: self.place.clone(), why: error.to_string() },
         }
@@ -83,7 +85,7 @@ impl<R: Read> Stream<R> {
         let mut skipping = (&mut self.reader).take(self.skip);
         let skipped = io::copy(&mut skipping, &mut io::sink()).map_err(|e| self.failed(&e))?;
         if skipped < self.skip {
-            return Err(self.broken("the bundle ends early: it is truncated"));
+            return Err(self.broken(TRUNCATED));
         }
         self.skip = 0;
         let mut head = [0; BLOCK as usize];
@@ -114,12 +116,16 @@ impl<R: Read> Stream<R> {
         Ok(bytes)
     }
 
-    fn keep(&mut self, name: Name, bytes: Vec<u8>) -> Result<(), SourceError> {
+    fn keep(&mut self, name: Name, bytes: Vec<u8>) {
         self.kept_bytes += bytes.len() as u64;
-        if self.kept_bytes > KEPT_MAX {
+        self.kept.push((name, bytes));
+    }
+
+    /// Whether an entry of metadata may be read: what is kept is bounded before it is in memory.
+    fn has_room(&self, len: u64) -> Result<(), SourceError> {
+        if self.kept_bytes + len > KEPT_MAX {
             return Err(self.broken(format!("more than {KEPT_MAX} bytes of metadata")));
         }
-        self.kept.push((name, bytes));
         Ok(())
     }
 }
@@ -129,7 +135,9 @@ fn head_of(head: &[u8; BLOCK as usize]) -> Result<(Name, u64), String> {
     let header = tar::Header::from_byte_slice(head);
     let sum: u32 = head.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum();
     if header.cksum().ok() != Some(sum) {
-        return Err("not a bundle, or a damaged one: the checksum of an entry's head is wrong".into());
+        return Err("not a bundle, or a damaged one: the checksum of an entry's head is wrong; \
+                    copy or download it again"
+            .into());
     }
     if !header.entry_type().is_file() {
         return Err(format!("an entry of type {:?}, a bundle has plain files only", header.entry_type()));
@@ -164,23 +172,30 @@ impl<R: Read> Source for Stream<R> {
                 if len > limit {
                     return Err(self.broken(format!("{name} has {len} bytes, at most {limit} are allowed")));
                 }
-                let bytes = self.take(len)?;
-                if !is_blob {
-                    self.keep(next, bytes.clone())?;
+                if is_blob {
+                    return Ok(Some(self.take(len)?));
                 }
+                self.has_room(len)?;
+                let bytes = self.take(len)?;
+                self.keep(next, bytes.clone());
                 return Ok(Some(bytes));
             }
             if is_blob {
                 self.skip = len.next_multiple_of(BLOCK);
             } else {
+                self.has_room(len)?;
                 let bytes = self.take(len)?;
-                self.keep(next, bytes)?;
+                self.keep(next, bytes);
             }
         }
     }
 
     fn place(&self) -> String {
         self.place.clone()
+    }
+
+    fn is_whole(&self) -> bool {
+        false
     }
 }
 
@@ -279,6 +294,38 @@ mod tests {
         assert_eq!(source.get(&Name::Root(3), u64::MAX).unwrap(), None);
         let (name, one) = chunk("one");
         assert_eq!(source.get(&name, u64::MAX).unwrap(), Some(one));
+    }
+
+    /// Nothing in it is signed, and it never ends.
+    struct Roots {
+        version: u32,
+        entry: Vec<u8>,
+        read: u64,
+    }
+
+    impl Read for Roots {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            if self.entry.is_empty() {
+                self.version += 1;
+                let mut writer = Writer::new(Vec::new(), 0);
+                writer.put(&Name::Root(self.version), &vec![b' '; Name::Root(1).limit() as usize])?;
+                self.entry = writer.to;
+            }
+            let count = buf.len().min(self.entry.len());
+            buf[..count].copy_from_slice(&self.entry[..count]);
+            self.entry.drain(..count);
+            self.read += count as u64;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn metadata_that_nobody_asked_for_is_kept_within_a_bound() {
+        let mut source = Stream::new(Roots { version: 0, entry: Vec::new(), read: 0 }, "test");
+        let error = source.get(&Name::Timestamp, u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("bytes of metadata"), "{error}");
+        assert!(source.reader.read <= KEPT_MAX + (64 << 10), "{} bytes were read", source.reader.read);
+        assert!(source.kept.iter().map(|(_, bytes)| bytes.capacity() as u64).sum::<u64>() <= KEPT_MAX);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::Digest;
+use crate::tuf::limits;
 
 /// One thing that travels.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -40,10 +41,11 @@ impl Name {
     /// Most bytes that anything of that name may have. A reader takes no more than this, whatever the other side says.
     pub const fn limit(&self) -> u64 {
         match self {
-            Name::Root(_) => 512 * KIB,
-            Name::Timestamp => 16 * KIB,
-            Name::Snapshot(_) => 2 * MIB,
-            Name::Targets(_) | Name::Target(..) => 4 * MIB,
+            Name::Root(_) => limits::ROOT as u64,
+            Name::Timestamp => limits::TIMESTAMP as u64,
+            Name::Snapshot(_) => limits::SNAPSHOT as u64,
+            Name::Targets(_) => limits::TARGETS as u64,
+            Name::Target(..) => 4 * MIB,
             // A frame of incompressible bytes is a little larger than they are.
             Name::Chunk(_) | Name::Patch(_) => MIB + 64 * KIB,
         }

@@ -29,6 +29,16 @@ pub trait Source {
 
     /// What to call it in messages.
     fn place(&self) -> String;
+
+    /// Whether everything that its metadata lists is to be there. A bundle has one release of those that are listed.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// The piece that came last is not what it should be. Whether it can be had from another place: then ask again.
+    fn distrust(&mut self) -> bool {
+        false
+    }
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
@@ -39,6 +49,14 @@ impl<S: Source + ?Sized> Source for Box<S> {
     fn place(&self) -> String {
         (**self).place()
     }
+
+    fn is_whole(&self) -> bool {
+        (**self).is_whole()
+    }
+
+    fn distrust(&mut self) -> bool {
+        (**self).distrust()
+    }
 }
 
 impl<S: Source + ?Sized> Source for &mut S {
@@ -48,5 +66,13 @@ impl<S: Source + ?Sized> Source for &mut S {
 
     fn place(&self) -> String {
         (**self).place()
+    }
+
+    fn is_whole(&self) -> bool {
+        (**self).is_whole()
+    }
+
+    fn distrust(&mut self) -> bool {
+        (**self).distrust()
     }
 }
