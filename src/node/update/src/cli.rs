@@ -19,9 +19,9 @@ Exit statuses:
   0  done; for `check`: there is a newer release
   1  something of this node does not work
   2  a command line that makes no sense
-  3  there is nothing to do: no newer release
-  4  refused: not for this node, or not now; nothing was written
-  5  the source can't be reached, or is truncated or altered
+  3  there is nothing to do: no newer release, nothing to take back
+  4  refused: not for this node, not now, expired, or older than what this node knows; nothing was written
+  5  the source can't be reached, lacks what it lists, or is truncated or altered
   6  stopped by a signal; the next attempt goes on from there
   7  another fruit-update is at work
 Whatever happens, the running system stays as it is; `fruit-update status` says where the node stands.
@@ -61,6 +61,7 @@ pub enum Command {
         force: bool,
         restart: bool,
     },
+    Cancel,
     Clone {
         force: bool,
     },
@@ -129,7 +130,7 @@ const GLOBAL: [Flag; 5] = [
     short("--version", "-V", "The version of fruit-update"),
 ];
 
-const VERBS: [Verb; 11] = [
+const VERBS: [Verb; 12] = [
     Verb {
         operands: &[(
             "[FROM]",
@@ -163,11 +164,16 @@ const VERBS: [Verb; 11] = [
         Ok(Command::Commit)
     }),
     Verb {
-        flags: &[flag("--force", "Also to a release of an older security epoch"), RESTART],
+        flags: &[flag("--force", "Also to a release of an older security epoch, and one that failed here"), RESTART],
         ..verb("rollback", "Goes back to the release before", |words| {
             Ok(Command::Rollback { force: words.has("--force"), restart: words.has("--restart") })
         })
     },
+    verb(
+        "cancel",
+        "Takes back a release that is installed and not tried yet,\nor an install that was interrupted",
+        |_| Ok(Command::Cancel),
+    ),
     Verb {
         flags: &[flag("--force", "Even if the other one holds a good release, or one that is to be tried")],
         ..verb("clone", "Copies the running slot into the other one, so that there are two good ones", |words| {
@@ -391,6 +397,7 @@ mod tests {
             ("commit", Command::Commit),
             ("rollback --force", Command::Rollback { force: true, restart: false }),
             ("rollback --restart", Command::Rollback { force: false, restart: true }),
+            ("cancel", Command::Cancel),
             ("clone", Command::Clone { force: false }),
             ("clone --force", Command::Clone { force: true }),
             ("history", Command::History),

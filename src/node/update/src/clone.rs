@@ -142,6 +142,7 @@ impl Updater {
                 from.read_exact_at(&mut new[..count], at).map_err(read_error(self.card.running))?;
                 to.read_exact_at(&mut old[..count], at).map_err(read_error(slot))?;
                 differences.write(&old[..count], &new[..count], at).map_err(write_error)?;
+                differences.chunk_done().map_err(write_error)?;
                 digests.push(Digest::of(&new[..count]));
                 done += 1;
             }

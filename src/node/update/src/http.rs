@@ -283,6 +283,7 @@ impl Client {
             Some(len) if len != bytes.len() as u64 => {
                 Err(self.failed(url, &format!("the connection ended after {} of {len} bytes", bytes.len())))
             }
+            _ if is_web_page(&bytes) => Err(self.failed(url, WEB_PAGE)),
             _ => Ok(Some(bytes)),
         }
     }
@@ -292,6 +293,14 @@ impl Client {
         let doubled = self.limits.pause.saturating_mul(1 << (failures.max(1) - 1).min(16));
         if pace::sleep(doubled.min(self.limits.pause_max), &self.watch) { Ok(()) } else { Err(SourceError::Stopped) }
     }
+}
+
+/// What networks that want a login answer to everything.
+const WEB_PAGE: &str = "a web page came in its place; does this network ask for a login (captive portal)?";
+
+/// Whether that is HTML or XML. No piece of a repository begins so.
+fn is_web_page(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"<")
 }
 
 /// How an error of reading says that everything is to stop. Not `Interrupted`: that would be tried again.

@@ -138,7 +138,7 @@ pub struct Available {
     pub version: String,
     pub notes: String,
     /// Why it would not be installed.
-    pub refused: Option<String>,
+    pub refused: Option<Refusal>,
     pub freshness: Freshness,
 }
 
@@ -152,19 +152,34 @@ pub fn check(
     source: &mut dyn Source,
     request: &Request,
 ) -> Result<Option<Available>, InstallError> {
-    let (trust, freshness, _) = take_metadata(updater, anchor, source)?;
-    updater.save()?;
-    let mut notes = Vec::new();
-    match choose::release(updater, &trust, source, request, &mut notes) {
-        Ok(Some(choice)) => Ok(Some(Available {
-            version: choice.manifest.version.clone(),
-            notes: choice.manifest.notes.clone(),
-            refused: choose::fits_slot(updater, &choice.manifest).err().map(|refusal| refusal.to_string()),
-            freshness,
-        })),
-        Ok(None) => Ok(None),
-        Err(error) => Err(error),
+    let result = look(updater, anchor, source, request);
+    match &result {
+        // Of an install that was interrupted the reason stays until it is done.
+        Ok(_) if !matches!(updater.state().now, Phase::Installing { .. }) => updater.memory.state.last_error = None,
+        Ok(_) => {}
+        Err(error) if error.outcome() == ExitStatus::Stopped => {}
+        Err(error) => updater.memory.state.last_error = Some(error.to_string().chars().take(500).collect()),
     }
+    match (updater.save(), result) {
+        (Err(error), Ok(_)) => Err(error.into()),
+        (_, result) => result,
+    }
+}
+
+fn look(
+    updater: &mut Updater,
+    anchor: &[u8],
+    source: &mut dyn Source,
+    request: &Request,
+) -> Result<Option<Available>, InstallError> {
+    let (trust, freshness, _) = take_metadata(updater, anchor, source)?;
+    let choice = choose::release(updater, &trust, source, request, &mut Vec::new())?;
+    Ok(choice.map(|choice| Available {
+        refused: choose::fits_slot(updater, &choice.manifest).err(),
+        version: choice.manifest.version,
+        notes: choice.manifest.notes,
+        freshness,
+    }))
 }
 
 /// Installs a release from `source` into the slot that is not running, and arms it. `anchor`: the root metadata that
@@ -244,12 +259,19 @@ fn attempt(
 
     let slot = updater.other();
     let release = choice.identity();
+    let goes_on = matches!(&updater.state().now, Phase::Installing { release: begun, .. } if begun.is(&release));
     begin(updater, slot, &release, &choice)?;
     let (counts, manifest) = (Counts::default(), &choice.manifest);
     let old = manifest_file(updater, slot.other()).and_then(|file| Manifest::read(&file).ok());
     let mut pieces = Pieces::new(updater, source, manifest, old.as_ref(), delta.as_ref(), counts);
     let counts = write::slot(updater, slot, manifest, &mut pieces, hooks)?;
     notes.extend(pieces.notes());
+    if goes_on {
+        let Counts { kept, chunks, .. } = counts;
+        notes.push(format!(
+            "went on with an install that was interrupted: {kept} of {chunks} chunks were there already"
+        ));
+    }
     arm(updater, slot, &release, request.tries, &counts)?;
     let delta = delta.is_some();
     Ok(Outcome::Installed(Box::new(Installed { release, slot, counts, delta, freshness, notes })))

@@ -54,6 +54,7 @@ fn of_install(error: &InstallError) -> Failure {
 fn of_trial(error: &TrialError) -> Failure {
     let status = match error {
         TrialError::Check { .. } | TrialError::Card(_) | TrialError::State(_) => 1,
+        TrialError::NothingArmed => NOTHING_TO_DO,
         _ => REFUSED,
     };
     Failure(status, error.to_string())
@@ -145,6 +146,13 @@ impl Here<'_> {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Rollback { force, restart } => self.roll_back(*force, *restart),
+            Command::Cancel => {
+                let (_lock, mut updater) = self.locked()?;
+                let release = updater.cancel().map_err(|error| of_trial(&error))?;
+                let text = format!("{} is taken back; {} boots next", release.name(), updater.running().name());
+                self.done(&json!({ "cancelled": release }), &text);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Clone { force } => self.clone_slot(*force),
             Command::Restart => {
                 let (lock, updater) = self.locked()?;
@@ -242,8 +250,8 @@ impl Here<'_> {
             text.push_str(&format!("\n\n{}", found.notes.trim_end()));
         }
         let value = json!({
-            "available": found.version, "refused": found.refused, "freshness": found.freshness.to_string(),
-            "notes": found.notes,
+            "available": found.version, "refused": found.refused.as_ref().map(ToString::to_string),
+            "freshness": found.freshness.to_string(), "notes": found.notes,
         });
         self.done(&value, &text);
         Ok(if found.refused.is_some() { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })

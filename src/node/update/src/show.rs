@@ -113,6 +113,9 @@ pub fn status(status: &Status, as_json: bool, daemon: Option<&Value>) {
     if let Some(doing) = daemon.and_then(|daemon| daemon["doing"].as_str()).filter(|doing| !doing.is_empty()) {
         say(&format!("  daemon     {doing}"));
     }
+    if let Some(result) = daemon.and_then(|daemon| daemon["last_result"].as_str()) {
+        say(&format!("  last look  {result}"));
+    }
 }
 
 pub fn history(events: &[Event], as_json: bool) {

@@ -52,7 +52,7 @@ impl Candidate<'_> {
     /// What it gave was not right.
     pub fn distrust(&mut self) {
         if let Candidate::Mirrors(mirrors) = self {
-            mirrors.distrust();
+            Source::distrust(*mirrors);
         }
     }
 

@@ -129,7 +129,11 @@ fn sentence(updater: &Updater, progress: Option<Progress>) -> Result<(Standing, 
         Phase::Idle => {
             let failed = state.failed.last();
             let failed = failed.map(|f| format!("; {} failed here: {}", f.release.name(), f.reason));
-            (Standing::Idle, format!("idle: {running} runs from slot {slot}{}{why}", failed.unwrap_or_default()))
+            // The loader remembers also what a node without a data partition does not.
+            let given_up = control.failed.filter(|&given_up| failed.is_none() && given_up != slot);
+            let given_up = given_up.map(|given_up| format!("; the boot loader has given up slot {given_up}"));
+            let failed = failed.or(given_up).unwrap_or_default();
+            (Standing::Idle, format!("idle: {running} runs from slot {slot}{failed}{why}"))
         }
     })
 }

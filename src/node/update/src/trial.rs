@@ -9,7 +9,7 @@ use fruit_verity::{BadBlock, Params, VerityError};
 use crate::card::{Card, CardError};
 use crate::install;
 use crate::slot::{Reading, holds_chunk};
-use crate::state::{EventKind, Identity, Phase, StateError};
+use crate::state::{Content, EventKind, Identity, Phase, StateError};
 use crate::updater::Updater;
 
 /// Why a trial can't be ended or begun.
@@ -21,6 +21,17 @@ pub enum TrialError {
     NotBooted(String),
     #[error("slot {slot} holds no release that has proved itself here; there is nothing to go back to")]
     NothingBefore { slot: Slot },
+    #[error(
+        "{name} is installed and not tried yet, so there is nothing to go back from: \
+         `fruit-update cancel` takes it back"
+    )]
+    Armed { name: String },
+    #[error("nothing is to be tried at the next boot, and no install was interrupted: there is nothing to take back")]
+    NothingArmed,
+    #[error("{0} runs on trial already: `fruit-update rollback` gives it up")]
+    Running(String),
+    #[error("slot {slot} holds {name}, which has failed here; it is tried again only with --force")]
+    Failed { slot: Slot, name: String },
     #[error("slot {slot} holds {name} of security epoch {epoch}, older than {reached}, which this node has reached")]
     Epoch { slot: Slot, name: String, epoch: u64, reached: u64 },
     #[error("slot {slot} is damaged: {what} is not what was written; it can't be started")]
@@ -101,6 +112,82 @@ impl Updater {
         self.card.set_control(&BootControl { active: running, trial: None, failed, ..control })
     }
 
+    /// Takes back a release that is installed and not tried yet, or an install that was interrupted. The release is not
+    /// installed again by itself.
+    ///
+    /// # Errors
+    /// There is nothing to take back; write errors.
+    pub fn cancel(&mut self) -> Result<Identity, TrialError> {
+        if self.card.trial {
+            return Err(TrialError::Running(self.running().name()));
+        }
+        let other = self.other();
+        let armed = self.card.is_armed(other)?;
+        let release = match &self.state().now {
+            Phase::Installing { release, .. } | Phase::Trial { release, .. } => release.clone(),
+            Phase::Idle if armed => self.unknown(None),
+            Phase::Idle => return Err(TrialError::NothingArmed),
+        };
+        // What the loader is told first: it is what counts.
+        self.disarm()?;
+        let now = self.now();
+        let state = &mut self.memory.state;
+        state.now = Phase::Idle;
+        state.last_error = None;
+        state.fail(now, &release, "taken back by the operator before it was tried");
+        self.save()?;
+        Ok(release)
+    }
+
+    /// What can be said of a release that nothing is remembered of.
+    pub(crate) fn unknown(&self, params: Option<&Params>) -> Identity {
+        Identity {
+            product: self.facts.image.name.clone(),
+            board: self.facts.image.board.clone(),
+            version: "of unknown version".into(),
+            build_id: String::new(),
+            verity: params.map(ToString::to_string).unwrap_or_default(),
+            manifest: None,
+            epoch: 0,
+        }
+    }
+
+    /// The release that is whole in `slot` though nothing is remembered of it, as on a node without a data partition: its
+    /// boot volume names a root, and the root is that.
+    fn whole_in(&self, slot: Slot) -> Result<Option<Identity>, TrialError> {
+        for params in crate::slot::named_roots(self.card.volume(slot, VolumeKind::Boot))
+            .map_err(|source| CardError::Read { volume: Card::volume_name(slot, VolumeKind::Boot), source })?
+        {
+            let root = Reading(self.card.volume(slot, VolumeKind::Root));
+            // Text that only looks like parameters may name places that are not there.
+            if params.total_len().is_ok_and(|len| len <= self.card.volume(slot, VolumeKind::Root).len())
+                && fruit_verity::verify(&root, &params).map_err(|error| TrialError::Check { slot, error })?.is_none()
+            {
+                return Ok(Some(self.unknown(Some(&params))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The release of the other slot, if the node may go back to it.
+    fn before(&self, slot: Slot, force: bool) -> Result<Identity, TrialError> {
+        if let Some(good) = self.state().slot(slot).good() {
+            return Ok(good.clone());
+        }
+        let control = self.card.control()?;
+        if let (Phase::Trial { release, .. }, true) = (&self.state().now, self.card.is_armed(slot)?) {
+            return Err(TrialError::Armed { name: release.name() });
+        }
+        if *self.state().slot(slot) != Content::Unknown {
+            return Err(TrialError::NothingBefore { slot });
+        }
+        let release = self.whole_in(slot)?.ok_or(TrialError::NothingBefore { slot })?;
+        if control.failed == Some(slot) && !force {
+            return Err(TrialError::Failed { slot, name: release.name() });
+        }
+        Ok(release)
+    }
+
     /// Back to the release before: gives up a trial, or puts the other slot, if it holds a good release, on trial for
     /// `tries` boots. `force` allows a release of an older security epoch.
     ///
@@ -111,7 +198,7 @@ impl Updater {
             return self.give_up("rolled back by the operator");
         }
         let slot = self.other();
-        let release = self.state().slot(slot).good().cloned().ok_or(TrialError::NothingBefore { slot })?;
+        let release = self.before(slot, force)?;
         let reached = self.state().epoch;
         if release.epoch < reached && !force {
             return Err(TrialError::Epoch { slot, name: release.name(), epoch: release.epoch, reached });

@@ -97,17 +97,19 @@ pub fn refresh(
             Some(name) => source.get(&name, want.limit)?,
             None => None,
         };
-        let given = refresh.give(bytes.as_deref());
+        let (place, given) = (source.place(), refresh.give(bytes.as_deref()));
         let new = refresh.trust().stored();
         save(store, &stored, &new).map_err(TrustError::Store)?;
         stored = new;
         match given {
             Ok(()) => {}
+            // The same file is still wanted.
+            Err(_) if bytes.is_some() && source.distrust() => {}
             Err(error @ tuf::Error::Rollback { role: Role::Timestamp | Role::Snapshot, .. }) if complete => {
                 older = Some(error.to_string());
                 break;
             }
-            Err(error) => return Err(TrustError::Refused { place: source.place(), error }),
+            Err(error) => return Err(TrustError::Refused { place, error }),
         }
     }
     Ok(Refreshed { freshness: refresh.freshness(), older })

@@ -72,8 +72,16 @@ impl Updater {
         let (running, on_trial) = (self.card.running, self.card.trial);
         self.know_what_runs();
         match self.memory.state.now.clone() {
+            // The loader has been told, and that is not remembered.
+            Phase::Idle if !on_trial && control.trial.is_some_and(|trial| trial.slot == running.other()) => {
+                let slot = running.other();
+                let release = self.state().slot(slot).complete().cloned().unwrap_or_else(|| self.unknown(None));
+                self.memory.state.now = Phase::Trial { slot, release };
+            }
             Phase::Idle => {}
             Phase::Installing { slot, release } | Phase::Trial { slot, release } => {
+                // What runs knows best what it is.
+                let release = if running == slot { self.running() } else { release };
                 let armed = control.trial.is_some_and(|trial| trial.slot == slot);
                 let trial = Phase::Trial { slot, release: release.clone() };
                 if running == slot && !on_trial && control.active == slot {

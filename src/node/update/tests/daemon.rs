@@ -321,7 +321,7 @@ fn what_is_manual_is_only_told() {
 }
 
 #[test]
-fn a_mirror_with_wrong_bytes_costs_one_attempt() {
+fn a_mirror_with_wrong_bytes_costs_nothing_while_another_one_has_the_right_ones() {
     let scene = Scene::new();
     let repository = Repository::of(&[&old(), &new()]);
     let altered = serve(&repository, |_, path, mut bytes| {
@@ -332,14 +332,36 @@ fn a_mirror_with_wrong_bytes_costs_one_attempt() {
         bytes
     });
     let right = serve(&repository, as_it_is);
-    let config = format!("sources: ['{}', '{}']\n", altered.url(""), right.url(""));
-    let mut daemon = scene.daemon(&config);
-    let mut sources = daemon.open_sources().unwrap();
-    daemon.check_in(&mut sources);
-    assert!(!scene.bench.borrow().holds(Slot::B, &new()));
+    scene.check(&format!("sources: ['{}']\n", altered.url("")));
     assert!(scene.report().last_result.unwrap().contains("altered"), "{:?}", scene.report());
-    daemon.check_in(&mut sources);
+    scene.check(&format!("sources: ['{}', '{}']\n", altered.url(""), right.url("")));
     assert!(scene.bench.borrow().holds(Slot::B, &new()));
+}
+
+#[test]
+fn behind_a_login_page_cut_or_old_metadata_the_next_mirror_is_asked() {
+    let right = || serve(&Repository::of(&[&old(), &new()]), as_it_is);
+    let page = |_: usize, _: &str, _: Vec<u8>| b"\n<!DOCTYPE html><html>Log in</html>".to_vec();
+    let cut = |_: usize, path: &str, mut bytes: Vec<u8>| {
+        bytes.truncate(if path.contains("/metadata/") { bytes.len() / 2 } else { bytes.len() });
+        bytes
+    };
+    let mut newer = Repository::of(&[&old()]);
+    newer.add(&new());
+    newer.sign();
+    for (first, second) in [
+        (serve(&Repository::of(&[&old(), &new()]), page), right()),
+        (serve(&Repository::of(&[&old(), &new()]), cut), right()),
+        (serve(&Repository::of(&[&old()]), as_it_is), serve(&newer, as_it_is)),
+    ] {
+        let scene = Scene::new();
+        scene.check(&format!("sources: ['{}', '{}']\n", first.url(""), second.url("")));
+        assert!(scene.bench.borrow().holds(Slot::B, &new()), "{:?}", scene.report());
+    }
+    let scene = Scene::new();
+    let only = serve(&Repository::of(&[&old(), &new()]), page);
+    scene.check(&format!("sources: ['{}']\n", only.url("")));
+    assert!(scene.report().last_result.unwrap().contains("captive portal"), "{:?}", scene.report());
 }
 
 #[test]

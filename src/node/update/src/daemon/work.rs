@@ -481,9 +481,13 @@ impl Daemon {
         }
         match found {
             Some(round) => round,
-            None if answered => Round::Nothing("there is nothing newer".into()),
+            // That one source has nothing newer says nothing of one that gave no answer.
+            None if !troubles.is_empty() => {
+                troubles.append(&mut refusals);
+                Round::Failed(troubles.join("; "))
+            }
             None if !refusals.is_empty() => Round::Nothing(refusals.join("; ")),
-            None if !troubles.is_empty() => Round::Failed(troubles.join("; ")),
+            None if answered => Round::Nothing("there is nothing newer".into()),
             None => Round::Nothing("no source has anything".into()),
         }
     }
@@ -501,7 +505,7 @@ impl Daemon {
         let Some(available) = available else { return Ok(None) };
         if let Some(refused) = available.refused {
             journal::warn(&format!("{} from {} is not installed: {refused}", available.version, candidate.place()));
-            return Ok(None);
+            return Err(InstallError::Refused(refused));
         }
         if is_armed(updater, &available.version) {
             return Ok(None);

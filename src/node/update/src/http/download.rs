@@ -197,6 +197,10 @@ impl Read for Download {
                 }
                 Ok(0) => "the connection ended early".to_owned(),
                 Ok(count) => {
+                    // A bundle begins with the name of its first entry.
+                    if self.position == 0 && super::is_web_page(&buf[..count]) {
+                        return Err(io::Error::other(super::WEB_PAGE));
+                    }
                     self.position += count as u64;
                     return Ok(count);
                 }

@@ -3,13 +3,14 @@
 use std::cmp::Ordering;
 
 use fruit_contract::Slot;
-use fruit_release::manifest::VolumeKind;
+use fruit_release::manifest::{CHUNK, VolumeKind};
 use fruit_release::tuf::{Kind, Release, Target, Trust, Unfit, Verified, compare_versions};
 use fruit_release::{Delta, Digest, Manifest, Name, Source};
 use fruit_verity::Params;
 
 use super::{InstallError, Request};
-use crate::card::Card;
+use crate::card::{Card, CardError};
+use crate::slot::holds_chunk;
 use crate::state::Identity;
 use crate::trust::TrustError;
 use crate::updater::Updater;
@@ -27,7 +28,7 @@ pub enum Refusal {
     NoSuchVersion { version: String, known: String },
     #[error("{version} is older than {running}, which runs; to go back, use rollback")]
     Older { version: String, running: String },
-    #[error("{version} failed here: {reason}; it is installed again only with --force")]
+    #[error("{version} failed on this node: {reason}; it is installed again only with --force")]
     FailedBefore { version: String, reason: String },
     #[error("the {volume} partition has {has} bytes, the release needs {needs}")]
     TooLarge { volume: String, needs: u64, has: u64 },
@@ -67,23 +68,28 @@ pub(super) fn node_is_ready(updater: &Updater) -> Result<(), Refusal> {
 
 /// The release to install, `None` if there is nothing newer than what runs.
 pub(super) fn release(
-    updater: &Updater,
+    updater: &mut Updater,
     trust: &Trust,
     source: &mut dyn Source,
     request: &Request,
     notes: &mut Vec<String>,
 ) -> Result<Option<Choice>, InstallError> {
-    let running = &updater.facts.image.version;
+    let running = updater.facts.image.version.clone();
     for (release, target) in candidates(updater, trust, source, request)? {
-        match compare_versions(&release.version, running) {
+        match compare_versions(&release.version, &running) {
             Ordering::Greater => {}
             Ordering::Equal if request.force => {}
             Ordering::Less if request.version.is_some() => {
-                return Err(Refusal::Older { version: release.version, running: running.clone() }.into());
+                return Err(Refusal::Older { version: release.version, running }.into());
             }
             _ => return Ok(None),
         }
         let Some((file, name)) = fetch(trust, source, &target)? else {
+            // Whoever can leave out the newest release keeps nodes where they are, so that is not passed over.
+            if source.is_whole() {
+                let (release, name) = (release.to_string(), trust.file_of(&target));
+                return Err(InstallError::HeldBack { place: source.place(), release, name });
+            }
             notes.push(format!("{} is listed, but {} does not have it", release.version, source.place()));
             continue;
         };
@@ -95,11 +101,41 @@ pub(super) fn release(
             return Err(Refusal::FailedBefore { version: release.version, reason }.into());
         }
         agrees(&manifest, &release)?;
-        return Ok(Some(Choice { release, manifest, file: file.into_inner(), digest }));
+        let choice = Choice { release, manifest, file: file.into_inner(), digest };
+        if !request.force && loader_gave_up(updater, &choice.manifest)? {
+            let reason = format!("the boot loader has given up slot {}, which holds it", updater.other());
+            let now = updater.now();
+            updater.memory.state.fail(now, &choice.identity(), &reason);
+            return Err(Refusal::FailedBefore { version: choice.release.version, reason }.into());
+        }
+        return Ok(Some(choice));
     }
     let what =
         request.version.as_ref().map_or_else(|| "the release".to_owned(), |version| format!("release {version}"));
-    Err(InstallError::Missing { place: source.place(), what })
+    Err(InstallError::missing(source, what))
+}
+
+/// Whether the release has failed here as far as the boot loader knows: for nodes that have no data partition, or have
+/// lost what was on it. The loader remembers a slot; what is in that is seen from its boot volume, which names the root.
+fn loader_gave_up(updater: &Updater, manifest: &Manifest) -> Result<bool, InstallError> {
+    let slot = updater.other();
+    if updater.card.control()?.failed != Some(slot) {
+        return Ok(false);
+    }
+    let (volume, Some(boot)) = (updater.card.volume(slot, VolumeKind::Boot), manifest.volume(VolumeKind::Boot)) else {
+        return Ok(false);
+    };
+    if boot.len > volume.len() {
+        return Ok(false);
+    }
+    let mut buffer = vec![0; CHUNK as usize];
+    for i in 0..boot.chunks.len() {
+        let read_error = |source| CardError::Read { volume: Card::volume_name(slot, VolumeKind::Boot), source };
+        if !holds_chunk(volume, boot, i, &mut buffer).map_err(read_error)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Releases that are for this node, newest first; only the one that was asked for, if one was.
@@ -157,11 +193,20 @@ fn fetch(
 ) -> Result<Option<TargetFile>, InstallError> {
     let file = trust.file_of(target);
     let Ok(name) = file.parse::<Name>() else {
-        return Err(InstallError::Missing { place: source.place(), what: format!("a target with the name {file}") });
+        return Err(InstallError::missing(source, format!("a target with the name {file}")));
     };
-    let Some(bytes) = source.get(&name, target.length())? else { return Ok(None) };
-    let bytes = target.accept(bytes).map_err(|error| InstallError::altered(source.place(), &name, error))?;
-    Ok(Some((bytes, name)))
+    loop {
+        let Some(bytes) = source.get(&name, target.length())? else { return Ok(None) };
+        match target.accept(bytes) {
+            Ok(bytes) => return Ok(Some((bytes, name))),
+            Err(error) => {
+                let error = InstallError::altered(source, &name, error);
+                if !source.distrust() {
+                    return Err(error);
+                }
+            }
+        }
+    }
 }
 
 /// The manifest must be of the release that the metadata describes.
@@ -226,7 +271,13 @@ pub(super) fn delta(
     let target = trust.target(&path, &updater.facts.clock).ok()?;
     let file = match fetch(trust, source, &target) {
         Ok(Some((file, _))) => file,
-        Ok(None) => return None,
+        Ok(None) => {
+            if source.is_whole() {
+                let (place, name) = (source.place(), trust.file_of(&target));
+                notes.push(format!("{place} lists a delta and does not have it ({name}); the release comes whole"));
+            }
+            return None;
+        }
         Err(error) => {
             notes.push(format!("the delta is not used: {error}"));
             return None;

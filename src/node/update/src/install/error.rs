@@ -4,7 +4,8 @@ use std::io;
 
 use fruit_contract::bootctl::Refused;
 use fruit_release::manifest::ManifestError;
-use fruit_release::{Name, SourceError};
+use fruit_release::tuf;
+use fruit_release::{Name, Source, SourceError};
 use fruit_verity::VerityError;
 
 use super::Refusal;
@@ -25,8 +26,13 @@ pub enum InstallError {
     #[error("{place}: {name} is altered or damaged: {why}")]
     Altered { place: String, name: String, why: String },
     /// The source has no such piece.
-    #[error("{place}: {what} is not there")]
-    Missing { place: String, what: String },
+    #[error("{place}: {what} is not there{hint}")]
+    Missing { place: String, what: String, hint: &'static str },
+    /// Metadata lists it and somebody has signed that, and the repository does not hand it out.
+    #[error(
+        "{place} lists {release} and does not have {name}: the repository is incomplete, or somebody holds it back"
+    )]
+    HeldBack { place: String, release: String, name: String },
     #[error("{place}: the release's manifest: {error}")]
     Manifest { place: String, error: ManifestError },
     #[error("the root that was written has the root hash {found}, the release says {expected}")]
@@ -54,23 +60,41 @@ pub enum Outcome {
     Failed,
     /// The release is not for this node, or not now: nothing was written, and asking again changes nothing.
     Refused,
-    /// The source can't be reached, or is truncated or altered: another time, or another source.
+    /// The source can't be reached, lacks what it lists, or is truncated or altered: another time, or another source.
     Source,
     /// By the operator or the system.
     Stopped,
 }
 
 impl InstallError {
-    pub(crate) fn altered(place: String, name: &Name, why: impl ToString) -> InstallError {
-        InstallError::Altered { place, name: name.to_string(), why: why.to_string() }
+    pub(crate) fn altered(source: &dyn Source, name: &Name, why: impl ToString) -> InstallError {
+        let mut why = why.to_string();
+        if !source.is_whole() {
+            why.push_str("; copy or download the bundle again");
+        }
+        InstallError::Altered { place: source.place(), name: name.to_string(), why }
+    }
+
+    pub(crate) fn missing(source: &dyn Source, what: String) -> InstallError {
+        let hint = match source.is_whole() {
+            true => "",
+            false => {
+                ": the bundle is damaged, or a delta from another release than the one that runs; \
+                      take it again, or a whole one"
+            }
+        };
+        InstallError::Missing { place: source.place(), what, hint }
     }
 
     pub fn outcome(&self) -> Outcome {
         match self {
             InstallError::Refused(_) => Outcome::Refused,
             InstallError::Trust(TrustError::Refused { error, .. }) => match error {
-                fruit_release::tuf::Error::Absent(_) => Outcome::Source,
-                _ => Outcome::Refused,
+                // Signed by who may, and not to be used here and now.
+                tuf::Error::Expired { .. } | tuf::Error::Rollback { .. } | tuf::Error::Vanished { .. } => {
+                    Outcome::Refused
+                }
+                _ => Outcome::Source,
             },
             InstallError::Stopped
             | InstallError::Source(SourceError::Stopped)
@@ -78,6 +102,8 @@ impl InstallError {
             InstallError::Source(_)
             | InstallError::Trust(TrustError::Source(_))
             | InstallError::Altered { .. }
+            | InstallError::HeldBack { .. }
+            | InstallError::Manifest { .. }
             | InstallError::Missing { .. } => Outcome::Source,
             _ => Outcome::Failed,
         }

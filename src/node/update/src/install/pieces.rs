@@ -129,16 +129,21 @@ impl<'a> Pieces<'a> {
         out: &mut [u8],
     ) -> Result<Result<(), String>, InstallError> {
         let name = Name::Patch(patch);
-        let bytes = match self.source.get(&name, u64::from(size)) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(Err(format!("{name} is not there"))),
-            Err(error @ SourceError::Broken { .. }) => return Ok(Err(error.to_string())),
-            Err(error) => return Err(error.into()),
+        let bytes = loop {
+            let bytes = match self.source.get(&name, u64::from(size)) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(Err(format!("{name} is not there"))),
+                Err(error @ SourceError::Broken { .. }) => return Ok(Err(error.to_string())),
+                Err(error) => return Err(error.into()),
+            };
+            self.counts.fetched += bytes.len() as u64;
+            if Digest::of(&bytes) == patch {
+                break bytes;
+            }
+            if !self.source.distrust() {
+                return Ok(Err(format!("{name} is altered or damaged")));
+            }
         };
-        self.counts.fetched += bytes.len() as u64;
-        if Digest::of(&bytes) != patch {
-            return Ok(Err(format!("{name} is altered or damaged")));
-        }
         let Some(delta) = self.delta else { return Ok(Err("there is no delta".into())) };
         let old: Vec<(Reading<'_>, u64)> = VolumeKind::ALL
             .into_iter()
@@ -169,21 +174,27 @@ impl<'a> Pieces<'a> {
 
     fn whole(&mut self, digest: Digest, out: &mut [u8]) -> Result<(), InstallError> {
         let name = Name::Chunk(digest);
-        let place = self.source.place();
-        let Some(bytes) = self.source.get(&name, name.limit())? else {
-            let what = match &self.misfit {
-                Some(why) => format!("{name}, needed since a patch did not fit ({why}),"),
-                None => name.to_string(),
+        loop {
+            let Some(bytes) = self.source.get(&name, name.limit())? else {
+                let what = match &self.misfit {
+                    Some(why) => format!("{name}, needed since a patch did not fit ({why}),"),
+                    None => name.to_string(),
+                };
+                return Err(InstallError::missing(&*self.source, what));
             };
-            return Err(InstallError::Missing { place, what });
-        };
-        self.counts.fetched += bytes.len() as u64;
-        let content = frame::decode(&bytes, out.len());
-        let content = content.map_err(|error| InstallError::altered(place.clone(), &name, error))?;
-        if content.len() != out.len() || Digest::of(&content) != digest {
-            return Err(InstallError::altered(place, &name, "its content has another hash"));
+            self.counts.fetched += bytes.len() as u64;
+            let why = match frame::decode(&bytes, out.len()) {
+                Ok(content) if content.len() == out.len() && Digest::of(&content) == digest => {
+                    out.copy_from_slice(&content);
+                    return Ok(());
+                }
+                Ok(_) => "its content has another hash".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let error = InstallError::altered(&*self.source, &name, why);
+            if !self.source.distrust() {
+                return Err(error);
+            }
         }
-        out.copy_from_slice(&content);
-        Ok(())
     }
 }

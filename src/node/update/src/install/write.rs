@@ -116,6 +116,7 @@ impl Writing<'_, '_, '_> {
             if let Some(tree) = &mut tree {
                 tree.data(content)?;
             }
+            differences.chunk_done().map_err(&write_error)?;
             self.done += 1;
             self.pieces.counts.blocks = blocks + differences.blocks();
             self.pieces.counts.written = bytes + differences.bytes();

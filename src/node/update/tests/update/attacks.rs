@@ -9,13 +9,14 @@ use fruit_contract::Slot;
 use fruit_release::bundle::Stream;
 use fruit_release::manifest::{CHUNK, VolumeKind};
 use fruit_release::{Digest, Name, frame};
-use fruit_update::install::{ExitStatus, InstallError, Outcome, Refusal, Request};
+use fruit_update::install::{self, ExitStatus, InstallError, Outcome, Refusal, Request};
 use fruit_update::pipe::{Patience, Patient};
 use fruit_update::state::{Content, Phase};
+use fruit_update::status::Status;
 
 use crate::card::Bench;
 use crate::install::{installed, new, old};
-use crate::kit::{Image, Repository, noise};
+use crate::kit::{Image, Repository, anchor, noise};
 
 /// The node runs what it ran, will boot it again, and says why.
 fn is_untouched(bench: &mut Bench, image: &Image, error: &InstallError) {
@@ -88,7 +89,7 @@ fn an_altered_manifest_is_refused_before_the_first_write() {
 }
 
 #[test]
-fn altered_metadata_is_refused() {
+fn altered_metadata_is_a_source_that_is_altered() {
     let (old, new) = (old(), new());
     for name in [Name::Timestamp, Name::Snapshot(1), Name::Targets(1)] {
         let mut bench = Bench::new(&old);
@@ -97,10 +98,31 @@ fn altered_metadata_is_refused() {
         let at = file.windows(7).position(|w| w == b"expires").unwrap() + 10;
         file[at] = b'3';
         let error = bench.install(&mut repository).unwrap_err();
-        assert_eq!(error.outcome(), ExitStatus::Refused, "{error}");
+        assert_eq!(error.outcome(), ExitStatus::Source, "{error}");
         nothing_was_written(&bench);
         is_untouched(&mut bench, &old, &error);
     }
+}
+
+#[test]
+fn a_release_that_is_listed_and_held_back_is_an_error_with_its_name_also_in_the_status() {
+    let (old, new) = (old(), new());
+    let bench = Bench::new(&old);
+    let mut repository = Repository::of(&[&old, &new]);
+    let name = repository.target(&new.manifest().target_path());
+    repository.pieces.remove(&name);
+    let request = Request::default();
+    let error = install::check(&mut bench.updater(), &anchor(), &mut repository, &request).unwrap_err();
+    assert_eq!(error.outcome(), ExitStatus::Source, "{error}");
+    assert!(error.to_string().contains("1.1") && error.to_string().contains(&name.to_string()), "{error}");
+    let summary = Status::of(&bench.updater(), &anchor(), None).unwrap().summary;
+    assert!(summary.contains(&name.to_string()), "{summary}");
+    let error = bench.install(&mut repository).unwrap_err();
+    assert!(matches!(error, InstallError::HeldBack { .. }), "{error}");
+    nothing_was_written(&bench);
+    // A bundle has one release of those that are listed.
+    let bundle = Repository::of(&[&old, &new]).bundle(&old.manifest().target_path(), None);
+    assert!(matches!(bench.install(&mut Stream::new(&bundle[..], "bundle")).unwrap(), Outcome::UpToDate { .. }));
 }
 
 #[test]

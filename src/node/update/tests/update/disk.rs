@@ -205,8 +205,13 @@ impl Store for Disk {
     }
 }
 
-/// What is on the medium when the power is cut after `log`, which began at `start`.
-pub fn cut(start: &Content, log: &[Op], dice: &mut Dice) -> Content {
+/// What is on the medium when the power is cut after `log` and nothing was written that was not synced.
+pub fn medium(start: &Content, log: &[Op]) -> Content {
+    settled(start, log).0
+}
+
+/// What has surely reached the medium, and what may have.
+fn settled<'l>(start: &Content, log: &'l [Op]) -> (Content, Vec<&'l Op>) {
     let mut medium = start.clone();
     let mut pending: Vec<&Op> = Vec::new();
     for op in log {
@@ -223,6 +228,12 @@ pub fn cut(start: &Content, log: &[Op], dice: &mut Dice) -> Content {
             pending.push(op);
         }
     }
+    (medium, pending)
+}
+
+/// What is on the medium when the power is cut after `log`, which began at `start`.
+pub fn cut(start: &Content, log: &[Op], dice: &mut Dice) -> Content {
+    let (mut medium, mut pending) = settled(start, log);
     // In any order, each whole, not at all, or in parts.
     while !pending.is_empty() {
         let op = pending.swap_remove(dice.roll(pending.len()));

@@ -104,7 +104,7 @@ fn metadata_that_went_backwards_is_refused_but_a_newer_listing_serves_an_older_s
     let bench = Bench::new(&old);
     install::check(&mut bench.updater(), &anchor(), &mut repository, &Request::default()).unwrap();
     let error = bench.install(&mut empty).unwrap_err();
-    assert!(matches!(error, InstallError::Missing { .. }), "{error}");
+    assert!(matches!(error, InstallError::HeldBack { .. }), "{error}");
 }
 
 #[test]
@@ -199,6 +199,78 @@ fn a_commit_is_not_for_what_is_not_on_trial() {
     installed(bench.install(&mut Repository::of(&[&new])).unwrap());
     assert!(matches!(bench.updater().commit(), Err(TrialError::NotBooted(_))));
     assert!(matches!(bench.updater().state().now, Phase::Trial { .. }));
+}
+
+/// A node without a data partition remembers nothing over a restart.
+fn forget(bench: &Bench) {
+    std::fs::remove_dir_all(bench.path("update")).unwrap();
+}
+
+#[test]
+fn a_release_that_the_loader_has_given_up_is_not_installed_again_by_a_node_that_remembers_nothing() {
+    let (old, new) = (old(), new());
+    let mut bench = Bench::new(&old);
+    let mut repository = Repository::of(&[&new]);
+    installed(bench.install(&mut repository).unwrap());
+    for _ in 0..4 {
+        forget(&bench);
+        bench.restart(&[&old, &new]);
+        bench.updater().save().unwrap();
+    }
+    assert_eq!((bench.running, bench.control().failed), (Slot::A, Some(Slot::B)));
+    forget(&bench);
+    assert!(sentence(&bench).contains("the boot loader has given up slot b"), "{}", sentence(&bench));
+    let error = bench.install(&mut repository).unwrap_err();
+    assert!(error.to_string().contains("1.1 failed on this node"), "{error}");
+    assert_eq!(error.outcome(), ExitStatus::Refused);
+    assert!(sentence(&bench).contains("pistack 1.1 failed here"), "{}", sentence(&bench));
+    // Another release is another one.
+    let other = crate::kit::Image::new("1.2", new.root.clone(), crate::kit::noise(300 << 10, 9));
+    forget(&bench);
+    installed(bench.install(&mut Repository::of(&[&new, &other])).unwrap());
+    assert!(bench.holds(Slot::B, &other));
+}
+
+#[test]
+fn a_node_that_remembers_nothing_goes_back_to_what_is_whole_in_the_other_slot() {
+    let (old, new) = (old(), new());
+    let mut bench = Bench::new(&old);
+    installed(bench.install(&mut Repository::of(&[&new])).unwrap());
+    bench.restart(&[&old, &new]);
+    bench.updater().commit().unwrap();
+    bench.restart(&[&old, &new]);
+    forget(&bench);
+    let root = bench.volume(Slot::A, fruit_release::manifest::VolumeKind::Root);
+    let whole = wear(&root, 50_000);
+    assert!(matches!(bench.updater().roll_back(3, true), Err(TrialError::NothingBefore { .. })));
+    std::fs::write(&root, whole).unwrap();
+    bench.updater().roll_back(3, true).unwrap();
+    bench.restart(&[&old, &new]);
+    assert_eq!((bench.running, bench.trial), (Slot::A, true));
+    assert_eq!(bench.updater().running().version, "1.0");
+    assert_eq!(bench.updater().commit().unwrap().version, "1.0");
+}
+
+#[test]
+fn what_is_armed_is_taken_back_by_cancel_and_rollback_says_so() {
+    let (old, new) = (old(), new());
+    let mut bench = Bench::new(&old);
+    assert!(matches!(bench.updater().cancel(), Err(TrialError::NothingArmed)));
+    let mut repository = Repository::of(&[&new]);
+    installed(bench.install(&mut repository).unwrap());
+    let error = bench.updater().roll_back(3, false).unwrap_err();
+    assert!(error.to_string().contains("fruit-update cancel"), "{error}");
+    assert_eq!(bench.updater().cancel().unwrap().version, "1.1");
+    assert_eq!(bench.control().trial, None);
+    bench.restart(&[&old, &new]);
+    assert_eq!((bench.running, bench.trial), (Slot::A, false));
+    assert_eq!(bench.updater().state().now, Phase::Idle);
+    // Not again by itself, as the operator has said.
+    assert_eq!(bench.install(&mut repository).unwrap_err().outcome(), ExitStatus::Refused);
+    let request = Request { force: true, ..Request::default() };
+    installed(bench.install_with(&mut repository, &request).unwrap());
+    bench.restart(&[&old, &new]);
+    assert!(matches!(bench.updater().cancel(), Err(TrialError::Running(_))));
 }
 
 #[test]

@@ -152,6 +152,38 @@ fn an_install_that_is_cut_anywhere_leaves_a_node_that_boots_and_completes() {
     assert!(writes > 10, "{writes} writes");
 }
 
+/// Whatever a cache of the card or of the kernel held is gone: what was pushed to the medium on the way stays.
+#[test]
+fn a_power_cut_costs_a_few_chunks_of_an_install() {
+    let chunk = 1 << 20;
+    let old = Image::new("1.0", noise(30 * chunk, 21), noise(20 << 10, 22));
+    let mut root = old.root.clone();
+    root.chunks_mut(chunk).enumerate().for_each(|(i, chunk)| chunk[..64].fill(i as u8));
+    let new = Image::new("1.1", root, old.boot.clone());
+    let releases = Releases { repository: Repository::of(&[&old, &new]), old, new };
+    // Little of each chunk differs.
+    let start = content(&releases.old, Some(&releases.old));
+    let choice = BootChoice { slot: Slot::A, trial: false };
+    let disk = Disk::new(&start);
+    do_install(&mut updater(&disk, choice, &releases.old), &releases);
+    let log = disk.log();
+    let at = |n: usize| {
+        let chunk_n = |op: &Op| matches!(op, Op::Write { place: Place::Volume(Slot::B, VolumeKind::Root), offset, .. } if *offset / chunk == n);
+        log.iter().position(chunk_n).unwrap()
+    };
+    for done in [10, 20, 29] {
+        let content = crate::disk::medium(&start, &log[..at(done)]);
+        let disk = Disk::new(&content);
+        let mut node = updater(&disk, choice, &releases.old);
+        let mut source = releases.repository.clone();
+        let outcome = hooks(|hooks| install::install(&mut node, &anchor(), &mut source, &Request::default(), hooks));
+        let Ok(Outcome::Installed(installed)) = outcome else { panic!("{outcome:?}") };
+        let kept = installed.counts.kept as usize;
+        assert!(kept + fruit_update::slot::SYNC_CHUNKS as usize >= done, "{kept} chunks of {done} were kept");
+        assert!(installed.notes.iter().any(|note| note.contains("were there already")), "{:?}", installed.notes);
+    }
+}
+
 /// The other slot holds an older release, of which most blocks stay.
 #[test]
 fn an_install_over_an_older_release_is_as_safe() {
