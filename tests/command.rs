@@ -373,3 +373,30 @@ fn output_that_nobody_reads_to_its_end_is_no_failure_worth_a_word() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// `/dev/full` answers every write with "No space left on device".
+#[test]
+fn a_full_disk_behind_standard_output_is_an_error_and_no_panic() {
+    let project = Project::empty();
+    let commands: [&[&str]; 7] = [
+        &["schema", "recipe"],
+        &["flash", "--list", "--json"],
+        &["check", "recipes/minimal.yaml", "--json"],
+        &["shell-completions", "bash"],
+        &["--help"],
+        &["--version"],
+        &["help", "build"],
+    ];
+    for arguments in commands {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = project.command(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("standard output cannot be written: No space left on device"), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    }
+    // What cannot be said on standard error changes no exit code.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let missing = project.command(&["check", "recipes/none.yaml"]).stderr(full).status().unwrap();
+    assert_eq!(missing.code(), Some(3));
+}

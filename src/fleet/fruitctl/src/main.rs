@@ -1,5 +1,7 @@
 //! The operator's command. `fruitctl stack` speaks to Pi Stack boards.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod config;
 mod errors;
 mod failure;
@@ -18,7 +20,8 @@ mod status;
 mod table;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use failure::{EXIT_CODES, Failure};
+use failure::{Code, EXIT_CODES, Failure};
+use fruit_output::Finished;
 use std::process::ExitCode;
 
 /// Operate clusters of Raspberry Pis.
@@ -42,16 +45,37 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
-        Verb::Stack(args) => args.run(),
-        Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "fruitctl", &mut std::io::stdout());
-            Ok(())
-        }
-        Verb::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Failure::from),
+    let code = match Cli::try_parse() {
+        Ok(cli) => match run(cli) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        },
+        Err(asked) => usage(&asked),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+    match fruit_output::finish("fruitctl") {
+        Finished::Incomplete if code == ExitCode::SUCCESS => ExitCode::FAILURE,
+        _ => code,
     }
+}
+
+/// Help, the version, or what is wrong with the command line.
+fn usage(asked: &clap::Error) -> ExitCode {
+    if asked.use_stderr() {
+        let _ = asked.print();
+    } else if let Err(error) = asked.print() {
+        fruit_output::failed(error);
+    }
+    ExitCode::from(u8::try_from(asked.exit_code()).unwrap_or(Code::Usage as u8))
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    // Into memory first: the generator of completions panics on a writer that fails.
+    let mut text = Vec::new();
+    match cli.verb {
+        Verb::Stack(args) => args.run()?,
+        Verb::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "fruitctl", &mut text),
+        Verb::Man => clap_mangen::Man::new(Cli::command()).render(&mut text)?,
+    }
+    fruit_output::text(&text);
+    Ok(())
 }

@@ -185,7 +185,7 @@ fn confirm(sessions: &[Session]) -> Result<(), Failure> {
             "cutting power needs an answer: add --yes where nobody can give one",
         ));
     }
-    eprint!("Cut the power of {} without a shutdown? [y/N] ", names.join(", "));
+    fruit_output::ask(format_args!("Cut the power of {} without a shutdown? [y/N] ", names.join(", ")));
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

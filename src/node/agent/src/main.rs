@@ -1,7 +1,8 @@
 //! The program on the node. `fruit-agent --help` tells its commands.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use fruit_agent::shutdown::Hook;
 use fruit_agent::status::Status;
 use fruit_agent::vitals::Roots;
 use fruit_agent::{daemon, journal, serve, shutdown};
+use fruit_output::{Finished, talk, text as say};
 
 const HELP: &str = "\
 Heartbeat, power signal, watchdog and metrics of a node on a Pi Stack board.
@@ -80,6 +82,14 @@ fn as_hook(mut given: impl Iterator<Item = OsString>) -> Option<OsString> {
 }
 
 fn main() -> ExitCode {
+    let code = asked();
+    match fruit_output::finish("fruit-agent") {
+        Finished::Incomplete if code == ExitCode::SUCCESS => ExitCode::FAILURE,
+        _ => code,
+    }
+}
+
+fn asked() -> ExitCode {
     if let Some(kind) = as_hook(std::env::args_os()) {
         return report(hook(&kind.to_string_lossy(), Path::new(CONFIG_PATH), Path::new("/")));
     }
@@ -113,13 +123,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// To standard output. A reader that has gone away has heard enough.
-fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
 fn usage(error: &str) -> ExitCode {
-    eprintln!("fruit-agent: {error}; see fruit-agent --help");
+    talk(format_args!("fruit-agent: {error}; see fruit-agent --help"));
     ExitCode::from(USAGE)
 }
 
@@ -153,13 +158,13 @@ fn status(arguments: &Arguments) -> Result<(), String> {
         return Ok(());
     }
     let status: Status = serde_json::from_str(&answer).map_err(|error| format!("the daemon's answer: {error}"))?;
-    say(&status.to_string());
+    say(status.to_string());
     Ok(())
 }
 
 fn check(file: &Path) -> Result<(), String> {
     AgentConfig::read(file).map_err(|error| error.to_string())?;
-    say(&format!("{}: good\n", file.display()));
+    say(format!("{}: good\n", file.display()));
     Ok(())
 }
 

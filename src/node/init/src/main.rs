@@ -1,6 +1,11 @@
+//! The first process of the initramfs.
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 fn main() {
     if !rustix::process::getpid().is_init() {
-        eprintln!("fruit-init is the first process of an initramfs; it does nothing when started otherwise");
+        fruit_output::talk(format_args!(
+            "fruit-init is the first process of an initramfs; it does nothing when started otherwise"
+        ));
         std::process::exit(2);
     }
     fruit_init::boot::run()

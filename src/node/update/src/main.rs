@@ -1,5 +1,7 @@
 //! The program on the node. `fruit-update --help` tells its commands.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod show;
 
@@ -8,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use fruit_agent::journal;
+use fruit_output::{Finished, talk};
 use fruit_release::Source;
 use fruit_update::clone::CloneError;
 use fruit_update::config::{RootPath, UpdateConfig};
@@ -61,6 +64,14 @@ fn of_trial(error: &TrialError) -> Failure {
 }
 
 fn main() -> ExitCode {
+    let code = asked();
+    match fruit_output::finish("fruit-update") {
+        Finished::Incomplete if code == ExitCode::SUCCESS => ExitCode::FAILURE,
+        _ => code,
+    }
+}
+
+fn asked() -> ExitCode {
     let cli = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Asked::Do(cli)) => cli,
         Ok(Asked::Text(text)) => {
@@ -68,7 +79,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("fruit-update: {error}; see fruit-update --help");
+            talk(format_args!("fruit-update: {error}; see fruit-update --help"));
             return ExitCode::from(USAGE);
         }
     };

@@ -15,9 +15,9 @@ const MIB: f64 = (1 << 20) as f64;
 const FRAME: Duration = Duration::from_millis(200);
 const PLAIN: Duration = Duration::from_secs(10);
 
-/// To standard output. A reader that has gone away has heard enough.
+/// To standard output.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    fruit_output::line(format_args!("{text}"));
 }
 
 pub fn json(value: &Value) {

@@ -1,27 +1,39 @@
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::Parser;
+use fruit_output::{Finished, talk};
 use fruitbuild::cli::{Cli, Verb};
-use fruitbuild::failure::Failure;
+use fruitbuild::failure::{Exit, Failure};
 use fruitbuild::progress::Progress;
 use fruitbuild::verbs;
 
-/// Ends in silence when nobody reads the output any more, as `| head` does: `println!` would panic.
-fn end_with_the_reader() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let closed = |text: &&String| text.starts_with("failed printing to stdout") && text.contains("Broken pipe");
-        if panic.payload().downcast_ref::<String>().filter(closed).is_some() {
-            // What a shell gives for a program that SIGPIPE ended.
-            std::process::exit(128 + 13);
-        }
-        usual(panic);
-    }));
+fn main() -> ExitCode {
+    let code = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(asked) => usage(&asked),
+    };
+    match fruit_output::finish("fruitbuild") {
+        Finished::Incomplete if code == ExitCode::SUCCESS => ExitCode::from(Exit::General as u8),
+        // What a shell gives for a program that SIGPIPE ended.
+        Finished::ReaderGone if code == ExitCode::SUCCESS => ExitCode::from(128 + 13),
+        _ => code,
+    }
 }
 
-fn main() -> ExitCode {
-    end_with_the_reader();
-    let cli = Cli::parse();
+/// Help, the version, or what is wrong with the command line.
+fn usage(asked: &clap::Error) -> ExitCode {
+    if asked.use_stderr() {
+        // Clap colours it where there is a terminal; nothing can be said about a failure here.
+        let _ = asked.print();
+    } else if let Err(error) = asked.print() {
+        fruit_output::failed(error);
+    }
+    ExitCode::from(u8::try_from(asked.exit_code()).unwrap_or(2))
+}
+
+fn run(cli: Cli) -> ExitCode {
     let progress = Progress::new(cli.talk.quiet || cli.talk.json);
     let json = cli.talk.json;
     let result = match cli.verb {
@@ -65,11 +77,14 @@ fn main() -> ExitCode {
 fn report(failure: &Failure, json: bool) -> ExitCode {
     if json {
         let details = failure.details.clone().unwrap_or_default();
-        println!("{:#}", serde_json::json!({"error": failure.message, "exit": failure.exit as u8, "details": details}));
+        fruit_output::outln!(
+            "{:#}",
+            serde_json::json!({"error": failure.message, "exit": failure.exit as u8, "details": details})
+        );
     } else if failure.details.is_some() {
-        eprintln!("{}", failure.message.trim_end());
+        talk(format_args!("{}", failure.message.trim_end()));
     } else {
-        eprintln!("error: {failure}");
+        talk(format_args!("error: {failure}"));
     }
     ExitCode::from(failure.exit as u8)
 }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use fruit_output::talk;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Work that takes less than this shows no bar.
@@ -37,7 +38,7 @@ impl Progress {
     /// One line of talk.
     pub fn say(&self, line: impl AsRef<str>) {
         if self.style != Style::Silent {
-            eprintln!("{}", line.as_ref());
+            talk(format_args!("{}", line.as_ref()));
         }
     }
 
@@ -133,8 +134,8 @@ impl Step {
             shown.last = Instant::now();
             let total = self.total.load(Ordering::Relaxed);
             match self.unit {
-                Unit::Bytes => eprintln!("{}: {} of {} MiB", self.name, done >> 20, total >> 20),
-                Unit::Pieces => eprintln!("{}: {done} of {total}", self.name),
+                Unit::Bytes => talk(format_args!("{}: {} of {} MiB", self.name, done >> 20, total >> 20)),
+                Unit::Pieces => talk(format_args!("{}: {done} of {total}", self.name)),
             }
         }
     }

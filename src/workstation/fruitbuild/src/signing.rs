@@ -87,7 +87,7 @@ impl Desk {
         let names: Vec<&str> = signed.files.iter().map(|(name, _)| name.as_str()).collect();
         if as_json {
             let waiting: Vec<Value> = signed.waiting.iter().map(|waiting| self.waiting_json(waiting)).collect();
-            println!("{:#}", json!({"written": names, "waiting": waiting}));
+            outln!("{:#}", json!({"written": names, "waiting": waiting}));
             return;
         }
         for name in names {

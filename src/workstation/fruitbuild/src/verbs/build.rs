@@ -8,7 +8,7 @@ use crate::progress::Progress;
 pub fn build(options: &cli::Build, json: bool, progress: &Progress) -> Result<(), Failure> {
     let outcome = pipeline::build(options, progress)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&outcome).map_err(|error| Failure::general(error.to_string()))?);
+        outln!("{}", serde_json::to_string_pretty(&outcome).map_err(|error| Failure::general(error.to_string()))?);
     } else {
         print(&outcome, progress);
     }
@@ -31,6 +31,6 @@ fn print(outcome: &Outcome, progress: &Progress) {
         progress.say(format!("{:>10.1}  MiB to write to a card", outcome.mapped as f64 / f64::from(1 << 20)));
     }
     for output in &outcome.outputs {
-        println!("{}", output.path.display());
+        outln!("{}", output.path.display());
     }
 }

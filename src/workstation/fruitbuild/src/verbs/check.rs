@@ -17,7 +17,7 @@ pub fn check(recipe: &Path, json: bool, progress: &Progress) -> Result<(), Failu
         }
     }
     if json {
-        println!("{}", String::from_utf8_lossy(&recipe.fingerprint()));
+        outln!("{}", String::from_utf8_lossy(&recipe.fingerprint()));
     } else {
         progress.say(format!(
             "{}: no mistakes; {} {} for {}, {} packages named",

@@ -51,11 +51,11 @@ fn kind_of(path: &Path) -> Result<What, Failure> {
 /// The table of `lock` and `diff`.
 pub fn print_changes(changes: &[Change], as_json: bool) -> Result<(), Failure> {
     if as_json {
-        println!("{:#}", json!({"packages": changes}));
+        outln!("{:#}", json!({"packages": changes}));
         return Ok(());
     }
     if changes.is_empty() {
-        println!("no package changed");
+        outln!("no package changed");
     }
     let width = changes.iter().map(|c| c.name.len()).max().unwrap_or(0);
     for change in changes {
@@ -70,7 +70,7 @@ pub fn print_changes(changes: &[Change], as_json: bool) -> Result<(), Failure> {
         let versions: Vec<String> = [version(&change.old), version(&change.new)].into_iter().flatten().collect();
         let size = |side: &Option<fruit_debian::lock::Side>| side.as_ref().map_or(0, |s| s.size as i64);
         let grown = size(&change.new) - size(&change.old);
-        println!("{sign} {:width$}  {}  {:+} KiB", change.name, versions.join(" → "), grown / 1024);
+        outln!("{sign} {:width$}  {}  {:+} KiB", change.name, versions.join(" → "), grown / 1024);
     }
     Ok(())
 }
@@ -91,12 +91,12 @@ fn manifests(old: &Value, new: &Value, as_json: bool) -> Result<(), Failure> {
     }
     let partitions = used(old, new);
     if as_json {
-        println!("{:#}", json!({"packages": rows, "partitions": partitions}));
+        outln!("{:#}", json!({"packages": rows, "partitions": partitions}));
         return Ok(());
     }
     for row in &rows {
         let side = |key: &str| row[key].as_str().unwrap_or("—").to_owned();
-        println!(
+        outln!(
             "{}  {} → {}  {:+} KiB",
             side("package"),
             side("old"),
@@ -105,10 +105,10 @@ fn manifests(old: &Value, new: &Value, as_json: bool) -> Result<(), Failure> {
         );
     }
     for row in &partitions {
-        println!("{}  {:+} KiB", row["name"].as_str().unwrap_or_default(), row["grown"].as_i64().unwrap_or(0) / 1024);
+        outln!("{}  {:+} KiB", row["name"].as_str().unwrap_or_default(), row["grown"].as_i64().unwrap_or(0) / 1024);
     }
     if rows.is_empty() && partitions.is_empty() {
-        println!("no package and no size changed");
+        outln!("no package and no size changed");
     }
     Ok(())
 }
@@ -141,14 +141,14 @@ fn images(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
         rows.push(json!({"path": format!("/{path}"), "change": what, "grown": size(&after) - size(&before)}));
     }
     if as_json {
-        println!("{:#}", json!({"files": rows}));
+        outln!("{:#}", json!({"files": rows}));
     } else {
         for row in &rows {
             let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-            println!("{:8} {}  {:+} B", text("change"), text("path"), row["grown"].as_i64().unwrap_or(0));
+            outln!("{:8} {}  {:+} B", text("change"), text("path"), row["grown"].as_i64().unwrap_or(0));
         }
         if rows.is_empty() {
-            println!("the roots hold the same files");
+            outln!("the roots hold the same files");
         }
     }
     Ok(())

@@ -48,7 +48,7 @@ pub fn flash(options: &cli::Flash, as_json: bool, progress: &Progress) -> Result
 
 fn report(target: &Path, done: &flash::Flashed, as_json: bool, progress: &Progress) {
     if as_json {
-        println!("{:#}", json!({"target": target, "written": done.written, "ejected": done.ejected}));
+        outln!("{:#}", json!({"target": target, "written": done.written, "ejected": done.ejected}));
     } else {
         let end = if done.ejected { "; it can be taken out" } else { "" };
         progress.say(format!("{}: {} MiB written and read back{end}", target.display(), done.written >> 20));
@@ -59,7 +59,7 @@ fn confirm(question: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new(Exit::Refused, "not asked before erasing, since there is no terminal; say --yes"));
     }
-    eprint!("{question}");
+    fruit_output::ask(format_args!("{question}"));
     let _ = std::io::stderr().flush();
     let mut line = String::new();
     let _ = std::io::stdin().read_line(&mut line);
@@ -86,15 +86,15 @@ fn list(system: &System, as_json: bool) -> Result<(), Failure> {
         })
         .collect();
     if as_json {
-        println!("{:#}", json!(rows));
+        outln!("{:#}", json!(rows));
         return Ok(());
     }
     if disks.is_empty() {
-        println!("no removable disks");
+        outln!("no removable disks");
     }
     for disk in &disks {
         let objection = disk.objection.as_ref().map_or(String::new(), |why| format!("  refused: {why}"));
-        println!("{}  {:.1} GB  {}{objection}", disk.path.display(), disk.size as f64 / 1e9, disk.model);
+        outln!("{}  {:.1} GB  {}{objection}", disk.path.display(), disk.size as f64 / 1e9, disk.model);
     }
     Ok(())
 }

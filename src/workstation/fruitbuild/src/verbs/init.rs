@@ -43,7 +43,7 @@ pub fn init(options: &cli::Init, progress: &Progress) -> Result<(), Failure> {
     let text = fruit_recipe::starter(&Answers { name, board, base, hostname, timezone, ssh_keys });
     std::fs::write(&path, text).map_err(at(&path))?;
     progress.say(format!("made {0}; next: fruitbuild build {0}", path.display()));
-    println!("{}", path.display());
+    outln!("{}", path.display());
     Ok(())
 }
 
@@ -62,7 +62,10 @@ fn answer<T>(
         return read(text).map_err(Failure::input);
     }
     loop {
-        eprint!("{question}{}: ", default.filter(|d| !d.is_empty()).map_or(String::new(), |d| format!(" [{d}]")));
+        fruit_output::ask(format_args!(
+            "{question}{}: ",
+            default.filter(|d| !d.is_empty()).map_or(String::new(), |d| format!(" [{d}]"))
+        ));
         let _ = std::io::stderr().flush();
         let mut line = String::new();
         if std::io::stdin().read_line(&mut line).unwrap_or(0) == 0 {
@@ -71,7 +74,7 @@ fn answer<T>(
         let text = line.trim();
         match read(if text.is_empty() { default.unwrap_or("") } else { text }) {
             Ok(value) => return Ok(value),
-            Err(why) => eprintln!("{why}"),
+            Err(why) => fruit_output::talk(format_args!("{why}")),
         }
     }
 }

@@ -28,33 +28,33 @@ pub fn inspect(image: &Path, largest: usize, as_json: bool) -> Result<(), Failur
             "size": card.size, "disk": card.disk_guid.to_string(), "partitions": partitions, "slots": slots,
             "packages": packages, "largest": files,
         });
-        println!("{value:#}");
+        outln!("{value:#}");
         return Ok(());
     }
-    println!("{}: {} MiB, disk {}", image.display(), card.size >> 20, card.disk_guid);
-    println!("\n   start MiB   size MiB  partition   content");
+    outln!("{}: {} MiB, disk {}", image.display(), card.size >> 20, card.disk_guid);
+    outln!("\n   start MiB   size MiB  partition   content");
     for row in &partitions {
         let mib = |key: &str| row[key].as_u64().unwrap_or(0) as f64 / f64::from(1 << 20);
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        println!("{:>12.1} {:>10.1}  {:10}  {}", mib("start"), mib("size"), text("name"), text("content"));
+        outln!("{:>12.1} {:>10.1}  {:10}  {}", mib("start"), mib("size"), text("name"), text("content"));
     }
-    println!(
+    outln!(
         "\nslots: active {}, on trial {}",
         slots["active"].as_str().unwrap_or("?"),
         slots["trial"].as_str().unwrap_or("none")
     );
-    println!("\n{} packages in slot a", packages.len());
+    outln!("\n{} packages in slot a", packages.len());
     for package in &packages {
-        println!(
+        outln!(
             "  {} {}",
             package["name"].as_str().unwrap_or_default(),
             package["version"].as_str().unwrap_or_default()
         );
     }
-    println!("\nlargest files of slot a");
+    outln!("\nlargest files of slot a");
     for file in &files {
         let bytes = file["size"].as_u64().unwrap_or(0) as f64 / f64::from(1 << 20);
-        println!("{bytes:>10.2} MiB  {}", file["path"].as_str().unwrap_or_default());
+        outln!("{bytes:>10.2} MiB  {}", file["path"].as_str().unwrap_or_default());
     }
     Ok(())
 }

@@ -170,7 +170,7 @@ fn list(desk: &Desk, as_json: bool) -> Result<(), Failure> {
             })
             .collect();
         if !as_json {
-            println!("{:10} {} of {} keys  {state}", role.name(), keys.threshold, keys.ids.len());
+            outln!("{:10} {} of {} keys  {state}", role.name(), keys.threshold, keys.ids.len());
             for id in &keys.ids {
                 let held = match desk.store.entries().iter().find(|entry| &entry.id == id).map(|entry| entry.held) {
                     Some(Held::File) => "in a file",
@@ -178,7 +178,7 @@ fn list(desk: &Desk, as_json: bool) -> Result<(), Failure> {
                     Some(Held::Elsewhere) => "elsewhere",
                     None => "unknown here",
                 };
-                println!("  {:20} {held:13} {id}", desk.store.name_of(id));
+                outln!("  {:20} {held:13} {id}", desk.store.name_of(id));
             }
         }
         rows.push(json!({
@@ -191,9 +191,9 @@ fn list(desk: &Desk, as_json: bool) -> Result<(), Failure> {
     }
     let waiting: Vec<String> = desk.repository.waiting().iter().map(|w| w.role.name().to_owned()).collect();
     if as_json {
-        println!("{:#}", json!({"roles": rows, "waiting": waiting}));
+        outln!("{:#}", json!({"roles": rows, "waiting": waiting}));
     } else if !waiting.is_empty() {
-        println!("waiting for signatures: {}", waiting.join(", "));
+        outln!("waiting for signatures: {}", waiting.join(", "));
     }
     Ok(())
 }

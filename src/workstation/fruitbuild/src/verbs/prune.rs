@@ -50,16 +50,16 @@ pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result
     };
     let cleared = sweep.run(repository)?;
     if as_json {
-        println!("{:#}", json!({"removed": names, "cleared": cleared, "dry_run": options.dry_run}));
+        outln!("{:#}", json!({"removed": names, "cleared": cleared, "dry_run": options.dry_run}));
         return Ok(());
     }
     let (takes, clears) = if options.dry_run { ("would take out", "would clear") } else { ("took out", "cleared") };
     for name in names {
-        println!("{takes} {name}");
+        outln!("{takes} {name}");
     }
-    println!("{clears} away {} pieces, {:.1} MiB", cleared.pieces, cleared.size as f64 / MIB);
+    outln!("{clears} away {} pieces, {:.1} MiB", cleared.pieces, cleared.size as f64 / MIB);
     if cleared.later_pieces > 0 {
-        println!(
+        outln!(
             "{} more, {:.1} MiB, when nothing has needed them for {} days: give `fruitbuild prune` again then",
             cleared.later_pieces,
             cleared.later_size as f64 / MIB,

@@ -45,13 +45,13 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
         say_deltas(&added.deltas, progress);
         if !as_json {
             desk.report(&added.signed, false, progress);
-            println!("{}", added.path);
+            outln!("{}", added.path);
         }
         let waiting = added.signed.waiting.iter().map(|w| w.role.name().to_owned()).collect::<Vec<_>>();
         rows.push(json!({"release": added.path, "deltas": added.deltas, "waiting": waiting}));
     }
     if as_json {
-        println!("{:#}", json!({"published": rows}));
+        outln!("{:#}", json!({"published": rows}));
     }
     Ok(())
 }
@@ -159,12 +159,12 @@ fn say_deltas(deltas: &[DeltaSize], progress: &Progress) {
 fn report(made: &Made, as_json: bool) -> Result<(), Failure> {
     if as_json {
         let deltas: Vec<Value> = made.deltas.iter().map(|delta| json!(delta)).collect();
-        println!(
+        outln!(
             "{:#}",
             json!({"bundle": made.file, "size": made.bundle.size, "pieces": made.bundle.pieces, "deltas": deltas})
         );
     } else {
-        println!("{}", made.file.display());
+        outln!("{}", made.file.display());
     }
     Ok(())
 }

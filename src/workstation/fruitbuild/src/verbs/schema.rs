@@ -9,5 +9,5 @@ pub fn schema(kind: SchemaKind) {
         SchemaKind::Board => fruit_recipe::board_schema(),
         SchemaKind::Node => node(),
     };
-    println!("{value:#}");
+    outln!("{value:#}");
 }

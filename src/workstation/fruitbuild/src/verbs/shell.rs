@@ -9,7 +9,10 @@ use crate::cli::Cli;
 use crate::failure::{Failure, at};
 
 pub fn completions(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "fruitbuild", &mut std::io::stdout());
+    // Into memory first: the generator panics on a writer that fails.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "fruitbuild", &mut script);
+    fruit_output::text(&script);
 }
 
 /// One page for the command, one for each verb.

@@ -74,7 +74,7 @@ fn export(desk: &Desk, folder: &Path, as_json: bool, progress: &Progress) -> Res
         names.push(name);
     }
     if as_json {
-        println!("{:#}", json!({"exported": names}));
+        outln!("{:#}", json!({"exported": names}));
     } else if names.is_empty() {
         progress.say("nothing waits for signatures");
     }
@@ -100,7 +100,7 @@ fn sign_draft(file: &Path, options: &cli::Sign, as_json: bool, progress: &Progre
     }
     let chosen = |entry: &&Entry| options.with.is_empty() || options.with.iter().any(|name| name == &entry.name);
     let entries: Vec<Entry> = store.entries().iter().filter(chosen).cloned().collect();
-    eprint!("{}", describe(&draft, &draft.content(&|id| store.name_of(id))));
+    fruit_output::ask(format_args!("{}", describe(&draft, &draft.content(&|id| store.name_of(id)))));
     if !options.yes {
         confirm()?;
     }
@@ -137,7 +137,7 @@ fn sign_draft(file: &Path, options: &cli::Sign, as_json: bool, progress: &Progre
     draft.carry(others);
     write_atomically(file, &draft.to_bytes())?;
     if as_json {
-        println!("{:#}", json!({"signed": signed}));
+        outln!("{:#}", json!({"signed": signed}));
     } else {
         progress.say(format!("{}: signed by {}", file.display(), signed.join(", ")));
     }
@@ -148,7 +148,7 @@ fn confirm() -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new(Exit::Refused, "not asked before signing, since there is no terminal; say --yes"));
     }
-    eprint!("Sign this? [y/N] ");
+    fruit_output::ask(format_args!("Sign this? [y/N] "));
     let _ = std::io::stderr().flush();
     let mut line = String::new();
     let _ = std::io::stdin().read_line(&mut line);

@@ -100,23 +100,23 @@ pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Resu
         }
         if !as_json {
             let full = if whole { "installs on any node".to_owned() } else { "deltas only".to_owned() };
-            println!("{}: good, {full}", release.release);
+            outln!("{}: good, {full}", release.release);
             for delta in &found.deltas {
                 let state = match (delta.whole, delta.applied) {
                     (true, true) => "good, applied",
                     (true, false) => "all pieces good; applied to nothing (give what it starts from with --from)",
                     (false, _) => "its pieces are not all there",
                 };
-                println!("  delta from {}: {state}", delta.from);
+                outln!("  delta from {}: {state}", delta.from);
             }
         }
         rows.push(json!({"release": release.release.to_string(), "whole": whole, "found": found}));
     }
     let freshness = trusted.freshness().to_string();
     if as_json {
-        println!("{:#}", json!({"releases": rows, "freshness": freshness}));
+        outln!("{:#}", json!({"releases": rows, "freshness": freshness}));
     } else {
-        println!("signatures good, metadata {freshness}");
+        outln!("signatures good, metadata {freshness}");
     }
     Ok(())
 }
@@ -140,36 +140,31 @@ pub fn inspect(path: &Path, as_json: bool) -> Result<(), Failure> {
         .collect();
     if as_json {
         let rows: Vec<Value> = releases.iter().map(row).collect();
-        println!("{:#}", json!({"releases": rows, "expires": expires, "root": trusted.trust().root_version()}));
+        outln!("{:#}", json!({"releases": rows, "expires": expires, "root": trusted.trust().root_version()}));
         return Ok(());
     }
     for release in &releases {
         let manifest = &release.manifest;
-        println!("{}, build {}, epoch {}", release.release, manifest.build_id, release.release.epoch);
-        println!("  boards: {}", release.release.compatible.join(", "));
+        outln!("{}, build {}, epoch {}", release.release, manifest.build_id, release.release.epoch);
+        outln!("  boards: {}", release.release.compatible.join(", "));
         for volume in &manifest.volumes {
-            println!("  {}: {} MiB, {} chunks", volume.kind.name(), volume.len >> 20, volume.chunks.len());
+            outln!("  {}: {} MiB, {} chunks", volume.kind.name(), volume.len >> 20, volume.chunks.len());
         }
         for delta in &release.deltas {
             let from = &delta.delta.from;
-            println!(
-                "  delta from {} (build {}): {} KiB of patches",
-                from.version,
-                from.build_id,
-                patches(delta) >> 10
-            );
+            outln!("  delta from {} (build {}): {} KiB of patches", from.version, from.build_id, patches(delta) >> 10);
         }
-        println!("  {} packages", manifest.packages.len());
+        outln!("  {} packages", manifest.packages.len());
         for line in manifest.notes.lines() {
-            println!("  | {line}");
+            outln!("  | {line}");
         }
     }
-    println!(
+    outln!(
         "root {}, signed by its own keys; whether they are yours says: fruitbuild verify",
         trusted.trust().root_version()
     );
     for (role, time) in expires {
-        println!("  {role} good until {time}");
+        outln!("  {role} good until {time}");
     }
     Ok(())
 }
@@ -226,16 +221,16 @@ pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
             .collect();
         let value =
             json!({"old": before.release.version, "new": after.release.version, "packages": rows, "volumes": volumes});
-        println!("{value:#}");
+        outln!("{value:#}");
         return Ok(());
     }
-    println!("{} → {}", before.release, after.release);
+    outln!("{} → {}", before.release, after.release);
     for name in changed {
         let side = |packages: &BTreeMap<String, String>| packages.get(name).map_or("—", String::as_str).to_owned();
-        println!("  {name}  {} → {}", side(old_packages), side(new_packages));
+        outln!("  {name}  {} → {}", side(old_packages), side(new_packages));
     }
     for volume in volumes {
-        println!(
+        outln!(
             "  {}: {} of {} chunks are new",
             volume["kind"].as_str().unwrap_or_default(),
             volume["new_chunks"],

@@ -25,15 +25,15 @@ pub fn why(package: &str, recipe: Option<&Path>, as_json: bool) -> Result<(), Fa
             .map(|p| json!({"package": p.name, "version": p.version, "reason": p.reason.to_string()}))
             .collect();
         if !as_json {
-            println!("{}:", path.display());
+            outln!("{}:", path.display());
             for (depth, step) in chain.iter().enumerate() {
-                println!("{}{} {} ({})", "  ".repeat(depth + 1), step.name, step.version, step.reason);
+                outln!("{}{} {} ({})", "  ".repeat(depth + 1), step.name, step.version, step.reason);
             }
         }
         found.push(json!({"lock": path, "chain": steps}));
     }
     if as_json {
-        println!("{:#}", json!(found));
+        outln!("{:#}", json!(found));
     }
     if locks.is_empty() {
         return Err(Failure::input("there is no lock in recipes/; make one with: fruitbuild lock RECIPE"));
