@@ -192,7 +192,9 @@ fn flash_writes_a_file_reads_it_back_and_refuses_what_would_do_harm() {
     let project = Project::empty();
     // A longer file that held something else; and one that is too short.
     fs::write(project.path("card.img"), vec![0xAA; 4096]).unwrap();
-    let answer = project.succeed(&["flash", image_path, "card.img"]);
+    project.fail(&["flash", image_path, "card.img"], 7, &["card.img", "--yes"]);
+    assert_eq!(fs::metadata(project.path("card.img")).unwrap().len(), 4096, "not touched");
+    let answer = project.succeed(&["flash", "--yes", image_path, "card.img"]);
     assert!(answer.stderr.contains("written and read back") && answer.stdout.is_empty(), "{}", answer.stderr);
     harness::succeed(tool("cmp", "diffutils").arg(&image).arg(project.path("card.img")));
     let packed = format!("{image_path}.zst");
@@ -206,13 +208,25 @@ fn flash_writes_a_file_reads_it_back_and_refuses_what_would_do_harm() {
     );
 
     project.write("fruit.yaml", "hostname: kitchen\n");
-    project.succeed(&["flash", image_path, "card.img", "--config", "fruit.yaml"]);
+    project.succeed(&["flash", "--yes", image_path, "card.img", "--config", "fruit.yaml"]);
     let start = manifest["partitions"][0]["start"].as_u64().unwrap();
     let drive = format!("{}@@{start}", project.path("card.img").display());
     let config = harness::succeed(tool("mtype", "mtools").args(["-i", &drive, "::fruit.yaml"])).stdout;
     assert_eq!(String::from_utf8(config).unwrap(), "hostname: kitchen\n");
     project.write("fruit.yaml", "hostnam: kitchen\n");
-    project.fail(&["flash", image_path, "card.img", "--config", "fruit.yaml"], 3, &["fruit.yaml", "hostnam"]);
+    fs::write(project.path("card.img"), "precious").unwrap();
+    for (config, exit, says) in [("fruit.yaml", 3, "hostnam"), ("missing.yaml", 1, "missing.yaml")] {
+        project.fail(&["flash", "--yes", image_path, "card.img", "--config", config], exit, &[config, says]);
+        project.fail(&["flash", image_path, "third.img", "--config", config], exit, &[config, says]);
+    }
+    // What is no image, by its extension or not.
+    fs::write(project.path("page.img"), "<!DOCTYPE html>\n").unwrap();
+    let map = format!("{image_path}.bmap");
+    for (file, says) in [("page.img", "web page"), (&map, "block map")] {
+        project.fail(&["flash", "--yes", file, "card.img"], 3, &[file, says]);
+    }
+    assert_eq!(fs::read(project.path("card.img")).unwrap(), b"precious");
+    assert!(!project.path("third.img").exists());
 
     project.fail(&["flash", image_path, image_path], 7, &[image_path]);
     project.fail(&["flash", "none.img", "new.img"], 1, &["none.img"]);
@@ -227,7 +241,8 @@ fn flash_writes_a_file_reads_it_back_and_refuses_what_would_do_harm() {
     damaged[middle] ^= 1;
     fs::write(project.path("damaged.img"), damaged).unwrap();
     fs::copy(format!("{image_path}.bmap"), project.path("damaged.img.bmap")).unwrap();
-    project.fail(&["flash", "damaged.img", "card.img"], 4, &["damaged.img"]);
+    project.fail(&["flash", "--yes", "damaged.img", "card.img"], 4, &["damaged.img"]);
+    assert_eq!(fs::read(project.path("card.img")).unwrap(), b"precious");
 }
 
 #[test]

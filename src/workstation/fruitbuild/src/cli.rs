@@ -220,7 +220,7 @@ pub struct Run {
 
 #[derive(Args, Debug)]
 pub struct Flash {
-    /// Image file (.img, or .img.zst with its .bmap)
+    /// Image file: .img, .img.zst, .img.xz or .img.gz; its .bmap beside it is used
     #[arg(required_unless_present = "list")]
     pub image: Option<PathBuf>,
     /// Disk (/dev/…) or file to write to
@@ -229,7 +229,7 @@ pub struct Flash {
     /// List the removable disks
     #[arg(long)]
     pub list: bool,
-    /// Do not ask before erasing
+    /// Do not ask before erasing a disk or overwriting a file
     #[arg(long, short)]
     pub yes: bool,
     /// fruit.yaml to put on the card

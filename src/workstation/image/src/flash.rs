@@ -1,9 +1,12 @@
 //! Writing a card image to a card (or to a file): only what the block map lists, read back and compared.
 //!
-//! Without a block map everything is written. The holes of an image file are not taken for one: copying a file makes
+//! The image is checked before the target is touched: its partition table, whether it is whole, and the sums of its block
+//! map. Without a block map everything is written. The holes of an image file are not taken for one: copying a file makes
 //! holes of zeros that matter.
 
+mod check;
 mod disks;
+mod kind;
 mod source;
 mod target;
 mod write;
@@ -35,6 +38,12 @@ pub enum FlashError {
     SameFile(PathBuf),
     #[error("{path}: has {available} bytes, the image needs {needed}; take a larger card")]
     TooSmall { path: PathBuf, needed: u64, available: u64 },
+    #[error("{path}: {what}")]
+    NotAnImage { path: PathBuf, what: String },
+    #[error("{path}: {what}; the image is cut short or damaged, get it again")]
+    Incomplete { path: PathBuf, what: String },
+    #[error("{why}; {path} is not whole: it has no partition table, write an image to it again")]
+    Unfinished { path: PathBuf, why: Box<FlashError> },
     #[error("{path}: {source}")]
     Bmap { path: PathBuf, source: BmapError },
     #[error(

@@ -68,6 +68,9 @@ fn workstation(root: &Path) -> System {
          32 22 0:44 / /mnt/b rw - btrfs /dev/sdg rw\n\
          33 22 0:5 / /proc rw - proc proc rw\n",
     );
+    let large = disk("pci0/usb1/1-7/host10", "sdh", "8:112", 30_000_000, "1", &[]);
+    put(&format!("{large}/queue/logical_block_size"), "4096\n");
+    put(&format!("{stick}/queue/logical_block_size"), "512\n");
     put("proc/swaps", "Filename Type Size Used Priority\n/dev/sdd1 partition 100 0 -2\n");
     system
 }
@@ -77,7 +80,7 @@ fn only_disks_that_can_be_taken_out_are_listed() {
     let dir = tempfile::tempdir().unwrap();
     let found = flash::list(&workstation(dir.path())).unwrap();
     let names: Vec<_> = found.iter().map(|d| d.name.as_str()).collect();
-    assert_eq!(names, ["mmcblk1", "sda", "sdc", "sdd", "sde", "sdf", "sdg"]);
+    assert_eq!(names, ["mmcblk1", "sda", "sdc", "sdd", "sde", "sdf", "sdg", "sdh"]);
 }
 
 #[test]
@@ -103,6 +106,7 @@ fn mounted_system_swap_and_locked_disks_are_refused_with_the_reason() {
     assert_eq!(why("sdg"), Some(Objection::Mounted { mount: "/mnt/b".to_owned() }), "btrfs");
     assert_eq!(why("sdd"), Some(Objection::Swap { device: "sdd1".to_owned() }));
     assert_eq!(why("sdf"), Some(Objection::ReadOnly));
+    assert_eq!(why("sdh"), Some(Objection::SectorSize(4096)));
     assert_eq!(why("sdb"), Some(Objection::Empty));
     assert_eq!(why("mmcblk0"), Some(Objection::NotRemovable), "eMMC is soldered");
     assert_eq!(why("loop0"), Some(Objection::NotRemovable));
@@ -186,8 +190,7 @@ fn a_damaged_image_is_told_by_its_block_map() {
     WriteAt::write_all_at(&file, b"X", (1 << 20) + 50_000).unwrap();
     let error = flash_to(&image.path, &dir.path().join("card")).unwrap_err();
     assert!(matches!(error, FlashError::DamagedImage { first: 266, .. }), "{error}");
-    let start = fs::read(dir.path().join("card")).unwrap();
-    assert!(start[..4096].iter().all(|b| *b == 0), "no partition table on a card that is not whole");
+    assert!(!dir.path().join("card").exists(), "found before the first byte is written");
 }
 
 #[test]
@@ -211,16 +214,151 @@ fn what_does_not_belong_together_is_refused() {
     let stream = dir.path().join("stream.zst");
     let script = "zstd -q -c - < \"$0\" > \"$1\"";
     checker::passes("zstd", "sh", [Path::new("-c"), Path::new(script), &image.path, &stream]);
-    assert!(matches!(flash_to(&stream, &card), Err(FlashError::UnknownSize(_))));
+    flash_to(&stream, &card).unwrap();
+    assert!(fs::read(&card).unwrap() == fs::read(&image.path).unwrap(), "the partition table says how long it is");
     // Two frames without a table of them: the first tells its own length only.
     let two = dir.path().join("two.zst");
     let script = "head -c 4194304 \"$0\" > half && zstd -q -f half -o 1 && zstd -q -f -c half >> 1 && mv 1 \"$1\"";
     let script = format!("cd \"${{1%/*}}\" && {script}");
     checker::passes("zstd", "sh", [Path::new("-c"), Path::new(&script), &image.path, &two]);
-    let longer = flash_to(&two, &card);
-    assert!(matches!(longer, Err(FlashError::Longer { size: 4_194_304, .. })), "{longer:?}");
+    // The halves are alike, so the second copy of the table is not where the first one says.
+    let other = flash_to(&two, &card);
+    assert!(matches!(other, Err(FlashError::Incomplete { .. })), "{other:?}");
     fs::write(&stream, &fs::read(&stream).unwrap()[..1000]).unwrap();
     fs::write(dir.path().join("stream.bmap"), zst::map(&image).unwrap().to_xml()).unwrap();
     let cut = flash_to(&stream, &card).unwrap_err();
-    assert!(matches!(cut, FlashError::Io(_)) && cut.to_string().contains("stream.zst"), "{cut}");
+    assert!(matches!(cut, FlashError::Incomplete { .. }) && cut.to_string().contains("stream.zst"), "{cut}");
+}
+
+/// The error of flashing `source` to a file that is not there yet and to one that holds something; neither is touched.
+fn refused(source: &Path) -> FlashError {
+    let dir = source.parent().unwrap();
+    let (missing, precious) = (dir.join("missing"), dir.join("precious"));
+    fs::write(&precious, "precious").unwrap();
+    flash_to(source, &precious).unwrap_err();
+    assert_eq!(fs::read(&precious).unwrap(), b"precious", "{source:?}");
+    let error = flash_to(source, &missing).unwrap_err();
+    assert!(!missing.exists(), "{source:?}");
+    assert!(error.to_string().starts_with(&format!("{}: ", source.display())), "{error}");
+    error
+}
+
+#[test]
+fn what_is_no_image_is_refused_by_what_it_is_before_anything_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let noise: Vec<u8> = (0..200_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let mut sector = vec![0; 512];
+    sector[510..].copy_from_slice(&[0x55, 0xAA]);
+    let files: [(&str, &[u8], &str); 11] = [
+        ("empty.img", b"", "is empty"),
+        ("a.img.bmap", b"<?xml version=\"1.0\" ?>\n<!-- for a.img -->\n<bmap version=\"2.0\">", "is a block map"),
+        ("short.bmap", b"<bmap/>\n", "is a block map"),
+        ("page.img", b"\n<!DOCTYPE HTML>\n<title>404</title>", "is a web page"),
+        ("notes.img", "Gr\u{fc}\u{df}e\n".as_bytes(), "is text"),
+        ("noise.img", &noise, "has no partition table"),
+        ("zeros.img", &[0; 100_000], "has no partition table"),
+        ("sector.img", &sector, "has no partition table"),
+        ("card.zip", b"PK\x03\x04\x14\0", "unzip "),
+        ("card.img.bz2", b"BZh91AY&SY", "bunzip2 --keep "),
+        ("card.img.lz4", &[0x04, 0x22, 0x4D, 0x18, 0x64], "unlz4 "),
+    ];
+    for (name, bytes, says) in files {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        let error = refused(&dir.path().join(name));
+        assert!(matches!(error, FlashError::NotAnImage { .. }), "{name}: {error}");
+        assert!(error.to_string().contains(says), "{name}: {error}");
+    }
+    for (tool, end) in [("xz", "xz"), ("gzip", "gz"), ("zstd", "zst")] {
+        let packed = dir.path().join(format!("noise.img.{end}"));
+        let script = format!("{tool} -q -c < \"$0\" > \"$1\"");
+        checker::passes(tool, "sh", [Path::new("-c"), Path::new(&script), &dir.path().join("noise.img"), &packed]);
+        let error = refused(&packed);
+        assert!(error.to_string().contains("has no partition table"), "{error}");
+        fs::write(&packed, &fs::read(&packed).unwrap()[..10]).unwrap();
+        refused(&packed);
+    }
+    let folder = dir.path().join("folder.img");
+    fs::create_dir(&folder).unwrap();
+    assert!(matches!(refused(&folder), FlashError::NotAnImage { .. }));
+}
+
+#[test]
+fn an_image_that_is_cut_or_whose_table_is_damaged_is_refused_before_anything_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = build(dir.path());
+    let map = zst::map(&image).unwrap().to_xml();
+    let whole = fs::read(&image.path).unwrap();
+    let damaged = dir.path().join("damaged.img");
+    let bmap = dir.path().join("damaged.img.bmap");
+    let with = |bytes: &[u8]| {
+        fs::write(&damaged, bytes).unwrap();
+        fs::write(&bmap, &map).unwrap();
+        refused(&damaged);
+        fs::remove_file(&bmap).unwrap();
+        refused(&damaged)
+    };
+    let changed = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    for len in [whole.len() - 1, whole.len() - 512, whole.len() / 2, 1000, 512] {
+        with(&whole[..len]);
+    }
+    assert!(with(&whole[..4 << 20]).to_string().contains("has 4194304 bytes, its partition table is for 8388608"));
+    // Header and entries of the first copy, and of the second.
+    for at in [512 + 24, 1024 + 40] {
+        assert!(with(&changed(at)).to_string().contains("its partition table is damaged"));
+    }
+    for at in [whole.len() - 512 + 24, whole.len() - 33 * 512 + 40] {
+        assert!(with(&changed(at)).to_string().contains("the second copy of its partition table"));
+    }
+    for (tool, end) in [("xz", "xz"), ("gzip", "gz"), ("zstd", "zst")] {
+        let packed = dir.path().join(format!("packed.img.{end}"));
+        let script = format!("{tool} -q -c < \"$0\" > \"$1\"");
+        checker::passes(tool, "sh", [Path::new("-c"), Path::new(&script), &image.path, &packed]);
+        let card = dir.path().join(format!("card-{end}"));
+        flash_to(&packed, &card).unwrap();
+        assert!(fs::read(&card).unwrap() == whole, "{end}");
+        let bytes = fs::read(&packed).unwrap();
+        for len in [bytes.len() - 1, bytes.len() / 2, 100] {
+            fs::write(&packed, &bytes[..len]).unwrap();
+            refused(&packed);
+        }
+        fs::write(&damaged, changed(whole.len() - 512 + 24)).unwrap();
+        checker::passes(tool, "sh", [Path::new("-c"), Path::new(&script), &damaged, &packed]);
+        assert!(refused(&packed).to_string().contains("the second copy of its partition table"));
+    }
+    // Our own: with a table of frames, with and without a block map.
+    let packed = dir.path().join("card.img.zst");
+    let options = zst::Options { level: 3, threads: 1, sum_image: false };
+    zst::compress(&image, &packed, options, None).unwrap().draft.commit().unwrap();
+    let bytes = fs::read(&packed).unwrap();
+    for map in [None, Some(&map)] {
+        if let Some(map) = map {
+            fs::write(dir.path().join("card.img.bmap"), map).unwrap();
+        }
+        let mut damaged = bytes.clone();
+        damaged[bytes.len() / 2] ^= 1;
+        // With a map, damage where nothing is mapped does no harm.
+        let damaged = if map.is_none() { &damaged } else { &bytes[..100] };
+        for bytes in [&bytes[..bytes.len() - 1], &bytes[..bytes.len() / 2], damaged] {
+            fs::write(&packed, bytes).unwrap();
+            refused(&packed);
+        }
+    }
+}
+
+#[test]
+fn an_image_with_an_mbr_alone_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("other.img");
+    let mut bytes = vec![0; 1 << 20];
+    bytes[446..462].copy_from_slice(&[0, 0, 0, 0, 0x0C, 0, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0]);
+    bytes[510..512].copy_from_slice(&[0x55, 0xAA]);
+    fs::write(&image, &bytes).unwrap();
+    flash_to(&image, &dir.path().join("card")).unwrap();
+    assert!(fs::read(dir.path().join("card")).unwrap() == bytes);
+    fs::write(&image, &bytes[..1 << 19]).unwrap();
+    assert!(matches!(refused(&image), FlashError::Incomplete { .. }));
 }

@@ -84,6 +84,11 @@ fn left_behind(name: &str) -> bool {
 /// UTF-8, and files that would replace a directory.
 pub fn apply(tree: &mut Tree, dir: &Path, epoch: i64) -> Result<Applied, Error> {
     let rules_path = dir.join(RULES_FILE);
+    // Opening a FIFO waits for a writer that never comes.
+    if fs::metadata(&rules_path).is_ok_and(|meta| !meta.is_file()) {
+        let what = "is not a regular file; remove it".to_owned();
+        return Err(Error::Invalid { path: rules_path.display().to_string(), what });
+    }
     let rules = match fs::read_to_string(&rules_path) {
         Ok(text) => parse_rules(&rules_path.display().to_string(), &text)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Rules::default(),

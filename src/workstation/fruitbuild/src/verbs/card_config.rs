@@ -13,24 +13,34 @@ use fruit_image::tree::{Inode, Tree};
 
 use crate::failure::{Failure, at};
 
+/// Name of the partition that the file goes to.
+pub const PARTITION: &str = "firmware";
 /// Largest file of the firmware partition that is copied.
 const MAX_FILE: u64 = 64 << 20;
 
-/// Writes the firmware partition of `card` anew with `config` as its `fruit.yaml`.
+/// Reads a `fruit.yaml` with the node's own checks.
 ///
 /// # Errors
-/// Mistakes in the file, by line; a card that fruitbuild did not make; write errors.
-pub fn put(card: &Path, config: &Path) -> Result<(), Failure> {
+/// No such file; mistakes in the file, by line.
+pub fn read(config: &Path) -> Result<Vec<u8>, Failure> {
     let text = std::fs::read(config).map_err(at(config))?;
     let (_, problems) = fruit_contract::read(&text);
     if !problems.is_empty() {
         let lines: Vec<String> = problems.iter().map(|p| format!("{}: {p}", config.display())).collect();
         return Err(Failure::input(lines.join("\n")));
     }
+    Ok(text)
+}
+
+/// Writes the firmware partition of `card` anew with `text`, of [`read`], as its `fruit.yaml`.
+///
+/// # Errors
+/// A card that fruitbuild did not make; write errors.
+pub fn put(card: &Path, text: Vec<u8>) -> Result<(), Failure> {
     let fail = |error: &dyn std::fmt::Display| Failure::general(format!("{}: {error}", card.display()));
     let disk = DiskFile::open(card).map_err(|error| fail(&error))?;
     let found = gpt::read(&disk).map_err(|error| fail(&error))?;
-    let partition = found.layout.partitions.iter().find(|p| p.name == "firmware");
+    let partition = found.layout.partitions.iter().find(|p| p.name == PARTITION);
     let partition = partition.ok_or_else(|| fail(&"has no partition firmware"))?;
     let window = fruit_image::disk::Window::new(&disk, partition.start(), partition.size());
     let volume = Volume::open(&window).map_err(|error| fail(&error))?;

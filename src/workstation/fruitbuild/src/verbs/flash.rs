@@ -16,48 +16,67 @@ pub fn flash(options: &cli::Flash, as_json: bool, progress: &Progress) -> Result
     let (Some(image), Some(target), false) = (&options.image, &options.target, options.list) else {
         return list(&system, as_json);
     };
+    // Before the card is touched: a mistake in the file must not cost what is on the card.
+    let config = options.config.as_deref().map(card_config::read).transpose()?;
     let source = Source::open(image).map_err(failure)?;
     let mut target_disk = Target::open(&system, target).map_err(failure)?;
-    if let Some(disk) = target_disk.device()
+    if config.is_some() && !source.partitions().iter().any(|name| name == card_config::PARTITION) {
+        let why = format!("has no partition {} to put --config on", card_config::PARTITION);
+        return Err(Failure::input(format!("{}: {why}", image.display())));
+    }
+    target_disk.fits(&source).map_err(failure)?;
+    if let Some(question) = question(&target_disk)
         && !options.yes
     {
-        let question = format!(
-            "Everything on {} ({}, {:.1} GB) will be erased. Go on? [y/N] ",
-            disk.path.display(),
-            disk.model,
-            disk.size as f64 / 1e9
-        );
-        confirm(&question)?;
+        confirm(target, &question)?;
     }
+    let check_step = progress.step("checking", source.to_write(), Unit::Bytes);
     let write_step = progress.step("writing", source.to_write(), Unit::Bytes);
     let verify_step = progress.step("reading back", source.to_write(), Unit::Bytes);
     let done = flash::write(&source, &mut target_disk, &mut |at| {
-        let step = if at.stage == Stage::Write { &write_step } else { &verify_step };
+        let step = match at.stage {
+            Stage::Check => &check_step,
+            Stage::Write => &write_step,
+            Stage::Verify => &verify_step,
+        };
         step.set_total(at.total);
         step.set(at.done);
     })
     .map_err(failure)?;
-    drop((write_step, verify_step));
-    if let Some(config) = &options.config {
-        drop(target_disk);
+    drop((check_step, write_step, verify_step));
+    if let Some(config) = config {
         card_config::put(target, config)?;
     }
-    report(target, &done, as_json, progress);
+    // Last: an ejected card takes no file.
+    let ejected = target_disk.release();
+    report(target, &done, ejected, as_json, progress);
     Ok(())
 }
 
-fn report(target: &Path, done: &flash::Flashed, as_json: bool, progress: &Progress) {
+fn report(target: &Path, done: &flash::Flashed, ejected: bool, as_json: bool, progress: &Progress) {
     if as_json {
-        outln!("{:#}", json!({"target": target, "written": done.written, "ejected": done.ejected}));
+        outln!("{:#}", json!({"target": target, "written": done.written, "ejected": ejected}));
     } else {
-        let end = if done.ejected { "; it can be taken out" } else { "" };
+        let end = if ejected { "; it can be taken out" } else { "" };
         progress.say(format!("{}: {} MiB written and read back{end}", target.display(), done.written >> 20));
     }
 }
 
-fn confirm(question: &str) -> Result<(), Failure> {
+/// What to ask before `target` loses what it has; nothing for a file that is not there yet.
+fn question(target: &Target) -> Option<String> {
+    let path = target.path().display();
+    if let Some(disk) = target.device() {
+        let (model, size) = (&disk.model, disk.size as f64 / 1e9);
+        return Some(format!("Everything on {path} ({model}, {size:.1} GB) will be erased. Go on? [y/N] "));
+    }
+    target.existing_file().map(|len| format!("The file {path} ({len} bytes) will be overwritten. Go on? [y/N] "))
+}
+
+fn confirm(target: &Path, question: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Exit::Refused, "not asked before erasing, since there is no terminal; say --yes"));
+        let why =
+            "what is there would be lost, and without a terminal nobody can be asked; to overwrite it, give --yes";
+        return Err(Failure::new(Exit::Refused, format!("{}: {why}", target.display())));
     }
     fruit_output::ask(format_args!("{question}"));
     let _ = std::io::stderr().flush();
@@ -100,13 +119,21 @@ fn list(system: &System, as_json: bool) -> Result<(), Failure> {
 }
 
 fn failure(error: FlashError) -> Failure {
-    let exit = match &error {
+    Failure::new(exit(&error), error.to_string())
+}
+
+fn exit(error: &FlashError) -> Exit {
+    match error {
+        FlashError::Unfinished { why, .. } => exit(why),
         FlashError::Refused { .. }
         | FlashError::Partition { .. }
         | FlashError::SameFile(_)
         | FlashError::TooSmall { .. } => Exit::Refused,
-        FlashError::DamagedImage { .. } | FlashError::BadCard { .. } | FlashError::OtherImage { .. } => Exit::Untrusted,
+        FlashError::DamagedImage { .. }
+        | FlashError::Incomplete { .. }
+        | FlashError::BadCard { .. }
+        | FlashError::OtherImage { .. } => Exit::Untrusted,
+        FlashError::NotAnImage { .. } => Exit::Input,
         _ => Exit::General,
-    };
-    Failure::new(exit, error.to_string())
+    }
 }

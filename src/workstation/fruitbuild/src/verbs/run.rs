@@ -80,7 +80,7 @@ impl Prepared {
             machine::make_disk(&image, &disk, LEAST_DISK).map_err(|error| Failure::general(error.to_string()))?;
         }
         if let Some(config) = &options.config {
-            card_config::put(&disk, config)?;
+            card_config::put(&disk, card_config::read(config)?)?;
         }
         let files = start_files(&recipe, &machine, &image, folder.path(), options, progress)?;
         Ok(Prepared { recipe, machine, files, disk, _folder: folder })

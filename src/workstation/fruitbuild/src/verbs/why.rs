@@ -32,15 +32,16 @@ pub fn why(package: &str, recipe: Option<&Path>, as_json: bool) -> Result<(), Fa
         }
         found.push(json!({"lock": path, "chain": steps}));
     }
-    if as_json {
-        outln!("{:#}", json!(found));
-    }
     if locks.is_empty() {
         return Err(Failure::input("there is no lock in recipes/; make one with: fruitbuild lock RECIPE"));
     }
     if found.is_empty() {
         let names = locks.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         return Err(Failure::general(format!("package {package} is not in {names}")));
+    }
+    // After the errors: a failure prints a document of its own.
+    if as_json {
+        outln!("{:#}", json!(found));
     }
     Ok(())
 }

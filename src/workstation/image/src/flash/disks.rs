@@ -37,12 +37,23 @@ pub enum Transport {
 /// Why a disk is not written to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Objection {
-    System { mount: String },
-    Mounted { mount: String },
-    Swap { device: String },
-    InUse { device: String, holder: String },
+    System {
+        mount: String,
+    },
+    Mounted {
+        mount: String,
+    },
+    Swap {
+        device: String,
+    },
+    InUse {
+        device: String,
+        holder: String,
+    },
     NotRemovable,
     ReadOnly,
+    /// Bytes of its logical sectors.
+    SectorSize(u64),
     Empty,
 }
 
@@ -55,6 +66,11 @@ impl fmt::Display for Objection {
             Objection::InUse { device, holder } => write!(f, "{device} is in use by {holder}"),
             Objection::NotRemovable => f.write_str("is neither removable, nor on USB, nor an SD card"),
             Objection::ReadOnly => f.write_str("is write-protected; look for the switch on the card or adapter"),
+            Objection::SectorSize(bytes) => write!(
+                f,
+                "has sectors of {bytes} bytes; the partition table of an image counts sectors of {SECTOR}, so nothing would \
+                 boot from it; use another card or reader"
+            ),
             Objection::Empty => f.write_str("has no card in it"),
         }
     }
@@ -120,7 +136,11 @@ pub fn look(system: &System, name: &str) -> io::Result<BlockDevice> {
         _ if !removable => Some(Objection::NotRemovable),
         _ if size == 0 => Some(Objection::Empty),
         Some(used) => Some(used),
-        None => flag("ro").then_some(Objection::ReadOnly),
+        None if flag("ro") => Some(Objection::ReadOnly),
+        None => {
+            let sectors = read(&folder.join("queue/logical_block_size")).ok().and_then(|text| text.parse().ok());
+            sectors.filter(|bytes| *bytes != SECTOR).map(Objection::SectorSize)
+        }
     };
     Ok(BlockDevice { name: name.to_owned(), path: system.dev.join(name), size, model, transport, removable, objection })
 }

@@ -1,4 +1,4 @@
-use super::{BlockDevice, FlashError, System, Transport, look};
+use super::{BlockDevice, FlashError, Source, System, Transport, look};
 use crate::disk::at_path;
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::ioctl::{NoArg, Opcode, ioctl};
@@ -16,13 +16,14 @@ const CDROMEJECT: Opcode = 0x5309;
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
-    file: File,
+    /// None for a file that is not there yet: it is made when the image has been checked.
+    file: Option<File>,
     device: Option<BlockDevice>,
 }
 
 impl Target {
     /// Opens `path` for an image: a block device exclusively, if [`look`] has no objection; anything else is a file, whose
-    /// content stays until [`super::write`].
+    /// content stays until [`super::write`], which makes it if it is missing.
     ///
     /// # Errors
     /// A disk that must not be written to; a partition; a device that is not there; what `open(2)` says.
@@ -33,10 +34,13 @@ impl Target {
             Err(e) if e.kind() == io::ErrorKind::NotFound && path.starts_with(&system.dev) => {
                 Err(FlashError::NoDevice(path.to_owned()))
             }
-            // Present as a file, or not present: opening says what is wrong.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Ok(Target { path: path.to_owned(), file: None, device: None })
+            }
+            // Present as a file, or not reachable: opening says what is wrong.
             _ => {
-                let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
-                Ok(Target { path: path.to_owned(), file: file.map_err(|e| at_path(path, &e))?, device: None })
+                let file = File::options().read(true).write(true).open(path).map_err(|e| at_path(path, &e))?;
+                Ok(Target { path: path.to_owned(), file: Some(file), device: None })
             }
         }
     }
@@ -57,7 +61,7 @@ impl Target {
         // others from mounting it while it is written.
         let flags = OFlags::EXCL.bits() as i32;
         let file = File::options().read(true).write(true).custom_flags(flags).open(path);
-        Ok(Target { path: path.to_owned(), file: file.map_err(|e| at_path(path, &e))?, device: Some(device) })
+        Ok(Target { path: path.to_owned(), file: Some(file.map_err(|e| at_path(path, &e))?), device: Some(device) })
     }
 
     pub fn path(&self) -> &Path {
@@ -69,44 +73,76 @@ impl Target {
         self.device.as_ref()
     }
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    /// Length in bytes of a regular file that is there already and would be overwritten.
+    pub fn existing_file(&self) -> Option<u64> {
+        let file = self.file.as_ref().filter(|_| self.device.is_none())?;
+        file.metadata().ok().map(|meta| meta.len())
     }
 
-    pub(super) fn is_same_file(&self, other: &Path) -> bool {
+    /// Looks whether the image can go here at all; touches nothing.
+    ///
+    /// # Errors
+    /// The target is the image itself; a disk that is smaller than the image.
+    pub fn fits(&self, source: &Source) -> Result<(), FlashError> {
+        if self.is_same_file(source.path()) {
+            return Err(FlashError::SameFile(source.path().to_owned()));
+        }
+        if self.device.is_some() {
+            let (needed, available) = (source.size(), self.length()?);
+            if available < needed {
+                return Err(FlashError::TooSmall { path: self.path.clone(), needed, available });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| at_path(&self.path, &io::ErrorKind::NotFound.into()))
+    }
+
+    fn is_same_file(&self, other: &Path) -> bool {
         let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
-        self.file.metadata().ok().map(id) == fs::metadata(other).ok().map(id)
+        let own = self.file.as_ref().and_then(|file| file.metadata().ok()).map(id);
+        own.is_some() && own == fs::metadata(other).ok().map(id)
     }
 
-    /// Makes a file as long as the image, and empty; a disk must be as large.
-    pub(super) fn make_room(&mut self, needed: u64) -> Result<u64, FlashError> {
-        if self.device.is_none() {
-            self.file.set_len(0).and_then(|()| self.file.set_len(needed)).map_err(|e| at_path(&self.path, &e))?;
-            return Ok(needed);
+    fn length(&self) -> io::Result<u64> {
+        // Not metadata(): a block device says 0 there.
+        let mut file = self.file()?;
+        file.seek(SeekFrom::End(0)).map_err(|e| at_path(&self.path, &e))
+    }
+
+    /// Makes a file as long as the image, and empty. Says how long the target is.
+    pub(super) fn make_room(&mut self, needed: u64) -> io::Result<u64> {
+        if self.device.is_some() {
+            return self.length();
         }
-        let available = self.file.seek(SeekFrom::End(0)).map_err(|e| at_path(&self.path, &e))?;
-        if available < needed {
-            return Err(FlashError::TooSmall { path: self.path.clone(), needed, available });
+        if self.file.is_none() {
+            // Not one that somebody else has made in the meantime.
+            let file = File::options().read(true).write(true).create_new(true).open(&self.path);
+            self.file = Some(file.map_err(|e| at_path(&self.path, &e))?);
         }
-        Ok(available)
+        let file = self.file()?;
+        file.set_len(0).and_then(|()| file.set_len(needed)).map_err(|e| at_path(&self.path, &e))?;
+        Ok(needed)
     }
 
     /// Forgets what the page cache has of the target, so that reading asks the card.
     pub(super) fn forget(&self) -> io::Result<()> {
-        fadvise(&self.file, 0, None, Advice::DontNeed).map_err(|e| at_path(&self.path, &e.into()))?;
+        fadvise(self.file()?, 0, None, Advice::DontNeed).map_err(|e| at_path(&self.path, &e.into()))?;
         if self.device.is_some() {
-            request::<BLKFLSBUF>(&self.file).map_err(|e| at_path(&self.path, &e))?;
+            request::<BLKFLSBUF>(self.file()?).map_err(|e| at_path(&self.path, &e))?;
         }
         Ok(())
     }
 
     /// Lets the kernel see the new partitions, then asks the reader to let go of the card. Says whether it did; whoever
     /// takes the card out loses nothing either way, as everything is written.
-    pub(super) fn release(&self) -> bool {
-        let Some(device) = &self.device else { return false };
+    pub fn release(&self) -> bool {
+        let (Some(device), Some(file)) = (&self.device, &self.file) else { return false };
         // Fails when the driver has no partitions; the next insertion of the card reads them anyway.
-        let _ = request::<BLKRRPART>(&self.file);
-        device.transport == Transport::Usb && request::<CDROMEJECT>(&self.file).is_ok()
+        let _ = request::<BLKRRPART>(file);
+        device.transport == Transport::Usb && request::<CDROMEJECT>(file).is_ok()
     }
 }
 

@@ -1,4 +1,4 @@
-use super::source::blocks;
+use super::check::check;
 use super::{CHUNK, FlashError, Source, Target};
 use crate::disk::at_path;
 use crate::gpt::{SECTOR, TAIL_SECTORS};
@@ -11,6 +11,8 @@ const PIECE: u64 = 16 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
+    /// The image is read before the target is touched.
+    Check,
     Write,
     Verify,
 }
@@ -29,8 +31,6 @@ pub struct Progress {
 pub struct Flashed {
     /// Bytes written, and read back.
     pub written: u64,
-    /// Whether the card was ejected.
-    pub ejected: bool,
 }
 
 /// A run of bytes on the target and what they should be.
@@ -40,23 +40,23 @@ struct Piece {
     sum: Sum,
 }
 
-/// Writes the image to the target, reads back what was written and compares. The start of the card, where its partition
+/// Checks the image, writes it to the target, reads back what was written and compares. The start of the card, where its partition
 /// table is, is written last: a card that was interrupted does not look like a whole one.
 ///
 /// # Errors
-/// A target that is too small, an image that does not fit its block map, a card that does not keep what was written, read
-/// and write errors.
+/// Before anything is written: a target that is too small, an image that is cut, damaged, or does not fit its block map.
+/// After that: a card that does not keep what was written, read and write errors.
 pub fn write(source: &Source, target: &mut Target, progress: &mut dyn FnMut(Progress)) -> Result<Flashed, FlashError> {
-    if target.is_same_file(source.path()) {
-        return Err(FlashError::SameFile(source.path().to_owned()));
-    }
+    target.fits(source)?;
+    check(source, progress)?;
     let available = target.make_room(source.size())?;
-    forget_old_table(target, available)?;
-    let pieces = write_pieces(source, target, progress)?;
-    target.file().sync_all().map_err(|e| at_path(target.path(), &e))?;
+    let written = forget_old_table(target, available).and_then(|()| write_pieces(source, target, progress));
+    let pieces =
+        written.map_err(|why| FlashError::Unfinished { path: target.path().to_owned(), why: Box::new(why) })?;
+    target.file()?.sync_all().map_err(|e| at_path(target.path(), &e))?;
     verify(target, &pieces, progress)?;
     let written = pieces.iter().map(|p| p.len).sum();
-    Ok(Flashed { written, ejected: target.release() })
+    Ok(Flashed { written })
 }
 
 /// Wipes both copies of the partition table that the card had. The backup lies at the end of the card, behind the image:
@@ -101,17 +101,13 @@ fn write_pieces(
             at += n as u64;
             done += n as u64;
             if at - piece.0 >= PIECE || at == end {
-                target.file().sync_data().map_err(|e| at_path(target.path(), &e))?;
+                target.file()?.sync_data().map_err(|e| at_path(target.path(), &e))?;
                 let (start, hash) = std::mem::replace(&mut piece, (at, Sha256::new()));
                 pieces.push(Piece { start, len: at - start, sum: Sum(hash.finalize().into()) });
             }
             progress(Progress { stage: Stage::Write, done, total });
         }
-        let expected = source.bmap().and_then(|map| map.ranges.get(index)).map(|r| r.sum);
-        if expected.is_some_and(|sum| sum != Sum(whole.finalize().into())) {
-            let (first, last) = blocks(range_start, range_len);
-            return Err(FlashError::DamagedImage { path: source.path().to_owned(), first, last });
-        }
+        source.compare(index, Sum(whole.finalize().into()))?;
     }
     // Of several frames without a table, the first tells only its own length.
     if source.bmap().is_none() && !stream.is_at_end()? {
@@ -124,7 +120,7 @@ fn write_pieces(
 }
 
 fn put(target: &Target, bytes: &[u8], at: u64) -> Result<(), FlashError> {
-    Ok(target.file().write_all_at(bytes, at).map_err(|e| at_path(target.path(), &e))?)
+    Ok(target.file()?.write_all_at(bytes, at).map_err(|e| at_path(target.path(), &e))?)
 }
 
 fn verify(target: &Target, pieces: &[Piece], progress: &mut dyn FnMut(Progress)) -> Result<(), FlashError> {
@@ -137,7 +133,7 @@ fn verify(target: &Target, pieces: &[Piece], progress: &mut dyn FnMut(Progress))
         let (mut at, end) = (piece.start, piece.start + piece.len);
         while at < end {
             let n = (end - at).min(CHUNK) as usize;
-            target.file().read_exact_at(&mut buf[..n], at).map_err(|e| at_path(target.path(), &e))?;
+            target.file()?.read_exact_at(&mut buf[..n], at).map_err(|e| at_path(target.path(), &e))?;
             hash.update(&buf[..n]);
             at += n as u64;
             done += n as u64;
