@@ -40,6 +40,10 @@ pub enum Error {
     #[error("{url}: {why}")]
     Fetch { url: String, why: String },
 
+    /// What was fetched cannot be written.
+    #[error("{url}: cannot be stored: {source}")]
+    Store { url: String, source: io::Error },
+
     /// The mirror has no such file.
     #[error("{url}: {why}")]
     Missing { url: String, why: String },

@@ -6,25 +6,24 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::thread;
 use std::time::Duration;
 
-use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
 use crate::digest::{Sha256, hash_all};
 use crate::error::{Error, Result};
+use crate::network::{Network, Trouble, is_passing, page_instead_of_file, portal_status};
 use crate::progress::{Progress, Step};
 use crate::release::Vouched;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Without a byte for so long, an attempt has failed.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Attempts for one file, and the pause after the first; it doubles each time.
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(400);
 
-#[derive(Clone, Debug)]
+/// Bytes of a wrong file that are looked at.
+const LOOKED_AT: u64 = 4096;
+
+#[derive(Debug, Default)]
 pub(crate) struct Fetcher {
-    agent: Agent,
+    network: Network,
 }
 
 /// Tells a server which state we have, so that it need not send it again.
@@ -48,20 +47,11 @@ enum Failure {
     Final(String),
     /// The mirror has no such file, or does not say whether it has.
     Missing(String),
+    /// What came cannot be kept.
+    Disk(io::Error),
 }
 
 impl Fetcher {
-    pub(crate) fn new() -> Fetcher {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(STALL_TIMEOUT))
-            .timeout_per_read(Some(STALL_TIMEOUT))
-            .user_agent(concat!("fruitbuild/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Fetcher { agent: config.new_agent() }
-    }
-
     /// A file of at most `limit` bytes, unless it is the one that `known` describes.
     pub(crate) fn small(
         &self,
@@ -80,20 +70,17 @@ impl Fetcher {
                 io::ErrorKind::NotFound => Failure::Missing(e.to_string()).into_error(url),
                 _ => Failure::Final(e.to_string()).into_error(url),
             })?;
-            within(bytes.len() as u64, limit).map_err(|why| Error::Fetch { url: url.to_owned(), why })?;
+            let fit = within(bytes.len() as u64, limit).and_then(|()| no_page(&bytes));
+            fit.map_err(|why| Error::Fetch { url: url.to_owned(), why })?;
             return Ok(Fetched::New { bytes, validators: Validators::default() });
         }
         retry(url, progress, || {
-            let mut request = self.agent.get(url);
+            let mut headers = Vec::new();
             if let Some(known) = known.filter(|known| known.url == url) {
-                if let Some(etag) = &known.etag {
-                    request = request.header(header::IF_NONE_MATCH, etag);
-                }
-                if let Some(time) = &known.last_modified {
-                    request = request.header(header::IF_MODIFIED_SINCE, time);
-                }
+                headers.extend(known.etag.clone().map(|etag| (header::IF_NONE_MATCH, etag)));
+                headers.extend(known.last_modified.clone().map(|time| (header::IF_MODIFIED_SINCE, time)));
             }
-            let mut response = request.call().map_err(|e| Failure::Passing(e.to_string()))?;
+            let mut response = self.network.get(url, &headers)?;
             if response.status() == StatusCode::NOT_MODIFIED && known.is_some() {
                 return Ok(Fetched::NotModified);
             }
@@ -107,7 +94,7 @@ impl Fetcher {
             let mut bytes = Vec::new();
             let mut body = response.body_mut().with_config().limit(u64::MAX).reader().take(limit + 1);
             body.read_to_end(&mut bytes).map_err(|e| Failure::Passing(e.to_string()))?;
-            within(bytes.len() as u64, limit).map_err(Failure::Final)?;
+            within(bytes.len() as u64, limit).and_then(|()| no_page(&bytes)).map_err(Failure::Final)?;
             Ok(Fetched::New { bytes, validators })
         })
     }
@@ -129,11 +116,11 @@ impl Fetcher {
         }
         let mut counted = 0;
         retry(url, progress, || {
-            let have = part.seek(SeekFrom::End(0)).map_err(|e| Failure::Final(e.to_string()))?;
+            let have = part.seek(SeekFrom::End(0)).map_err(disk)?;
             if have > expected.size {
                 restart(part)?;
             }
-            let have = part.seek(SeekFrom::End(0)).map_err(|e| Failure::Final(e.to_string()))?;
+            let have = part.seek(SeekFrom::End(0)).map_err(disk)?;
             if have > counted {
                 progress.advance(step, have - counted); // what an earlier attempt or program left
             }
@@ -142,7 +129,7 @@ impl Fetcher {
                 if have > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
                     restart(part)?;
                 }
-                check_length(&response, expected.size)?;
+                check_length(&mut response, expected.size)?;
                 let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
                 let received = receive(&mut body, part, expected.size, step, progress);
                 counted = part.stream_position().unwrap_or(0).max(counted);
@@ -153,11 +140,8 @@ impl Fetcher {
     }
 
     fn request_from(&self, url: &str, have: u64) -> Result<Response<ureq::Body>, Failure> {
-        let mut request = self.agent.get(url);
-        if have > 0 {
-            request = request.header(header::RANGE, format!("bytes={have}-"));
-        }
-        let response = request.call().map_err(|e| Failure::Passing(e.to_string()))?;
+        let range = (have > 0).then(|| (header::RANGE, format!("bytes={have}-")));
+        let response = self.network.get(url, range.as_slice())?;
         check_status(response.status())?;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             let range = response.headers().get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or("");
@@ -169,25 +153,36 @@ impl Fetcher {
     }
 }
 
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Failure {
+        if trouble.passing { Failure::Passing(trouble.why) } else { Failure::Final(trouble.why) }
+    }
+}
+
 impl Failure {
     fn into_error(self, url: &str) -> Error {
         let url = url.to_owned();
         match self {
             Failure::Passing(why) | Failure::Final(why) => Error::Fetch { url, why },
             Failure::Missing(why) => Error::Missing { url, why },
+            Failure::Disk(source) => Error::Store { url, source },
         }
     }
 }
 
 /// A server that announces another length than the signed one need not be read at all.
-fn check_length(response: &Response<ureq::Body>, expected: u64) -> Result<(), Failure> {
+fn check_length(response: &mut Response<ureq::Body>, expected: u64) -> Result<(), Failure> {
     let whole = response.status() == StatusCode::OK;
-    match response.body().content_length().filter(|length| whole && *length != expected) {
-        None => Ok(()),
-        Some(length) => Err(Failure::Final(format!(
-            "size: expected {expected} bytes, found {length} (is the mirror out of date, or being updated?)"
-        ))),
-    }
+    let Some(length) = response.body().content_length().filter(|length| whole && *length != expected) else {
+        return Ok(());
+    };
+    let mut head = Vec::new();
+    let body = response.body_mut().with_config().limit(u64::MAX).reader();
+    let _ = body.take(LOOKED_AT).read_to_end(&mut head); // what came of it is enough
+    no_page(&head).map_err(Failure::Final)?;
+    Err(Failure::Final(format!(
+        "size: expected {expected} bytes, found {length} (is the mirror out of date, or being updated?)"
+    )))
 }
 
 fn retry<T>(url: &str, progress: &dyn Progress, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T> {
@@ -214,7 +209,6 @@ fn receive(
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
     let broken = |e: io::Error| Failure::Passing(e.to_string());
-    let disk = |e: io::Error| Failure::Final(format!("cannot be stored: {e}"));
     let mut have = part.stream_position().map_err(disk)?;
     let mut buf = vec![0; 64 << 10];
     loop {
@@ -225,6 +219,7 @@ fn receive(
         have += n as u64;
         if have > size {
             restart(part)?;
+            no_page(&buf[..n]).map_err(Failure::Final)?;
             return Err(Failure::Final(format!("is longer than the {size} bytes that are expected")));
         }
         part.write_all(&buf[..n]).map_err(disk)?;
@@ -238,12 +233,15 @@ fn receive(
 
 /// A wrong file is not resumed from.
 fn check(part: &mut File, expected: Vouched, url: &str) -> Result<(), Failure> {
-    part.rewind().map_err(|e| Failure::Final(e.to_string()))?;
-    let (found, size): (Sha256, u64) = hash_all(&mut *part).map_err(|e| Failure::Final(e.to_string()))?;
+    part.rewind().map_err(disk)?;
+    let (found, size): (Sha256, u64) = hash_all(&mut *part).map_err(disk)?;
     if found == expected.sha256 && size == expected.size {
         return Ok(());
     }
+    let mut head = Vec::new();
+    part.rewind().and_then(|()| (&*part).take(LOOKED_AT).read_to_end(&mut head)).map_err(disk)?;
     restart(part)?;
+    no_page(&head).map_err(Failure::Final)?;
     let mismatch = Error::Mismatch {
         file: url.to_owned(),
         what: "SHA-256",
@@ -253,8 +251,17 @@ fn check(part: &mut File, expected: Vouched, url: &str) -> Result<(), Failure> {
     Err(Failure::Passing(mismatch.to_string()))
 }
 
+/// Errors of our own disk.
+fn disk(error: io::Error) -> Failure {
+    Failure::Disk(error)
+}
+
+fn no_page(head: &[u8]) -> Result<(), String> {
+    page_instead_of_file(head).map_or(Ok(()), Err)
+}
+
 fn restart(part: &mut File) -> Result<(), Failure> {
-    part.set_len(0).and_then(|()| part.rewind()).map_err(|e| Failure::Final(e.to_string()))
+    part.set_len(0).and_then(|()| part.rewind()).map_err(disk)
 }
 
 fn within(size: u64, limit: u64) -> Result<(), String> {
@@ -270,7 +277,8 @@ fn check_status(status: StatusCode) -> Result<(), Failure> {
             "the mirror has no such file (superseded by a newer version? then refresh the lock, or use a snapshot mirror)"
                 .to_owned(),
         )),
-        408 | 425 | 429 | 500..=599 => Err(Failure::Passing(format!("the server answered {status}"))),
+        code if is_passing(code) => Err(Failure::Passing(format!("the server answered {status}"))),
+        code if portal_status(code).is_some() => Err(Failure::Final(portal_status(code).unwrap_or_default())),
         _ => Err(Failure::Final(format!("the server answered {status}"))),
     }
 }

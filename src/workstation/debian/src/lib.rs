@@ -18,6 +18,7 @@ pub mod index;
 pub mod keyring;
 pub mod lock;
 pub mod mirror;
+mod network;
 pub mod package;
 pub mod progress;
 pub mod relation;

@@ -23,16 +23,17 @@ impl Mirror {
     pub fn parse(value: &str, origin: &str) -> Result<Mirror> {
         let bad =
             |why: &str| Error::BadMirror { origin: origin.to_owned(), value: value.to_owned(), why: why.to_owned() };
-        let url = value.trim().trim_end_matches('/');
+        let local = local_address(value.trim());
+        let url = local.as_deref().unwrap_or(value.trim()).trim_end_matches('/');
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| bad("expected an address such as http://HOST/debian or file:///PATH"))?;
         match scheme {
-            "http" | "https" if !rest.starts_with('/') && !rest.is_empty() => {}
+            "http" | "https" if !rest.starts_with(['/', ':']) && !rest.is_empty() => {}
             "file" if rest.starts_with('/') => {}
             "http" | "https" => return Err(bad("it names no host")),
             "file" => return Err(bad("a file address needs an absolute path: file:///PATH")),
-            _ => return Err(bad("only http, https and file are known")),
+            _ => return Err(bad("only http, https, file and copy are known")),
         }
         if url.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
             return Err(bad("it has a space or control character in it"));
@@ -79,6 +80,14 @@ impl Mirror {
     }
 }
 
+/// `file:/PATH`, `copy:/PATH` and `file://localhost/PATH` as apt takes them, in the form with an empty host.
+fn local_address(value: &str) -> Option<String> {
+    let path = value.strip_prefix("file:").or_else(|| value.strip_prefix("copy:"))?;
+    let path = path.strip_prefix("//localhost/").map_or(path.to_owned(), |path| format!("/{path}"));
+    let path = path.strip_prefix("//").unwrap_or(&path);
+    Some(format!("file://{path}"))
+}
+
 impl std::fmt::Display for Mirror {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -89,8 +98,12 @@ impl std::fmt::Display for Mirror {
 #[derive(Clone, Debug)]
 pub struct Mirrors {
     /// Most important first.
-    layers: Vec<BTreeMap<String, Mirror>>,
+    layers: Vec<BTreeMap<String, Vec<Mirror>>>,
     etc_apt: PathBuf,
+    /// Addresses of lists of mirrors that the machine's apt names; and where.
+    lists: Vec<(String, String)>,
+    /// Sources of the machine's apt that cannot be used, with the reason.
+    unusable: Vec<String>,
 }
 
 /// Where [`Mirrors::find`] looks.
@@ -120,15 +133,25 @@ impl Mirrors {
         }
         let mut configuration = BTreeMap::new();
         for (archive, url) in sources.configuration {
-            configuration.insert(archive.clone(), Mirror::parse(url, "the user configuration")?);
+            configuration.insert(archive.clone(), vec![Mirror::parse(url, "the user configuration")?]);
         }
-        let machine = apt_sources::mirrors(sources.etc_apt);
-        Ok(Mirrors { layers: vec![option, environment, configuration, machine], etc_apt: sources.etc_apt.to_owned() })
+        let machine = apt_sources::read(sources.etc_apt);
+        Ok(Mirrors {
+            layers: vec![option, environment, configuration, machine.mirrors],
+            etc_apt: sources.etc_apt.to_owned(),
+            lists: machine.lists,
+            unusable: machine.unusable,
+        })
     }
 
     /// No mirror at all, to be filled with [`Mirrors::set`].
     pub fn none() -> Mirrors {
-        Mirrors { layers: vec![BTreeMap::new()], etc_apt: PathBuf::from("/etc/apt") }
+        Mirrors {
+            layers: vec![BTreeMap::new()],
+            etc_apt: PathBuf::from("/etc/apt"),
+            lists: Vec::new(),
+            unusable: Vec::new(),
+        }
     }
 
     /// Says where an archive is, unless an option or the environment said so: for repositories that a recipe brings.
@@ -139,31 +162,59 @@ impl Mirrors {
         let mirror = Mirror::parse(url, &format!("the address of the repository {archive}"))?;
         let last = self.layers.len() - 1; // there is always a layer
         let layer = last.min(2);
-        self.layers[layer].entry(archive.to_owned()).or_insert(mirror);
+        self.layers[layer].entry(archive.to_owned()).or_insert(vec![mirror]);
         Ok(())
     }
 
-    /// The mirror of an archive.
+    /// The mirror of an archive that is asked first.
+    ///
+    /// # Errors
+    /// As [`Mirrors::all_of`].
+    pub fn of(&self, archive: &str) -> Result<Mirror> {
+        let first = self.all_of(archive)?.into_iter().next();
+        first.ok_or_else(|| self.none_for(archive))
+    }
+
+    /// The mirrors of an archive, in the order in which they are asked.
     ///
     /// # Errors
     /// [`Error::NoMirror`], which says how to give one.
-    pub fn of(&self, archive: &str) -> Result<Mirror> {
-        let found = self.layers.iter().find_map(|layer| {
-            let sister = || layer.get(MAIN_ARCHIVE).filter(|_| archive.starts_with("debian-"))?.sister(archive);
-            layer.get(archive).cloned().or_else(sister)
-        });
-        found.ok_or_else(|| Error::NoMirror { archive: archive.to_owned(), apt: self.etc_apt.display().to_string() })
+    pub fn all_of(&self, archive: &str) -> Result<Vec<Mirror>> {
+        let found = self.layers.iter().find_map(|layer| mirrors_in(layer, archive));
+        found.ok_or_else(|| self.none_for(archive))
+    }
+
+    fn none_for(&self, archive: &str) -> Error {
+        let mut apt = self.etc_apt.display().to_string();
+        if !self.unusable.is_empty() {
+            apt += &format!("; of its sources these cannot be used: {}", self.unusable.join("; "));
+        }
+        Error::NoMirror { archive: archive.to_owned(), apt }
+    }
+
+    pub(crate) fn lists(&self) -> &[(String, String)] {
+        &self.lists
     }
 }
 
-fn parse_list(value: &str, origin: &str, into: &mut BTreeMap<String, Mirror>) -> Result<()> {
+/// The mirrors of an archive in a layer. A mirror of Debian's main archive serves the others beside it.
+pub(crate) fn mirrors_in(layer: &BTreeMap<String, Vec<Mirror>>, archive: &str) -> Option<Vec<Mirror>> {
+    let own = || layer.get(archive).cloned();
+    let sisters = || {
+        let main = layer.get(MAIN_ARCHIVE).filter(|_| archive.starts_with("debian-"))?;
+        Some(main.iter().filter_map(|mirror| mirror.sister(archive)).collect())
+    };
+    own().or_else(sisters).filter(|mirrors| !mirrors.is_empty())
+}
+
+fn parse_list(value: &str, origin: &str, into: &mut BTreeMap<String, Vec<Mirror>>) -> Result<()> {
     for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         // `=` may also be part of an address.
         let (archive, url) = match part.split_once('=') {
             Some((archive, url)) if !archive.contains([':', '/']) => (archive.trim(), url),
             _ => (MAIN_ARCHIVE, part),
         };
-        into.insert(archive.to_owned(), Mirror::parse(url, origin)?);
+        into.insert(archive.to_owned(), vec![Mirror::parse(url, origin)?]);
     }
     Ok(())
 }
@@ -219,6 +270,23 @@ mod tests {
             "http://h/d/pool/a%20b%2B1%253a~%C3%A9%3F%23.deb"
         );
         assert_eq!(join("file:///d", "pool/a b+1%3a.deb"), "file:///d/pool/a b+1%3a.deb");
+    }
+
+    #[test]
+    fn local_addresses_are_those_of_apt() {
+        let parse = |value: &str| Mirror::parse(value, "here").unwrap().to_string();
+        for local in ["file:/srv/debian", "file:///srv/debian/", "copy:/srv/debian", "file://localhost/srv/debian"] {
+            assert_eq!(parse(local), "file:///srv/debian");
+        }
+        assert_eq!(parse("http://[2001:db8::1]:8080/debian/"), "http://[2001:db8::1]:8080/debian");
+    }
+
+    #[test]
+    fn sources_of_apt_that_cannot_be_used_are_named_when_nothing_else_is_there() {
+        let etc = tempfile::tempdir().unwrap();
+        std::fs::write(etc.path().join("sources.list"), "deb cdrom:[Debian 13]/ trixie main\n").unwrap();
+        let error = mirrors(&[], None, &[], etc.path()).of("debian").unwrap_err().to_string();
+        assert!(error.contains("cdrom:[Debian 13]/ (") && error.contains("sources.list:1: discs"), "{error}");
     }
 
     #[test]

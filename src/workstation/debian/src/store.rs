@@ -14,23 +14,28 @@
 //! A file appears under its name only when whole, so builds at the same time and builds that were killed do no harm;
 //! and every file is checked against its hash when it is used, so neither does a bad disk.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Seek;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
+use crate::apt_sources;
 use crate::digest::hash_all;
 use crate::error::{Error, Result};
 use crate::fetch::{Fetched, Fetcher, Validators};
 use crate::lock::LockedPackage;
-use crate::mirror::Mirrors;
+use crate::mirror::{Mirror, Mirrors, mirrors_in};
 use crate::progress::{Progress, Step};
 use crate::release::{Vouched, suite_folder};
 
 /// Largest InRelease file accepted, in bytes; Debian's has 150 kB.
 const MAX_IN_RELEASE: u64 = 16 << 20;
+
+/// Largest list of mirrors accepted, in bytes.
+const MAX_MIRROR_LIST: u64 = 1 << 20;
 
 /// Transfers at the same time.
 pub const DEFAULT_TRANSFERS: usize = 6;
@@ -41,6 +46,8 @@ pub struct Store {
     offline: bool,
     transfers: usize,
     fetcher: Fetcher,
+    /// Mirrors by archive, from the lists that apt's sources name.
+    listed: OnceLock<BTreeMap<String, Vec<Mirror>>>,
 }
 
 /// A file of a repository that the store should have.
@@ -77,7 +84,13 @@ impl Store {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         }
-        let store = Store { root: root.to_owned(), offline, transfers: DEFAULT_TRANSFERS, fetcher: Fetcher::new() };
+        let store = Store {
+            root: root.to_owned(),
+            offline,
+            transfers: DEFAULT_TRANSFERS,
+            fetcher: Fetcher::default(),
+            listed: OnceLock::new(),
+        };
         store.sweep();
         Ok(store)
     }
@@ -147,16 +160,69 @@ impl Store {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let part_path = path.with_extension(format!("{}.part", wanted.extension));
         let Some(mut part) = lock_part(&part_path, &path)? else { return Ok(()) };
-        let mirror = mirrors.of(&wanted.archive)?;
-        let mut result = Ok(());
-        for below in &wanted.paths {
-            result = self.fetcher.large(&mirror.join(below), wanted.vouched, &mut part, step, progress);
-            if result.is_ok() {
-                break;
+        let fetched = self.ask_in_turn(mirrors, &wanted.archive, progress, |mirror| {
+            let mut result = Ok(());
+            for below in &wanted.paths {
+                result = self.fetcher.large(&mirror.join(below), wanted.vouched, &mut part, step, progress);
+                if !matches!(result, Err(Error::Fetch { .. } | Error::Missing { .. })) {
+                    break;
+                }
+            }
+            result
+        });
+        if matches!(fetched, Err(Error::Store { .. })) {
+            // A part that fills the disk is in the way of whoever makes room.
+            let _ = fs::remove_file(&part_path);
+        }
+        fetched?;
+        fs::rename(&part_path, &path).map_err(Error::io(&path))
+    }
+
+    /// What `get` has from the first mirror of an archive that can give it.
+    fn ask_in_turn<T>(
+        &self,
+        mirrors: &Mirrors,
+        archive: &str,
+        progress: &dyn Progress,
+        mut get: impl FnMut(&Mirror) -> Result<T>,
+    ) -> Result<T> {
+        let all = self.mirrors_of(mirrors, archive, progress)?;
+        let mut first = None;
+        for (number, mirror) in all.iter().enumerate() {
+            match get(mirror) {
+                Err(error @ (Error::Fetch { .. } | Error::Missing { .. })) => {
+                    if let Some(next) = all.get(number + 1) {
+                        progress.note(&format!("{error}; asking {next}"));
+                    }
+                    first.get_or_insert(error);
+                }
+                done => return done,
             }
         }
-        result?;
-        fs::rename(&part_path, &path).map_err(Error::io(&path))
+        Err(first.unwrap_or_else(|| Error::NoMirror { archive: archive.to_owned(), apt: String::new() }))
+    }
+
+    /// Mirrors that are named, or else those of the lists that apt's sources name, which are fetched once.
+    fn mirrors_of(&self, mirrors: &Mirrors, archive: &str, progress: &dyn Progress) -> Result<Vec<Mirror>> {
+        let none = match mirrors.all_of(archive) {
+            Ok(all) => return Ok(all),
+            Err(none) => none,
+        };
+        let listed = self.listed.get_or_init(|| {
+            let mut found: BTreeMap<String, Vec<Mirror>> = BTreeMap::new();
+            for (url, place) in mirrors.lists() {
+                match self.fetcher.small(url, None, MAX_MIRROR_LIST, progress) {
+                    Ok(Fetched::New { bytes, .. }) => {
+                        let of_list = apt_sources::of_list(&String::from_utf8_lossy(&bytes), url);
+                        of_list.into_iter().for_each(|(archive, more)| found.entry(archive).or_default().extend(more));
+                    }
+                    Ok(Fetched::NotModified) => {}
+                    Err(error) => progress.note(&format!("the list of mirrors that {place} names: {error}")),
+                }
+            }
+            found
+        });
+        mirrors_in(listed, archive).ok_or(none)
     }
 
     /// The signed table of contents of a suite, from the mirror if it changed there, else (or offline) the one that was
@@ -175,12 +241,21 @@ impl Store {
             };
             return self.kept_release(archive, suite).ok_or_else(missing);
         }
-        let missing = match self.fetch_in_release(archive, suite, mirrors, progress) {
+        self.ask_in_turn(mirrors, archive, progress, |mirror| self.fetch_release_from(mirror, archive, suite, progress))
+    }
+
+    fn fetch_release_from(
+        &self,
+        mirror: &Mirror,
+        archive: &str,
+        suite: &str,
+        progress: &dyn Progress,
+    ) -> Result<SignedFile> {
+        let missing = match self.fetch_in_release(mirror, archive, suite, progress) {
             Ok(message) => return Ok(SignedFile { message, signature: None }),
             Err(error @ Error::Missing { .. }) => error,
             Err(error) => return Err(error),
         };
-        let mirror = mirrors.of(archive)?;
         let get = |name: &str| {
             let url = mirror.join(&format!("{}{name}", suite_folder(suite)));
             match self.fetcher.small(&url, None, MAX_IN_RELEASE, progress)? {
@@ -198,9 +273,9 @@ impl Store {
 
     fn fetch_in_release(
         &self,
+        mirror: &Mirror,
         archive: &str,
         suite: &str,
-        mirrors: &Mirrors,
         progress: &dyn Progress,
     ) -> Result<Vec<u8>> {
         let kept_path = self.list(archive, suite, "InRelease");
@@ -212,7 +287,7 @@ impl Store {
             let (hash, validators): (String, Validators) = serde_json::from_slice(&text).ok()?;
             (hash == crate::digest::Sha256::of(kept).to_string()).then_some(validators)
         });
-        let url = mirrors.of(archive)?.join(&format!("{}InRelease", suite_folder(suite)));
+        let url = mirror.join(&format!("{}InRelease", suite_folder(suite)));
         match (self.fetcher.small(&url, validators.as_ref(), MAX_IN_RELEASE, progress)?, kept) {
             (Fetched::NotModified, Some(kept)) => Ok(kept),
             (Fetched::NotModified, None) => Err(Error::Fetch {
@@ -299,7 +374,10 @@ impl Store {
     /// Writes a small file that appears only when whole.
     pub(crate) fn put(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let (tmp, mut file) = self.new_file()?;
-        std::io::Write::write_all(&mut file, bytes).map_err(Error::io(&tmp))?;
+        std::io::Write::write_all(&mut file, bytes).map_err(|error| {
+            let _ = fs::remove_file(&tmp);
+            Error::io(&tmp)(error)
+        })?;
         fs::rename(&tmp, path).map_err(Error::io(path))
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use craft::*;
-use fruit_debian::{LockedPackage, Mirrors, Progress, Sha256, Silent, Step, Store};
+use fruit_debian::{LockedPackage, MirrorSources, Mirrors, Progress, Sha256, Silent, Step, Store};
 
 /// How the server answers a request, given its number.
 type Answer = Box<dyn Fn(usize, &Request) -> Response + Send + Sync>;
@@ -335,4 +335,49 @@ fn the_server_reads_what_it_is_sent() {
     stream.read_to_string(&mut text).unwrap();
     assert!(text.ends_with("\r\n\r\nx"));
     assert_eq!(server.requests.lock().unwrap()[0], ("/p".to_owned(), Some(5)));
+}
+
+/// Mirrors as the machine's apt names them.
+fn mirrors_of_apt(sources_list: &str) -> Mirrors {
+    let etc = tempfile::tempdir().unwrap();
+    std::fs::write(etc.path().join("sources.list"), sources_list).unwrap();
+    let nothing = BTreeMap::new();
+    let sources = MirrorSources { options: &[], environment: None, configuration: &nothing, etc_apt: etc.path() };
+    Mirrors::find(&sources).unwrap()
+}
+
+#[test]
+fn a_page_in_place_of_a_file_is_named_as_a_captive_portal() {
+    let package = described("big", &big_deb());
+    let page = "<html><title>Hotel WiFi: sign in</title></html>".repeat(9);
+    for length in [page.len(), usize::try_from(package.size).unwrap()] {
+        let body: Vec<u8> = page.bytes().chain(std::iter::repeat(b' ')).take(length).collect();
+        let server = serve(Box::new(move |_, _| whole(&body)));
+        let (_dir, store) = store();
+        let error =
+            store.ensure(std::slice::from_ref(&package), &mirrors(&server.url), &Silent).unwrap_err().to_string();
+        assert!(error.contains("captive portal") && error.contains("Hotel WiFi: sign in"), "{error}");
+        assert_eq!(server.requests.lock().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn the_next_mirror_of_apt_is_asked_and_lists_of_mirrors_are_fetched() {
+    let deb = big_deb();
+    let package = described("big", &deb);
+    let bad = serve(Box::new(|_, _| fail("404 Not Found")));
+    let body = deb.clone();
+    let good = serve(Box::new(move |_, request| ranged(&body, request)));
+    let both = mirrors_of_apt(&format!("deb {} trixie main\ndeb {} trixie main\n", bad.url, good.url));
+    let (_dir, first) = store();
+    first.ensure(std::slice::from_ref(&package), &both, &Silent).unwrap();
+    assert_eq!((bad.requests.lock().unwrap().len(), good.requests.lock().unwrap().len()), (1, 1));
+
+    let list = format!("# ours\n{} priority:2\n{} priority:1\n", bad.url, good.url).into_bytes();
+    let lists = serve(Box::new(move |_, _| whole(&list)));
+    let listed = mirrors_of_apt(&format!("deb mirror+{}.txt trixie main\n", lists.url));
+    let (_dir, second) = store();
+    second.ensure(std::slice::from_ref(&package), &listed, &Silent).unwrap();
+    assert_eq!(lists.requests.lock().unwrap()[0].0, "/debian.txt");
+    assert_eq!(bad.requests.lock().unwrap().len(), 1);
 }
