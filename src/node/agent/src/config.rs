@@ -114,7 +114,8 @@ impl TryFrom<UncheckedLines> for Lines {
 pub struct Heartbeat {
     /// How long the line is high in each beat.
     pub high: Span<5, 10_000>,
-    /// From one rising edge to the next.
+    /// From one rising edge to the next. The board's timeout runs from beat to beat too, in whole seconds: 5 s and not
+    /// 5.2 s (5 s of low and 0.2 s of high) is what fits a timeout of some fives; give the board more than two intervals.
     pub interval: Span<20, 250_000>,
     /// `SCHED_FIFO` priority of the thread that beats, 1 to 99.
     pub priority: u8,
@@ -162,7 +163,7 @@ impl TryFrom<UncheckedHeartbeat> for Heartbeat {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Signal {
-    /// A low pulse shorter than this is noise.
+    /// A low pulse shorter than this is noise; 0 = every falling edge is an order.
     pub glitch: Span<0, 1_000>,
     /// How long the node pulls the line low when it goes down by itself.
     pub width: Span<1, 10_000>,
@@ -170,7 +171,17 @@ pub struct Signal {
 
 impl Default for Signal {
     fn default() -> Signal {
-        Signal { glitch: Span::from_millis(10), width: Span::from_millis(200) }
+        // The shortest width that a board can be set to: its setting is one byte of milliseconds.
+        Signal { glitch: Span::from_millis(1), width: Span::from_millis(200) }
+    }
+}
+
+impl Signal {
+    /// Width in nanoseconds from which a low pulse is an order: half a millisecond below [`Signal::glitch`], since board
+    /// and node count by different clocks, and a pulse set to that very width must not be lost.
+    #[must_use]
+    pub fn least_pulse(&self) -> u64 {
+        (self.glitch.millis() * 1_000_000).saturating_sub(500_000)
     }
 }
 

@@ -58,7 +58,7 @@ impl Watch {
             wake,
             stop: Arc::new(AtomicBool::new(false)),
             signal: None,
-            debounce: Debounce::new(live.config.signal.glitch.millis() * MILLI),
+            debounce: Debounce::new(live.config.signal.least_pulse()),
             order_due: false,
             told: Conditions::NONE,
             device_trouble: None,
@@ -148,7 +148,7 @@ impl Watch {
             let mut board = self.live.board();
             (board.watches, board.signal_level) = (true, Some(level));
             drop(board);
-            self.debounce = Debounce::new(self.live.config.signal.glitch.millis() * MILLI);
+            self.debounce = Debounce::new(self.live.config.signal.least_pulse());
             self.signal = Some(line);
         }
         Ok(())

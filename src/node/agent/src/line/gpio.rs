@@ -74,6 +74,12 @@ fn request(path: &Path, number: u8, config: v2::LineConfig) -> io::Result<File> 
     v2::get_line(&chip, request).map_err(os)
 }
 
+/// An input without a pull: the board has one, and what the chip was left with (by the firmware, `config.txt` or another
+/// program) would fight it. A driver that knows no pulls takes the flag and does nothing.
+fn input_without_pull() -> v2::LineConfig {
+    v2::LineConfig { flags: v2::LineFlags::INPUT | v2::LineFlags::BIAS_DISABLED, ..Default::default() }
+}
+
 fn output_low() -> v2::LineConfig {
     let mut config = v2::LineConfig { flags: v2::LineFlags::OUTPUT, ..Default::default() };
     config.add_values(&v2::LineValues { bits: 0, mask: FIRST });
@@ -99,6 +105,12 @@ impl OutputLine for Output {
     }
 }
 
+fn watched() -> v2::LineConfig {
+    let mut config = input_without_pull();
+    config.flags |= v2::LineFlags::EDGE_RISING | v2::LineFlags::EDGE_FALLING;
+    config
+}
+
 /// An input line with both edges.
 pub struct Input(File);
 
@@ -108,8 +120,7 @@ impl Input {
     /// # Errors
     /// Those of `open(2)` and of the request.
     pub fn open(path: &Path, number: u8) -> io::Result<Input> {
-        let flags = v2::LineFlags::INPUT | v2::LineFlags::EDGE_RISING | v2::LineFlags::EDGE_FALLING;
-        request(path, number, v2::LineConfig { flags, ..Default::default() }).map(Input)
+        request(path, number, watched()).map(Input)
     }
 }
 
@@ -150,7 +161,7 @@ pub fn pull_low(path: &Path, number: u8, width: Duration) -> io::Result<()> {
     let line = request(path, number, output_low())?;
     std::thread::sleep(width);
     // Whether a chip keeps a released line driven is up to its driver: say it.
-    v2::set_line_config(&line, v2::LineConfig { flags: v2::LineFlags::INPUT, ..Default::default() }).map_err(os)
+    v2::set_line_config(&line, input_without_pull()).map_err(os)
 }
 
 #[cfg(test)]
@@ -160,6 +171,16 @@ mod tests {
     #[test]
     fn an_event_has_the_kernels_size() {
         assert_eq!(v2::LineEdgeEvent::u64_size(), EVENT_WORDS);
+    }
+
+    #[test]
+    fn the_pull_of_a_listened_to_or_released_line_is_switched_off() {
+        let pulls = v2::LineFlags::BIAS_PULL_UP | v2::LineFlags::BIAS_PULL_DOWN;
+        for config in [watched(), input_without_pull()] {
+            assert!(config.flags.contains(v2::LineFlags::INPUT | v2::LineFlags::BIAS_DISABLED), "{:?}", config.flags);
+            assert!(!config.flags.intersects(pulls | v2::LineFlags::OUTPUT), "{:?}", config.flags);
+        }
+        assert!(watched().flags.contains(v2::LineFlags::EDGE_RISING | v2::LineFlags::EDGE_FALLING));
     }
 
     #[test]
