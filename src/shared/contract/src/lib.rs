@@ -8,6 +8,7 @@ pub mod config;
 pub mod crc32;
 pub mod guid;
 pub mod hostname;
+pub mod image_manifest;
 pub mod init;
 pub mod locale;
 pub mod network;

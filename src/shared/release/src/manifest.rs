@@ -101,8 +101,18 @@ pub struct Manifest {
     /// Names and versions of the packages in it, for people.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub packages: BTreeMap<String, String>,
+    /// The slots of cards that are made with this release's image: an update cannot change them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_sizes: Option<SlotSizes>,
     /// One of each kind, in the order of [`VolumeKind::ALL`].
     pub volumes: Vec<Volume>,
+}
+
+/// Bytes of the partitions of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SlotSizes {
+    pub root: u64,
+    pub boot: u64,
 }
 
 /// Where a chunk's bytes come from.
@@ -163,6 +173,7 @@ impl Manifest {
             build_time: 0,
             notes: String::new(),
             packages: BTreeMap::new(),
+            slot_sizes: None,
             volumes: Vec::new(),
         }
     }

@@ -152,7 +152,7 @@ fn a_root_is_signed_by_people_who_never_meet() {
     assert!(matches!(repository.import_raw(&key(99).sign(&draft.message())), Err(KeyError::Stray)));
     let (role, id) = repository.import_raw(&key(2).sign(&draft.message())).unwrap();
     assert_eq!((role, id), (Role::Root, key(2).public().id().unwrap()));
-    repository.write_drafts(&keys).unwrap();
+    repository.write_drafts(&place, &keys).unwrap();
 
     // The signatures outlive the restart; with the machine's keys all is complete.
     let mut repository = Repository::read(&place, &keys).unwrap();
@@ -230,7 +230,7 @@ fn a_crash_between_any_two_files_is_mended_by_signing_again() {
         assert_eq!(before.files, []);
         let mut half = repository.clone();
         sign(&mut half, &[1, 2, 14]);
-        half.write_drafts(&keys).unwrap();
+        half.write_drafts(&place, &keys).unwrap();
         let mut signed = sign(&mut repository, &all);
         assert_eq!(signed.files.len(), 4);
         signed.files.truncate(files_written);

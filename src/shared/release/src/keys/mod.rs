@@ -19,7 +19,9 @@ use std::path::PathBuf;
 
 pub use agent::Agent;
 pub use draft::Draft;
-pub use folder::{DRAFTS, write_atomically};
+pub use folder::{
+    DRAFTS, discard_drafts, draft_folder, finish_interrupted, repositories_with_drafts, write_atomically,
+};
 pub use repository::{Lifetimes, Plan, Published, Repository};
 pub use secret::{KeyFileError, Passphrase, SecretKey};
 pub use signing::{Signed, Waiting};
@@ -66,6 +68,13 @@ pub enum KeyError {
     Threshold { role: Role, keys: usize, threshold: u32 },
     #[error("target {0:?} is not in the repository")]
     NoTarget(String),
+    #[error(
+        "the list of releases would have {count} targets in {bytes} bytes; nodes take {} in {}. A release is a target, and \
+         so is each delta",
+        tuf::limits::TARGET_COUNT,
+        tuf::limits::TARGETS
+    )]
+    TooManyTargets { count: usize, bytes: usize },
     #[error("the signature is none of a key that may sign what waits for signatures")]
     Stray,
     #[error("{0}: there is nothing to sign under this name")]

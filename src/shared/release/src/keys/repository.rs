@@ -7,8 +7,11 @@ use super::{KeyError, describe, edit};
 use crate::tuf::metadata::Metadata;
 use crate::tuf::signed::{Envelope, Held};
 use crate::tuf::{
-    Error, Head, KeyId, Keys, PublicKey, Role, RoleKeys, Root, Snapshot, Target, Targets, Time, Timestamp, Trust,
+    Error, Head, KeyId, Keys, PublicKey, Role, RoleKeys, Root, Snapshot, Target, Targets, Time, Timestamp, Trust, limits,
 };
+
+/// Bytes that signatures add to a file of targets: those of a few keys.
+const SIGNATURES_ROOM: usize = 4 << 10;
 
 /// How long new metadata is good for, in days.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +64,8 @@ pub struct Repository {
     pub(super) snapshot: Option<Document<Snapshot>>,
     pub(super) timestamp: Option<Document<Timestamp>>,
     pub(super) drafts: BTreeMap<Role, Draft>,
+    /// Drafts that do not follow what is published: nobody can use their signatures any more.
+    void: Vec<Draft>,
 }
 
 #[derive(Clone, Debug)]
@@ -97,7 +102,7 @@ impl Repository {
             edit::set_threshold(&mut root, &role, threshold)?;
         }
         let drafts = BTreeMap::from([(Role::Root, Draft::new(Role::Root, &root))]);
-        Ok(Repository { roots: Vec::new(), root: None, targets: None, snapshot: None, timestamp: None, drafts })
+        Ok(Repository { roots: Vec::new(), root: None, targets: None, snapshot: None, timestamp: None, drafts, void: Vec::new() })
     }
 
     /// What is published, verified as a node would, and the drafts that were kept with it. A draft that does not follow
@@ -114,6 +119,7 @@ impl Repository {
             snapshot: published.snapshot.map(|bytes| Document::read(&Role::Snapshot, bytes)).transpose()?,
             timestamp: published.timestamp.map(|bytes| Document::read(&Role::Timestamp, bytes)).transpose()?,
             drafts: BTreeMap::new(),
+            void: Vec::new(),
         };
         let mut read = Vec::new();
         for bytes in drafts {
@@ -127,6 +133,8 @@ impl Repository {
                 for (id, signature) in signatures {
                     repository.add_signature(draft.role(), &id, &signature);
                 }
+            } else {
+                repository.keep_void(draft);
             }
         }
         repository.check_targets()?;
@@ -178,6 +186,64 @@ impl Repository {
             (None, Some(document)) => Ok(document.value.targets.clone()),
             (None, None) => Ok(BTreeMap::new()),
         }
+    }
+
+    /// Notes a draft that does not follow what is published.
+    ///
+    /// # Errors
+    /// Bytes that are no draft.
+    pub(super) fn note_void(&mut self, bytes: &[u8]) -> Result<(), KeyError> {
+        self.keep_void(Draft::read(bytes)?.0);
+        Ok(())
+    }
+
+    /// A draft that was published, by a command that was interrupted before it removed it, is no loss.
+    fn keep_void(&mut self, draft: Draft) {
+        let published = match draft.role() {
+            Role::Root => self.roots.last(),
+            Role::Targets => self.targets.as_ref().map(|document| &document.bytes),
+            // These follow from the others, and are made anew.
+            _ => return,
+        };
+        let same = published.and_then(|bytes| Draft::read(bytes).ok()).is_some_and(|(p, _)| p.message() == draft.message());
+        if !same {
+            self.void.push(draft);
+        }
+    }
+
+    /// Drafts that were left behind by what others published since; they are dropped when the drafts are written.
+    #[must_use]
+    pub fn void(&self) -> &[Draft] {
+        &self.void
+    }
+
+    /// Takes the drafts of a role away, so that signing passes them by, until [`Repository::put_back`].
+    pub fn set_aside(&mut self, role: &Role) -> Option<Draft> {
+        self.drafts.remove(role)
+    }
+
+    /// Undoes [`Repository::set_aside`].
+    pub fn put_back(&mut self, draft: Draft) {
+        self.drafts.entry(draft.role().clone()).or_insert(draft);
+    }
+
+    /// The published targets, without changes that wait.
+    #[must_use]
+    pub fn published_targets(&self) -> BTreeMap<String, Target> {
+        self.targets.as_ref().map(|document| document.value.targets.clone()).unwrap_or_default()
+    }
+
+    /// Targets, and bytes of their file, as they will be.
+    ///
+    /// # Errors
+    /// As [`Repository::root`].
+    pub fn targets_size(&self) -> Result<(usize, usize), KeyError> {
+        let bytes = match (self.drafts.get(&Role::Targets), &self.targets) {
+            (Some(draft), _) => draft.to_bytes().len(),
+            (None, Some(document)) => document.bytes.len(),
+            (None, None) => 0,
+        };
+        Ok((self.targets()?.len(), bytes))
     }
 
     /// What waits for signatures.
@@ -281,7 +347,12 @@ impl Repository {
         let mut targets =
             Targets { head: self.next_head(&Role::Targets, now, lives), targets: self.targets()?, delegations };
         edit(&mut targets.targets)?;
-        self.drafts.insert(Role::Targets, Draft::new(Role::Targets, &targets));
+        let draft = Draft::new(Role::Targets, &targets);
+        let (count, bytes) = (targets.targets.len(), draft.to_bytes().len() + SIGNATURES_ROOM);
+        if count > limits::TARGET_COUNT || bytes > limits::TARGETS {
+            return Err(KeyError::TooManyTargets { count, bytes });
+        }
+        self.drafts.insert(Role::Targets, draft);
         Ok(())
     }
 

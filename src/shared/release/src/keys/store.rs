@@ -101,6 +101,12 @@ impl KeyStore {
         found.ok_or_else(|| KeyError::UnknownKey(name.to_owned()))
     }
 
+    /// The file of a key that is held here.
+    #[must_use]
+    pub fn key_file(&self, entry: &Entry) -> PathBuf {
+        self.folder.join(format!("{}.key", entry.name))
+    }
+
     /// The key's name here, or the beginning of its id.
     #[must_use]
     pub fn name_of(&self, id: &KeyId) -> String {
@@ -208,7 +214,7 @@ impl StoreSigner<'_> {
     }
 
     fn read(&mut self, entry: &Entry) -> Result<SecretKey, KeyError> {
-        let path = self.store.folder.join(format!("{}.key", entry.name));
+        let path = self.store.key_file(entry);
         let failed = |error: KeyFileError| match error {
             KeyFileError::Passphrase => KeyError::Passphrase { path: path.clone() },
             other => KeyError::File { path: path.clone(), why: other.to_string() },
@@ -243,6 +249,8 @@ impl Signer for StoreSigner<'_> {
         };
         match entry.held {
             Held::Elsewhere => Ok(None),
+            // Others may be enough, and one of them is needed to put another key in its place.
+            Held::File if !self.store.key_file(&entry).exists() => Ok(None),
             Held::File => Ok(Some(self.secret(&entry)?.sign(message))),
             Held::Agent => {
                 let name = |error| match error {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use fruit_contract::image_manifest::Partition;
 use fruit_contract::{Guid, bootctl};
 use fruit_image::card::{Card, Image};
 use fruit_image::draft::Draft;
@@ -12,7 +13,6 @@ use fruit_image::tree::{Content, Tree};
 use fruit_image::verity;
 use fruit_image::{cpio, erofs, ext4, fat};
 use fruit_recipe::{Bootloader, KernelForm, PartitionTable, Recipe, RootFormat};
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -50,30 +50,11 @@ pub const ROOT_A: u32 = 4;
 pub const STATE: u32 = 6;
 pub const DATA: u32 = 7;
 
-/// One partition, for the manifest.
-#[derive(Serialize, Clone, Debug)]
-pub struct PartitionReport {
-    pub number: u32,
-    pub name: String,
-    /// PARTUUID.
-    pub guid: String,
-    /// Bytes from the start of the disk.
-    pub start: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Bytes that hold something in a fresh image.
-    pub used: u64,
-    /// Of a slot's partition: bytes from its start that make the slot. They do not depend on the partition's size, so an
-    /// update carries just these to any card whose partition has room for them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_size: Option<u64>,
-}
-
 pub struct WrittenCard {
     /// Whole, and under its temporary name until `draft` is committed.
     pub image: Image,
     pub draft: Draft,
-    pub partitions: Vec<PartitionReport>,
+    pub partitions: Vec<Partition>,
     pub verity: String,
     pub command_line: String,
 }
@@ -160,7 +141,7 @@ impl From<Failed> for Failure {
     }
 }
 
-fn report(layout: &Layout, image: &Image, boot_len: u64, root_len: u64) -> Vec<PartitionReport> {
+fn report(layout: &Layout, image: &Image, boot_len: u64, root_len: u64) -> Vec<Partition> {
     let content_size = |number| match number {
         BOOT_A => Some(boot_len),
         ROOT_A => Some(root_len),
@@ -169,7 +150,7 @@ fn report(layout: &Layout, image: &Image, boot_len: u64, root_len: u64) -> Vec<P
     layout
         .partitions
         .iter()
-        .map(|p| PartitionReport {
+        .map(|p| Partition {
             number: p.number,
             name: p.name.clone(),
             guid: p.guid.to_string(),

@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fruit_contract::cmdline::hex;
+use fruit_contract::image_manifest::Input;
 use fruit_debian::Lock;
 use fruit_image::tree::Content;
 use fruit_recipe::Recipe;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::programs::Obtained;
@@ -19,15 +19,6 @@ use crate::failure::{Failure, at};
 const FORMAT: u32 = 1;
 /// Bytes of a file read at a time.
 const READ: usize = 1 << 16;
-
-/// One input besides the packages.
-#[derive(Serialize, Clone, Debug)]
-pub struct Input {
-    pub kind: &'static str,
-    pub name: String,
-    /// SHA-256, hex.
-    pub sha256: String,
-}
 
 pub struct Inputs {
     pub list: Vec<Input>,
@@ -49,12 +40,12 @@ impl Inputs {
             overlay_files(&folder.path, folder.name.as_str(), &mut list)?;
         }
         list.extend(programs.hashes.iter().map(|(name, sha256)| Input {
-            kind: "program",
+            kind: "program".to_owned(),
             name: name.clone(),
             sha256: sha256.clone(),
         }));
         let files = programs.files.iter();
-        list.extend(files.map(|(name, sha256)| Input { kind: "file", name: name.clone(), sha256: sha256.clone() }));
+        list.extend(files.map(|(name, sha256)| Input { kind: "file".to_owned(), name: name.clone(), sha256: sha256.clone() }));
         let mut hash = Sha256::new();
         hash.update(format!("fruitbuild {} format {FORMAT} epoch {epoch}\n", env!("CARGO_PKG_VERSION")));
         for input in &list {
@@ -65,8 +56,8 @@ impl Inputs {
     }
 }
 
-fn input(kind: &'static str, name: &str, bytes: &[u8]) -> Input {
-    Input { kind, name: name.to_owned(), sha256: hex(&Sha256::digest(bytes)) }
+fn input(kind: &str, name: &str, bytes: &[u8]) -> Input {
+    Input { kind: kind.to_owned(), name: name.to_owned(), sha256: hex(&Sha256::digest(bytes)) }
 }
 
 /// Owner and time of an overlay's files do not count, whether they are executable does.
@@ -106,7 +97,7 @@ fn overlay_files(folder: &Path, name: &str, list: &mut Vec<Input>) -> Result<(),
                     Err(error) => return Err(at(&path)(error)),
                 }
             }
-            list.push(Input { kind: "overlay", name, sha256: hex(&hash.finalize()) });
+            list.push(Input { kind: "overlay".to_owned(), name, sha256: hex(&hash.finalize()) });
         }
     }
     Ok(())

@@ -6,14 +6,15 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use fruit_contract::image_manifest::{self, ImageManifest};
 use fruit_debian::{Lock, PackageContents};
 use fruit_image::draft::Draft;
 use fruit_image::sums::{Sum, Summing, sha256sums};
 use fruit_image::zst::{self, Compressed, Earlier, Frame};
-use fruit_recipe::Recipe;
+use fruit_recipe::{Diagnostic, Diagnostics, Recipe};
 use fruit_root::sbom::{self, Component, Subject};
+use fruit_update::config::UpdateConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::card::WrittenCard;
 use super::inputs::Inputs;
@@ -68,7 +69,7 @@ pub struct Outcome {
     pub outputs: Vec<Output>,
     /// Bytes to write to a card.
     pub mapped: u64,
-    pub summary: Value,
+    pub summary: Summary,
 }
 
 /// All that the outputs tell about.
@@ -110,11 +111,12 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
             zst::map(image).map_err(io)?
         }
     };
-    let manifest = manifest(&made, bmap.mapped_bytes(), epoch);
+    let manifest = manifest(&made, bmap.mapped_bytes(), epoch)?;
+    let manifest_text = manifest.to_text().map_err(|error| Failure::general(error.to_string()))?;
     let texts = [
         (&names.bmap, wanted.bmap.then(|| bmap.to_xml())),
         (&names.sbom, sbom),
-        (&names.manifest, wanted.manifest.then(|| pretty(&manifest))),
+        (&names.manifest, wanted.manifest.then_some(manifest_text)),
     ];
     let texts = texts.into_iter().filter_map(|(path, text)| Some((path, text?)));
     let texts: Vec<(&PathBuf, String)> = texts.collect();
@@ -145,7 +147,7 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
         changed: true,
         outputs,
         mapped: bmap.mapped_bytes(),
-        summary: summary(&manifest),
+        summary: Summary::of(&manifest),
     };
     remember(cache, names, &outcome, &frames)?;
     Ok(outcome)
@@ -204,10 +206,6 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     draft.commit().map_err(io)
 }
 
-fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
-}
-
 /// `SHA256SUMS`: one file for all images of the folder. Builds of other images wait while one has its turn.
 struct SumsTurn<'a> {
     path: &'a Path,
@@ -256,68 +254,111 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Every input with its hash, what became of them, and how large it is. The same inputs give the same text.
-fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Value {
+fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, Failure> {
     let Made { recipe, lock, inputs, root, packages, card } = made;
     let bytes: BTreeMap<&str, u64> = packages.iter().map(|p| (p.name.as_str(), p.bytes)).collect();
-    let packages: Vec<Value> = lock
-        .packages
-        .iter()
-        .map(|p| {
-            json!({
-                "name": p.name, "version": p.version, "architecture": p.architecture, "archive": p.archive,
-                "path": p.path, "size": p.size, "sha256": p.sha256, "unpacked": bytes.get(p.name.as_str()),
-            })
-        })
-        .collect();
-    let saved: Vec<Value> =
-        root.report.saved.iter().map(|s| json!({"rule": s.rule, "files": s.files, "bytes": s.bytes})).collect();
-    let unhandled: Vec<Value> = root
-        .report
-        .unhandled
-        .iter()
-        .map(|u| json!({"package": u.package, "version": u.version, "script": u.script, "line": u.line, "command": u.command}))
-        .collect();
-    json!({
-        "format": 1,
-        "tool": TOOL,
-        "build_id": inputs.build_id,
-        "source_date_epoch": epoch,
-        "image": {
-            "name": recipe.name.as_str(), "version": recipe.version.as_str(), "board": recipe.board_name,
-            "architecture": recipe.board.architecture.to_string(),
-            "compatible": recipe.board.compatible.iter().map(|c| c.as_str()).collect::<Vec<_>>(),
-            "disk_size": card.image.size, "bytes_to_write": mapped,
+    let packages = lock.packages.iter().map(|p| image_manifest::Package {
+        name: p.name.clone(),
+        version: p.version.to_string(),
+        architecture: p.architecture.clone(),
+        archive: p.archive.clone(),
+        path: p.path.clone(),
+        size: p.size,
+        sha256: p.sha256.to_string(),
+        unpacked: bytes.get(p.name.as_str()).copied(),
+    });
+    let repositories = lock.repositories.iter().map(|r| image_manifest::Repository {
+        archive: r.archive.clone(),
+        suite: r.suite.clone(),
+        components: r.components.clone(),
+        date: r.date.clone(),
+        in_release: r.in_release.to_string(),
+        indices: r.indices.iter().map(|(path, sum)| (path.clone(), sum.to_string())).collect(),
+    });
+    let saved = root.report.saved.iter();
+    let unhandled = root.report.unhandled.iter().map(|u| image_manifest::Script {
+        package: u.package.clone(),
+        version: u.version.clone(),
+        script: u.script.clone(),
+        line: u.line as u64,
+        command: u.command.clone(),
+    });
+    Ok(ImageManifest {
+        format: image_manifest::FORMAT,
+        tool: TOOL.to_owned(),
+        build_id: inputs.build_id.clone(),
+        source_date_epoch: epoch,
+        image: image_manifest::Image {
+            name: recipe.name.as_str().to_owned(),
+            version: recipe.version.as_str().to_owned(),
+            board: recipe.board_name.clone(),
+            architecture: recipe.board.architecture.to_string(),
+            compatible: recipe.board.compatible.iter().map(|c| c.as_str().to_owned()).collect(),
+            disk_size: card.image.size,
+            bytes_to_write: mapped,
         },
-        "release": release(recipe),
-        "kernel": {"release": root.kernel_release, "command_line": card.command_line, "verity": card.verity},
-        "partitions": card.partitions,
-        "inputs": inputs.list,
-        "repositories": lock.repositories,
-        "packages": packages,
-        "pruned": saved,
-        "units": root.report.enabled_units,
-        "scripts_not_reproduced": unhandled,
+        release: release(recipe)?,
+        kernel: image_manifest::Kernel {
+            release: root.kernel_release.clone(),
+            command_line: card.command_line.clone(),
+            verity: card.verity.clone(),
+        },
+        partitions: card.partitions.clone(),
+        inputs: inputs.list.clone(),
+        repositories: repositories.collect(),
+        packages: packages.collect(),
+        pruned: saved
+            .map(|s| image_manifest::Pruned { rule: s.rule.clone(), files: s.files, bytes: s.bytes })
+            .collect(),
+        units: root.report.enabled_units.clone(),
+        scripts_not_reproduced: unhandled.collect(),
     })
 }
 
 /// What the targets of a signed release say beyond the image's own description.
-fn release(recipe: &Recipe) -> Value {
-    let update = recipe.update.value();
-    let number = |key: &str| update[key].as_u64().unwrap_or(0);
-    json!({
-        "product": update["product"].as_str().unwrap_or(recipe.name.as_str()),
-        "epoch": number("epoch"), "min_bootloader": number("min_bootloader"),
-    })
+fn release(recipe: &Recipe) -> Result<image_manifest::Release, Failure> {
+    let mut release = image_manifest::Release {
+        product: recipe.name.as_str().to_owned(),
+        epoch: 0,
+        min_bootloader: 0,
+        updater: Some(recipe.update.is_written()),
+    };
+    if recipe.update.is_written() {
+        let config: UpdateConfig = recipe.update.read()?;
+        let number = |key: &str, value: u64| {
+            u32::try_from(value).map_err(|_| {
+                let wrong = Diagnostic::error(format!("`{key}` is {value}; it is at most {}", u32::MAX));
+                Failure::from(Diagnostics::from(wrong.maybe_place(recipe.update.place(&[key]))))
+            })
+        };
+        release.epoch = number("epoch", config.epoch)?;
+        release.min_bootloader = number("min_bootloader", config.min_bootloader)?;
+        if let Some(product) = config.product {
+            release.product = product.as_str().to_owned();
+        }
+    }
+    Ok(release)
 }
 
 /// The part of the manifest that a person wants to see at once.
-fn summary(manifest: &Value) -> Value {
-    json!({
-        "image": manifest["image"],
-        "partitions": manifest["partitions"],
-        "pruned": manifest["pruned"],
-        "packages": manifest["packages"].as_array().map_or(0, Vec::len),
-    })
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Summary {
+    pub image: image_manifest::Image,
+    pub partitions: Vec<image_manifest::Partition>,
+    pub pruned: Vec<image_manifest::Pruned>,
+    /// How many.
+    pub packages: usize,
+}
+
+impl Summary {
+    fn of(manifest: &ImageManifest) -> Summary {
+        Summary {
+            image: manifest.image.clone(),
+            partitions: manifest.partitions.clone(),
+            pruned: manifest.pruned.clone(),
+            packages: manifest.packages.len(),
+        }
+    }
 }
 
 fn sbom_of(made: &Made<'_>, epoch: i64) -> String {

@@ -64,6 +64,7 @@ pub fn manifest_of(identity: &Identity, notes: &str) -> Manifest {
     manifest.build_id.clone_from(&identity.build_id);
     manifest.build_time = identity.build_time;
     manifest.packages.clone_from(&identity.packages);
+    manifest.slot_sizes = identity.slot_sizes;
     notes.clone_into(&mut manifest.notes);
     manifest
 }

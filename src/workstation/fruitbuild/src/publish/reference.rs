@@ -142,6 +142,8 @@ impl Identity {
             epoch: number(release.epoch),
             min_bootloader: number(release.min_bootloader),
             packages: manifest.packages.clone(),
+            slot_sizes: manifest.slot_sizes,
+            updater: None,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a slot holds: the two volumes of a card image, where their files are, and what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fruit_contract::image_manifest::{self, ImageManifest};
 use fruit_image::disk::{Disk, DiskFile, Window};
 use fruit_image::erofs;
 use fruit_image::fat;
@@ -11,9 +13,8 @@ use fruit_image::gpt;
 use fruit_image::storage::{Extent, ReadAt, Region};
 use fruit_image::tree::{Content, Kind, Source};
 use fruit_image::verity;
-use fruit_release::manifest::{State, Verity, VolumeKind};
+use fruit_release::manifest::{SlotSizes, State, Verity, VolumeKind};
 use fruit_release::{Digest, Manifest};
-use serde_json::Value;
 
 use crate::failure::{Failure, at};
 
@@ -36,6 +37,10 @@ pub struct Identity {
     /// Version of the loader's script that it needs.
     pub min_bootloader: u32,
     pub packages: BTreeMap<String, String>,
+    /// The slots of cards that were made with it; releases of older programs do not say.
+    pub slot_sizes: Option<SlotSizes>,
+    /// Whether it carries the updater, if that is known.
+    pub updater: Option<bool>,
 }
 
 /// One volume, by reference to the file that it is in.
@@ -99,10 +104,10 @@ impl Slot {
         };
         let root = partition("root-a")?;
         let window = Window::new(&disk, root.offset, root.len);
-        let text = described["kernel"]["verity"].as_str().unwrap_or_default();
-        let verity = verity_of(&window, text).map_err(|error| in_image(&error))?;
+        let verity = verity_of(&window, &described.kernel.verity).map_err(|error| in_image(&error))?;
         let data = parameters(&verity)?.data_blocks * verity::BLOCK;
         let boot = partition("boot-a")?;
+        let (root_len, boot_len) = (root.len, boot.len);
         let fat = fat::Volume::open(&Window::new(&disk, boot.offset, boot.len)).map_err(|e| in_image(&e))?.size();
         let source = Source::open(&image).map_err(|error| Failure::general(error.to_string()))?;
         let parts = [
@@ -111,7 +116,7 @@ impl Slot {
         ];
         let [root, boot] = parts;
         Ok(Slot {
-            identity: identity(&described).map_err(|why| Failure::input(format!("{}: {why}", manifest.display())))?,
+            identity: identity(described, SlotSizes { root: root_len, boot: boot_len }).map_err(|why| Failure::input(format!("{}: {why}", manifest.display())))?,
             verity,
             parts: [root.map_err(|e| in_image(&e))?, boot.map_err(|e| in_image(&e))?],
         })
@@ -158,37 +163,44 @@ fn image_and_manifest(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
     Ok((image, manifest))
 }
 
-fn read_manifest(path: &Path) -> Result<Value, Failure> {
-    let text = std::fs::read_to_string(path).map_err(at(path))?;
-    serde_json::from_str(&text).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+/// The manifest that a build wrote.
+///
+/// # Errors
+/// A file that cannot be read or is no manifest.
+pub fn read_manifest(path: &Path) -> Result<ImageManifest, Failure> {
+    let file = std::fs::File::open(path).map_err(at(path))?;
+    let mut bytes = Vec::new();
+    file.take(image_manifest::TEXT_MAX + 1).read_to_end(&mut bytes).map_err(at(path))?;
+    ImageManifest::read(&bytes).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
 }
 
-fn identity(described: &Value) -> Result<Identity, String> {
-    let text = |value: &Value, key: &str| {
-        value[key].as_str().map(str::to_owned).ok_or_else(|| format!("no `{key}`: not a manifest of fruitbuild"))
+fn identity(described: ImageManifest, slot_sizes: SlotSizes) -> Result<Identity, String> {
+    let ImageManifest { image, release, .. } = described;
+    let identity = Identity {
+        product: release.product,
+        board: image.board,
+        compatible: image.compatible,
+        architecture: image.architecture,
+        version: image.version,
+        build_id: described.build_id,
+        build_time: u64::try_from(described.source_date_epoch)
+            .map_err(|_| format!("source_date_epoch is {}: before 1970", described.source_date_epoch))?,
+        epoch: release.epoch,
+        min_bootloader: release.min_bootloader,
+        packages: described.packages.into_iter().map(|p| (p.name, p.version)).collect(),
+        slot_sizes: Some(slot_sizes),
+        updater: release.updater,
     };
-    let image = &described["image"];
-    let release = &described["release"];
-    let number = |value: &Value| u32::try_from(value.as_u64().unwrap_or(0)).map_err(|e| e.to_string());
-    let packages = described["packages"].as_array().into_iter().flatten();
-    Ok(Identity {
-        product: match &release["product"] {
-            Value::String(product) => product.clone(),
-            _ => text(image, "name")?,
-        },
-        board: text(image, "board")?,
-        compatible: {
-            let all = image["compatible"].as_array().into_iter().flatten();
-            all.filter_map(|c| c.as_str().map(str::to_owned)).collect()
-        },
-        architecture: text(image, "architecture")?,
-        version: text(image, "version")?,
-        build_id: text(described, "build_id")?,
-        build_time: described["source_date_epoch"].as_u64().unwrap_or(0),
-        epoch: number(&release["epoch"])?,
-        min_bootloader: number(&release["min_bootloader"])?,
-        packages: packages.map(|p| Ok((text(p, "name")?, text(p, "version")?))).collect::<Result<_, String>>()?,
-    })
+    // They become paths in the repository.
+    let path = Manifest::new(&identity.product, &identity.board, &identity.version).target_path();
+    if !fruit_release::name::is_target_path(&path) {
+        return Err(format!("{path:?} cannot be the path of a release: product, board or version is odd or too long"));
+    }
+    let build = &identity.build_id;
+    if build.len() != 32 || !build.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(format!("build_id is {build:?}; expected 32 hexadecimal digits"));
+    }
+    Ok(identity)
 }
 
 /// `uuid` of `struct verity_sb`, cryptsetup `lib/verity/verity.c`.

@@ -18,15 +18,13 @@ pub fn build(options: &cli::Build, json: bool, progress: &Progress) -> Result<()
 fn print(outcome: &Outcome, progress: &Progress) {
     if outcome.changed {
         progress.say(format!("{:>10}  {:>10}  partition", "MiB used", "of MiB"));
-        for partition in outcome.summary["partitions"].as_array().into_iter().flatten() {
-            let mib = |key: &str| partition[key].as_u64().unwrap_or(0) as f64 / f64::from(1 << 20);
-            let name = partition["name"].as_str().unwrap_or_default();
-            progress.say(format!("{:>10.1}  {:>10.1}  {name}", mib("used"), mib("size")));
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        for p in &outcome.summary.partitions {
+            progress.say(format!("{:>10.1}  {:>10.1}  {}", mib(p.used), mib(p.size), p.name));
         }
         progress.say(format!("{:>10}  pruned by", "MiB saved"));
-        for rule in outcome.summary["pruned"].as_array().into_iter().flatten() {
-            let saved = rule["bytes"].as_u64().unwrap_or(0) as f64 / f64::from(1 << 20);
-            progress.say(format!("{saved:>10.1}  {}", rule["rule"].as_str().unwrap_or_default()));
+        for rule in &outcome.summary.pruned {
+            progress.say(format!("{:>10.1}  {}", mib(rule.bytes), rule.rule));
         }
         progress.say(format!("{:>10.1}  MiB to write to a card", outcome.mapped as f64 / f64::from(1 << 20)));
     }

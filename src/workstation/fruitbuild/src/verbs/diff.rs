@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fruit_contract::image_manifest::ImageManifest;
 use fruit_debian::Lock;
 use fruit_debian::lock::{Change, ChangeKind};
 use fruit_image::tree::{Kind, Tree};
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, at};
+use crate::failure::Failure;
 use crate::pipeline::inputs::sha256_of;
+use crate::publish::slot::read_manifest;
 use crate::verbs::inspect::open_root;
 
 pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
@@ -27,7 +29,7 @@ pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
 
 enum What {
     Lock,
-    Manifest(Value),
+    Manifest(Box<ImageManifest>),
     Image,
 }
 
@@ -37,13 +39,7 @@ fn kind_of(path: &Path) -> Result<What, Failure> {
         return Ok(What::Lock);
     }
     if name.ends_with(".json") {
-        let text = std::fs::read_to_string(path).map_err(at(path))?;
-        let value: Value =
-            serde_json::from_str(&text).map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
-        if value.get("partitions").is_none() {
-            return Err(Failure::input(format!("{}: is not a manifest of fruitbuild", path.display())));
-        }
-        return Ok(What::Manifest(value));
+        return Ok(What::Manifest(Box::new(read_manifest(path)?)));
     }
     Ok(What::Image)
 }
@@ -75,11 +71,10 @@ pub fn print_changes(changes: &[Change], as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn manifests(old: &Value, new: &Value, as_json: bool) -> Result<(), Failure> {
-    let packages = |manifest: &Value| -> BTreeMap<String, (String, i64)> {
-        let text = |p: &Value, key: &str| p[key].as_str().unwrap_or_default().to_owned();
-        let all = manifest["packages"].as_array().into_iter().flatten();
-        all.map(|p| (text(p, "name"), (text(p, "version"), p["unpacked"].as_i64().unwrap_or(0)))).collect()
+fn manifests(old: &ImageManifest, new: &ImageManifest, as_json: bool) -> Result<(), Failure> {
+    let packages = |manifest: &ImageManifest| -> BTreeMap<String, (String, i64)> {
+        let all = manifest.packages.iter();
+        all.map(|p| (p.name.clone(), (p.version.clone(), p.unpacked.map_or(0, |bytes| bytes as i64)))).collect()
     };
     let (before, after) = (packages(old), packages(new));
     let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -113,10 +108,9 @@ fn manifests(old: &Value, new: &Value, as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn used(old: &Value, new: &Value) -> Vec<Value> {
-    let used = |manifest: &Value| -> BTreeMap<String, i64> {
-        let all = manifest["partitions"].as_array().into_iter().flatten();
-        all.filter_map(|p| Some((p["name"].as_str()?.to_owned(), p["used"].as_i64()?))).collect()
+fn used(old: &ImageManifest, new: &ImageManifest) -> Vec<Value> {
+    let used = |manifest: &ImageManifest| -> BTreeMap<String, i64> {
+        manifest.partitions.iter().map(|p| (p.name.clone(), p.used as i64)).collect()
     };
     let before = used(old);
     used(new)
