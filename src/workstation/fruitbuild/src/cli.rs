@@ -120,6 +120,8 @@ pub enum Verb {
     },
     /// Sign what waits in a release repository, and renew what expires
     Sign(Sign),
+    /// Drop changes that wait for signatures
+    Discard(Discard),
     /// Put images into a release repository, signed, with deltas from older ones
     Publish(Publish),
     /// Take releases out of a repository, and clear away what none needs
@@ -350,13 +352,21 @@ pub struct Sign {
     /// With --draft: only with this key; repeatable
     #[arg(long, value_name = "NAME", requires = "draft")]
     pub with: Vec<String>,
-    /// With --draft: do not ask
-    #[arg(long, short, requires = "draft")]
+    /// Sign changes that wait, or with --draft what it says, without asking
+    #[arg(long, short)]
     pub yes: bool,
     /// Make new metadata of a role though nothing changed; repeatable [default: timestamp, and snapshot if its keys are
     /// at hand]
     #[arg(long, value_name = "ROLE")]
     pub renew: Vec<String>,
+    #[command(flatten)]
+    pub signing: Signing,
+}
+
+#[derive(Args, Debug)]
+pub struct Discard {
+    /// Roles whose changes are dropped: root, targets, snapshot, timestamp [default: all]
+    pub roles: Vec<String>,
     #[command(flatten)]
     pub signing: Signing,
 }

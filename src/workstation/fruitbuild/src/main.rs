@@ -52,6 +52,7 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Run(options) => verbs::run::run(&options, &progress),
         Verb::Flash(options) => verbs::flash::flash(&options, json, &progress),
         Verb::Keys { what } => verbs::keys::keys(&what, json, &progress),
+        Verb::Discard(options) => verbs::discard::discard(&options, json, &progress),
         Verb::Publish(options) => verbs::publish::publish(&options, json, &progress),
         Verb::Prune(options) => verbs::prune::prune(&options, json, &progress),
         Verb::Bundle(options) => verbs::publish::bundle(&options, json, &progress),

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fruit_release::keys::{Entry, KeyError, KeyStore, Lifetimes, Repository, Signed, Waiting};
+use fruit_release::keys::{
+    Entry, Held, KeyError, KeyStore, Lifetimes, Repository, Signed, Waiting, finish_interrupted,
+};
 use fruit_release::tuf::{KeyId, Role, Time};
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::passphrase;
 use crate::progress::Progress;
+use crate::publish::lock::Lock;
 
 /// What a verb that signs works with.
 pub struct Desk {
@@ -22,30 +25,52 @@ pub struct Desk {
     pub lifetimes: Lifetimes,
     folder: PathBuf,
     passphrase_file: Option<PathBuf>,
+    _lock: Lock,
 }
 
 impl Desk {
-    /// Opens the repository, verifying it, and the key folder.
+    /// Waits for its turn; opens the repository, verifying it, and the key folder.
     ///
     /// # Errors
-    /// There is no repository, it is not signed as it must be, or an option is wrong.
-    pub fn open(options: &cli::Signing) -> Result<Desk, Failure> {
-        let repository = Repository::read(&options.repository, &options.keys)?;
-        if repository.root().is_err() {
-            let message = format!(
-                "{}: there is no release repository; make one with: fruitbuild keys init",
-                options.repository.display()
-            );
-            return Err(Failure::input(message));
+    /// There is no repository, no key of it in the key folder, it is not signed as it must be, or an option is wrong.
+    pub fn open(options: &cli::Signing, progress: &Progress) -> Result<Desk, Failure> {
+        if !options.repository.is_dir() {
+            return Err(no_repository(options));
         }
-        Desk::with(options, repository)
+        let store = KeyStore::open(&options.keys)?;
+        if store.entries().is_empty() {
+            return Err(Failure::input(format!(
+                "{}: there are no keys in this folder; name the key folder of this repository: --keys DIR",
+                options.keys.display()
+            )));
+        }
+        let lock = Lock::take(&options.repository, &options.keys, progress)?;
+        for name in finish_interrupted(&options.repository, &options.keys)? {
+            progress.say(format!("finished what an interrupted command had signed: {name}"));
+        }
+        let repository = Repository::read(&options.repository, &options.keys)?;
+        let Ok(root) = repository.root() else { return Err(no_repository(options)) };
+        if !store.entries().iter().any(|entry| root.keys.contains_key(&entry.id)) {
+            return Err(Failure::input(format!(
+                "{}: none of these keys is one of {}; name its key folder: --keys DIR",
+                options.keys.display(),
+                options.repository.display()
+            )));
+        }
+        for draft in repository.void() {
+            progress.say(format!(
+                "note: the draft {} does not follow what was published since; it is dropped, with its signatures",
+                draft.name()
+            ));
+        }
+        Desk::with(options, repository, lock)
     }
 
     /// With a repository that was just made.
     ///
     /// # Errors
     /// As [`Desk::open`].
-    pub fn with(options: &cli::Signing, repository: Repository) -> Result<Desk, Failure> {
+    pub fn with(options: &cli::Signing, repository: Repository, lock: Lock) -> Result<Desk, Failure> {
         Ok(Desk {
             repository,
             store: KeyStore::open(&options.keys)?,
@@ -53,16 +78,36 @@ impl Desk {
             lifetimes: lifetimes(&options.expires)?,
             folder: options.repository.clone(),
             passphrase_file: options.passphrase_file.clone(),
+            _lock: lock,
         })
     }
 
-    /// Signs what waits, with new metadata of the roles in `renew`, and writes repository, drafts and key index.
+    /// Refuses to go on while changes of `role` wait for signatures: they would be signed in passing.
     ///
     /// # Errors
-    /// Keys that cannot be opened, files that cannot be written. What was changed waits as a draft then.
-    pub fn finish(&mut self, renew: &BTreeSet<Role>) -> Result<Signed, Failure> {
+    /// What waits, and what can be done about it.
+    pub fn expect_no_draft(&self, role: &Role) -> Result<(), Failure> {
+        let Some(draft) = self.repository.drafts().find(|draft| draft.role() == role) else { return Ok(()) };
+        let changes = self.repository.changes(draft, &|id| self.store.name_of(id));
+        let message = format!(
+            "{}: an earlier change waits for signatures ({}):\n  {}\nSign it with `fruitbuild sign --yes`, or drop it \
+             with `fruitbuild discard`",
+            self.folder.display(),
+            draft.name(),
+            changes.join("\n  ")
+        );
+        Err(Failure::new(Exit::Refused, message))
+    }
+
+    /// Signs new metadata of the roles in `renew` and the drafts of the roles in `complete`, and writes repository, drafts
+    /// and key index. Drafts of other roles stay as they are.
+    ///
+    /// # Errors
+    /// Keys that cannot be used, files that cannot be written. Nothing was changed then, and no draft is left.
+    pub fn finish(&mut self, renew: &BTreeSet<Role>, complete: &[Role]) -> Result<Signed, Failure> {
         let keys = self.store.folder().to_owned();
-        self.repository.write_drafts(&keys)?;
+        let aside = [Role::Root, Role::Targets].into_iter().filter(|role| !complete.contains(role));
+        let aside: Vec<_> = aside.filter_map(|role| self.repository.set_aside(&role)).collect();
         let mut trouble = None;
         let file = self.passphrase_file.clone();
         let mut unlock = |entry: &Entry| {
@@ -77,9 +122,33 @@ impl Desk {
             return Err(failure);
         }
         let signed = signed?;
-        self.repository.write(&signed, &self.folder, &keys)?;
+        self.expect_key_files(&signed)?;
+        aside.into_iter().for_each(|draft| self.repository.put_back(draft));
+        // Before the repository: one without an index of its keys could not be signed any more.
         self.store.save(self.repository.root().ok().as_ref())?;
+        self.repository.write(&signed, &self.folder, &keys)?;
         Ok(signed)
+    }
+
+    /// What waits must wait for keys that are elsewhere, not for a file that should be here.
+    fn expect_key_files(&self, signed: &Signed) -> Result<(), Failure> {
+        for waiting in &signed.waiting {
+            let here = |id: &KeyId| self.store.entries().iter().find(|e| &e.id == id && e.held == Held::File);
+            for entry in waiting.missing.iter().filter_map(here) {
+                let path = self.store.key_file(entry);
+                if !path.exists() {
+                    return Err(Failure::general(format!(
+                        "{}: not there, and {} needs it; nothing was signed. Put the file back from your copy of the key \
+                         folder, or, if it is lost, put a new key in its place: fruitbuild keys rotate {} {} NEW-NAME",
+                        path.display(),
+                        waiting.role,
+                        waiting.role,
+                        entry.name
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Says what was written and what waits.
@@ -137,6 +206,15 @@ impl Desk {
             _ => Err(KeyError::UnknownKey(name.to_owned()).into()),
         }
     }
+}
+
+/// In the wrong folder, keys that are made anew are of no use to anybody.
+fn no_repository(options: &cli::Signing) -> Failure {
+    Failure::input(format!(
+        "{}: there is no release repository. Change to the folder of your project, or name it: --repository DIR --keys DIR. \
+         A product that has no keys yet gets them with: fruitbuild keys init",
+        options.repository.display()
+    ))
 }
 
 /// The present, or `SOURCE_DATE_EPOCH`.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fruit_release::keys::Signed;
 use fruit_release::manifest::{CHUNK, Volume, VolumeKind};
-use fruit_release::tuf::Target;
+use fruit_release::tuf::{Role, Target};
 use fruit_release::{Digest, Manifest};
 
 use super::folder::Folder;
@@ -54,6 +54,7 @@ pub fn publish(
             )));
         }
     }
+    desk.expect_no_draft(&Role::Targets)?;
     let targets = desk.repository.targets()?;
     let path = Manifest::new(&identity.product, &identity.board, &identity.version).target_path();
     let (manifest, piece) = match targets.get(&path) {
@@ -80,8 +81,14 @@ pub fn publish(
     if !add.is_empty() {
         let add = add.iter().map(target).collect::<Result<_, _>>()?;
         desk.repository.add_targets(add, desk.now, &desk.lifetimes)?;
+    } else {
+        progress.say(format!(
+            "nothing to do: {} {} for {} is published already",
+            identity.product, identity.version, identity.board
+        ));
+        return Ok(Added { path, deltas: sizes, signed: Signed::default() });
     }
-    let signed = desk.finish(&BTreeSet::new())?;
+    let signed = desk.finish(&BTreeSet::new(), &[Role::Targets])?;
     Ok(Added { path, deltas: sizes, signed })
 }
 

@@ -95,16 +95,27 @@ impl Trusted {
     /// # Errors
     /// A file that is missing or is not what the metadata vouches for.
     pub fn releases(&self, source: &mut dyn Source) -> Result<Vec<Published>, Failure> {
+        self.listed(source).map(|(releases, _)| releases)
+    }
+
+    /// As [`Trusted::releases`], and what is listed and not there.
+    ///
+    /// # Errors
+    /// A file that is not what the metadata vouches for.
+    pub fn listed(&self, source: &mut dyn Source) -> Result<(Vec<Published>, Vec<(Name, Release)>), Failure> {
         let place = source.place();
         let refused = untrusted(&place);
         let targets = self.trust.targets(&self.clock).map_err(|error| refused(&error))?;
         let mut releases: Vec<Published> = Vec::new();
-        let mut deltas = Vec::new();
+        let (mut deltas, mut missing) = (Vec::new(), Vec::new());
         for target in &targets {
             let (Ok(release), Some(sha256)) = (target.release(), target.sha256()) else { continue };
             let name = Name::Target(Digest(*sha256), target.path().to_owned());
-            // A bundle carries what it is about, not everything that its metadata lists.
-            let Some(bytes) = source.get(&name, target.length())? else { continue };
+            // A bundle carries what it is about, not everything that its metadata lists; a repository has it all.
+            let Some(bytes) = source.get(&name, target.length())? else {
+                missing.push((name, release.clone()));
+                continue;
+            };
             let bytes = target.accept(bytes).map_err(|error| refused(&error))?;
             match &release.kind {
                 Kind::Release => {
@@ -128,7 +139,7 @@ impl Trusted {
             let key = |r: &Published| (r.manifest.product.clone(), r.manifest.board.clone());
             key(a).cmp(&key(b)).then_with(|| a.release.compare_version(&b.release.version))
         });
-        Ok(releases)
+        Ok((releases, missing))
     }
 }
 

@@ -11,46 +11,53 @@ use crate::cli::{self, Keys};
 use crate::failure::{Exit, Failure, at};
 use crate::passphrase;
 use crate::progress::Progress;
+use crate::publish::lock::Lock;
 use crate::signing::{Desk, role};
 
 pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let (desk, signed) = match what {
         Keys::Init { root, targets, snapshot, timestamp, agent, elsewhere, signing } => {
             let sizes = [root, targets, snapshot, timestamp];
-            let mut desk = init(sizes, agent, elsewhere, signing)?;
-            let signed = desk.finish(&BTreeSet::new())?;
+            let mut desk = init(sizes, agent, elsewhere, signing, progress)?;
+            let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
             (desk, signed)
         }
-        Keys::List { signing } => return list(&Desk::open(signing)?, as_json),
+        Keys::List { signing } => return list(&Desk::open(signing, progress)?, as_json),
         Keys::Add { role: name, key, threshold, signing } => {
-            let (mut desk, role) = (Desk::open(signing)?, role(name)?);
+            let (mut desk, role) = (open(signing, progress)?, role(name)?);
             let public = new_key(&mut desk, key, signing)?;
             desk.repository.add_key(&role, &public, desk.now, &desk.lifetimes)?;
             change_threshold(&mut desk, &role, *threshold)?;
-            let signed = desk.finish(&BTreeSet::new())?;
+            let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
             (desk, signed)
         }
         Keys::Rotate { role: name, old, key, signing } => {
-            let (mut desk, role) = (Desk::open(signing)?, role(name)?);
+            let (mut desk, role) = (open(signing, progress)?, role(name)?);
             let old = desk.key(old)?;
             let public = new_key(&mut desk, key, signing)?;
             desk.repository.rotate(&role, &old, &public, desk.now, &desk.lifetimes)?;
-            let signed = desk.finish(&BTreeSet::new())?;
+            let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
             (desk, signed)
         }
         Keys::Revoke { role: name, key, threshold, signing } => {
-            let (mut desk, role) = (Desk::open(signing)?, role(name)?);
+            let (mut desk, role) = (open(signing, progress)?, role(name)?);
             let key = desk.key(key)?;
             // A lower threshold first: it may be what makes the key dispensable.
             change_threshold(&mut desk, &role, *threshold)?;
             desk.repository.revoke(&role, &key, desk.now, &desk.lifetimes)?;
-            let signed = desk.finish(&BTreeSet::new())?;
+            let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
             (desk, signed)
         }
     };
     desk.report(&signed, as_json, progress);
-    desk.store.save(desk.repository.root().ok().as_ref())?;
     Ok(())
+}
+
+/// For a change of keys. New keys would sign releases that wait, in passing.
+fn open(options: &cli::Signing, progress: &Progress) -> Result<Desk, Failure> {
+    let desk = Desk::open(options, progress)?;
+    desk.expect_no_draft(&Role::Targets)?;
+    Ok(desk)
 }
 
 fn change_threshold(desk: &mut Desk, role: &Role, threshold: Option<u32>) -> Result<(), Failure> {
@@ -60,10 +67,18 @@ fn change_threshold(desk: &mut Desk, role: &Role, threshold: Option<u32>) -> Res
     }
 }
 
-fn init(sizes: [&String; 4], agent: &[String], elsewhere: &[String], options: &cli::Signing) -> Result<Desk, Failure> {
+fn init(
+    sizes: [&String; 4],
+    agent: &[String],
+    elsewhere: &[String],
+    options: &cli::Signing,
+    progress: &Progress,
+) -> Result<Desk, Failure> {
+    let lock = Lock::take(&options.repository, &options.keys, progress)?;
     if options.repository.join("metadata").exists() || options.keys.join("keys.json").exists() {
         let message = format!(
-            "{} or {}: there is a repository or a key folder already",
+            "{} or {}: there is a repository or a key folder already. If it is another product's, name folders for this one: \
+             --repository DIR --keys DIR",
             options.repository.display(),
             options.keys.display()
         );
@@ -101,8 +116,8 @@ fn init(sizes: [&String; 4], agent: &[String], elsewhere: &[String], options: &c
         let entry = plan.entry(role).or_insert_with(|| (Vec::new(), threshold));
         entry.0.push(key);
     }
-    store.save(None)?;
-    let mut desk = Desk::with(options, Repository::default())?;
+    let mut desk = Desk::with(options, Repository::default(), lock)?;
+    desk.store = store;
     desk.repository = Repository::new(&plan, desk.now, &desk.lifetimes)?;
     Ok(desk)
 }

@@ -4,6 +4,7 @@ pub mod build;
 pub mod card_config;
 pub mod check;
 pub mod diff;
+pub mod discard;
 pub mod flash;
 pub mod init;
 pub mod inspect;

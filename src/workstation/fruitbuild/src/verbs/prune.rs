@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use fruit_release::tuf::Role;
+
 use crate::cli;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::publish::prune::{Sweep, chosen, needed, target_paths};
 use crate::publish::reference::Shelf;
@@ -16,11 +18,8 @@ const MIB: f64 = (1 << 20) as f64;
 
 pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let repository = &options.signing.repository;
-    let mut desk = Desk::open(&options.signing)?;
-    if desk.repository.drafts().next().is_some() {
-        let why = "something waits for signatures, and what it needs is not published yet";
-        return Err(Failure::new(Exit::Refused, format!("{}: {why}; see: fruitbuild keys list", repository.display())));
-    }
+    let mut desk = Desk::open(&options.signing, progress)?;
+    desk.expect_no_draft(&Role::Targets)?;
     let shelf = Shelf::open(repository)?;
     let going = chosen(&shelf, &options.versions, options.keep)?;
     let paths: Vec<String> = going.iter().flat_map(|release| target_paths(release)).collect();
@@ -31,7 +30,7 @@ pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result
     let changes = !options.dry_run && !paths.is_empty();
     if changes {
         desk.repository.remove_targets(&paths, desk.now, &desk.lifetimes)?;
-        let signed = desk.finish(&BTreeSet::new())?;
+        let signed = desk.finish(&BTreeSet::new(), &[Role::Targets])?;
         desk.report(&signed, false, progress);
         if !signed.waiting.is_empty() {
             return Err(Failure::general("the change is not signed yet; once it is, `fruitbuild prune` clears away"));

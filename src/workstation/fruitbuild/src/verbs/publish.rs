@@ -26,7 +26,7 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
     if images.is_empty() {
         return Err(Failure::input("nothing to publish: name images, the .img files of `fruitbuild build`"));
     }
-    let mut desk = Desk::open(&signing)?;
+    let mut desk = Desk::open(&signing, progress)?;
     let shelf = Shelf::open_if_there(&signing.repository)?;
     let mut slots = Slots::default();
     for image in images {
@@ -91,7 +91,7 @@ fn make(
     progress: &Progress,
 ) -> Result<Made, Failure> {
     let repository = &packing.signing.repository;
-    let mut desk = Desk::open(&packing.signing)?;
+    let mut desk = Desk::open(&packing.signing, progress)?;
     let shelf = Shelf::open_if_there(repository)?;
     let mut slots = Slots::default();
     slots.add(new, shelf.as_ref(), None)?;

@@ -21,7 +21,7 @@ pub fn sign(options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(
     if let Some(draft) = &options.draft {
         return sign_draft(draft, options, as_json, progress);
     }
-    let mut desk = Desk::open(&options.signing)?;
+    let mut desk = Desk::open(&options.signing, progress)?;
     if let Some(folder) = &options.export {
         return export(&desk, folder, as_json, progress);
     }
@@ -42,9 +42,34 @@ pub fn sign(options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(
     } else {
         options.renew.iter().map(|name| role(name)).collect::<Result<_, _>>()?
     };
-    let signed = desk.finish(&renew)?;
+    let complete = if options.import.is_empty() && !meant(&desk, options, progress)? {
+        Vec::new()
+    } else {
+        vec![Role::Root, Role::Targets]
+    };
+    let signed = desk.finish(&renew, &complete)?;
     desk.report(&signed, as_json, progress);
     Ok(())
+}
+
+/// Whether the person wants the changes signed that wait. Renewing what expires, as a machine does it each night, must not.
+fn meant(desk: &Desk, options: &cli::Sign, progress: &Progress) -> Result<bool, Failure> {
+    let drafts = || desk.repository.drafts().filter(|d| matches!(d.role(), Role::Root | Role::Targets));
+    if drafts().next().is_none() {
+        return Ok(true);
+    }
+    for draft in drafts() {
+        let changes = desk.repository.changes(draft, &|id| desk.store.name_of(id));
+        progress.say(describe(draft, &changes).trim_end());
+    }
+    if options.yes {
+        return Ok(true);
+    }
+    if options.renew.is_empty() && std::io::stdin().is_terminal() {
+        return confirm().map(|()| true);
+    }
+    progress.say("this waits, and is not signed in passing: sign it with `fruitbuild sign --yes`, or drop it with `fruitbuild discard`");
+    Ok(false)
 }
 
 /// The timestamp, and the snapshot if enough of its keys are at hand.

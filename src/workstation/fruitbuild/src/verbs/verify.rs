@@ -79,7 +79,16 @@ pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Resu
     })?;
     let mut place = Place::open(&options.path)?;
     let trusted = Trusted::verify(place.source(), &anchor, clock())?;
-    let releases = trusted.releases(place.source())?;
+    let (releases, missing) = trusted.listed(place.source())?;
+    let is_repository = matches!(place, Place::Repository(_));
+    if is_repository && !missing.is_empty() {
+        let lines: Vec<String> = missing.iter().map(|(name, what)| format!("  {what}: {name}")).collect();
+        let where_ = options.path.display();
+        return Err(Failure::general(format!("{where_}: signed and listed, but not there:\n{}", lines.join("\n"))));
+    }
+    if releases.is_empty() && !is_repository {
+        return Err(Failure::general(format!("{}: this bundle holds no release", options.path.display())));
+    }
     let mut olds = Slots::default();
     for old in &options.from {
         olds.add(old, None, None)?;
@@ -88,9 +97,18 @@ pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Resu
     let mut rows = Vec::new();
     for (release, found) in releases.iter().zip(place.check(&releases, &olds, progress)?) {
         let whole = found.chunks == found.chunks_of;
-        if !whole && !found.deltas.iter().any(|delta| delta.whole) {
+        if let Some(delta) = found.deltas.iter().find(|delta| !delta.whole) {
             let message = format!(
-                "{}: {} lacks blobs: {} of {} chunks are there, and no delta is whole",
+                "{}: {}: the delta from {} lacks pieces",
+                options.path.display(),
+                release.release,
+                delta.from
+            );
+            return Err(Failure::general(message));
+        }
+        if !whole && (is_repository || found.deltas.is_empty()) {
+            let message = format!(
+                "{}: {} lacks blobs: {} of {} chunks are there",
                 options.path.display(),
                 release.release,
                 found.chunks,
