@@ -3,6 +3,8 @@
 mod harness;
 #[path = "harness/project.rs"]
 mod project;
+#[path = "harness/small.rs"]
+mod small;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use fruit_release::tuf::{Clock, Error, Freshness, Time, Trust};
 use harness::{succeed, tool};
-use project::Project;
+use project::{Answer, Project};
+use small::Small;
 
 /// 2026-01-01, and some days later.
 fn day(days: u32) -> String {
@@ -185,4 +188,238 @@ fn keys_that_ssh_agent_holds_sign_and_are_missed_by_name_when_it_does_not_hold_t
     assert!(without.stderr.contains("root-1") && without.stderr.contains("ssh-add"), "{}", without.stderr);
     // What nodes follow is as good as it was.
     assert_eq!(follow(&project, "releases", 1), Ok((2, Freshness::Fresh)));
+}
+
+/// A repository with keys of its own, and images of these versions.
+fn publisher(images: &[Small]) -> (Project, Vec<String>) {
+    // Dated today, for `verify` goes by this machine's clock.
+    let project = Project::empty();
+    let file = project.write("passphrase", "correct horse\n");
+    let project = project.variable("FRUITBUILD_PASSPHRASE_FILE", file.to_str().unwrap());
+    project.succeed(&["keys", "init", "--root", "1/1"]);
+    let images = images.iter().map(|image| image.write(&project.path("")).to_str().unwrap().to_owned()).collect();
+    (project, images)
+}
+
+fn versions(project: &Project) -> Vec<String> {
+    let seen = project.succeed(&["inspect", "releases", "--json"]).json();
+    let releases = seen["releases"].as_array().unwrap();
+    releases.iter().map(|release| release["version"].as_str().unwrap().to_owned()).collect()
+}
+
+fn drafts(project: &Project) -> usize {
+    fs::read_dir(project.path("keys/drafts")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn releases_that_are_published_at_once_are_all_published() {
+    let names = ["1.0", "2.0", "3.0", "4.0"];
+    let (project, images) = publisher(&names.map(Small::new));
+    let running: Vec<Child> = images
+        .iter()
+        .map(|image| project.command(&["publish", image]).stdout(Stdio::null()).spawn().unwrap())
+        .collect();
+    for mut child in running {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(versions(&project), names);
+    project.succeed(&["verify", "releases"]);
+}
+
+#[test]
+fn a_command_waits_for_another_that_changes_the_repository_and_says_so() {
+    let (project, images) = publisher(&[Small::new("1.0")]);
+    let lock = fs::File::options().write(true).open(project.path("releases/.lock")).unwrap();
+    lock.lock().unwrap();
+    let child =
+        project.command(&["publish", &images[0]]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    drop(lock);
+    let answer = Answer::of(child.wait_with_output().unwrap());
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(answer.stderr.contains("waiting for another fruitbuild"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_publish_that_was_killed_leaves_a_good_repository_and_nothing_that_is_completed_later() {
+    let (project, images) = publisher(&[Small::new("1.0"), Small::new("2.0")]);
+    for millis in [2, 5, 10, 20, 40, 80, 120, 160, 200, 300] {
+        let mut child = project.command(&["publish", &images[0]]).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        let _ = child.kill();
+        child.wait().unwrap();
+        project.succeed(&["verify", "releases"]);
+    }
+    let before = versions(&project);
+    project.succeed(&["sign"]);
+    assert_eq!((versions(&project), drafts(&project)), (before, 0));
+    project.succeed(&["publish", &images[0]]);
+    project.succeed(&["publish", &images[1]]);
+    assert_eq!(versions(&project), ["1.0", "2.0"]);
+    project.succeed(&["verify", "releases"]);
+}
+
+#[test]
+fn a_change_of_keys_that_was_killed_is_finished_by_the_next_command() {
+    let project = shop(0);
+    project.succeed(&["keys", "init", "--root", "1/1"]);
+    for (i, millis) in [1, 3, 6, 10, 20, 40, 80, 120, 160, 200].into_iter().enumerate() {
+        let list = project.succeed(&["keys", "list", "--json"]).json();
+        let role = list["roles"].as_array().unwrap().iter().find(|role| role["role"] == "targets").unwrap().clone();
+        let old = role["keys"][0]["name"].as_str().unwrap().to_owned();
+        let new = format!("new-{i}");
+        let mut child = project.command(&["keys", "rotate", "targets", &old, &new]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        let _ = child.kill();
+        child.wait().unwrap();
+        project.succeed(&["sign"]);
+        assert!(follow(&project, "releases", 1).is_ok());
+    }
+}
+
+#[test]
+fn what_could_not_be_signed_leaves_no_draft() {
+    let (project, images) = publisher(&[Small::new("1.0"), Small::new("2.0")]);
+    let wrong = project.write("wrong", "another passphrase\n");
+    project.fail(&["publish", &images[0], "--passphrase-file", wrong.to_str().unwrap()], 1, &["passphrase is wrong"]);
+    let key = project.path("keys/targets-1.key");
+    let away = project.path("targets-1.key");
+    fs::rename(&key, &away).unwrap();
+    let words = ["keys/targets-1.key", "Put the file back", "keys rotate targets targets-1"];
+    project.fail(&["publish", &images[0]], 1, &words);
+    fs::rename(&away, &key).unwrap();
+    assert_eq!(drafts(&project), 0);
+    project.succeed(&["sign"]);
+    project.succeed(&["publish", &images[1]]);
+    assert_eq!(versions(&project), ["2.0"]);
+}
+
+#[test]
+fn a_lost_key_is_replaced_with_the_others() {
+    let project = shop(0);
+    project.succeed(&["keys", "init"]);
+    fs::remove_file(project.path("keys/root-2.key")).unwrap();
+    project.succeed(&["keys", "rotate", "root", "root-2", "root-4"]);
+    assert_eq!(follow(&project, "releases", 1), Ok((2, Freshness::Fresh)));
+}
+
+#[test]
+fn folders_without_the_right_keys_or_repository_are_named_and_not_made() {
+    let (project, images) = publisher(&[Small::new("1.0")]);
+    project.fail(&["publish", &images[0], "--keys", "typo"], 3, &["typo", "no keys", "--keys DIR"]);
+    assert!(!project.path("typo").exists());
+    project.fail(&["publish", "elsewhere", &images[0]], 3, &["elsewhere", "Change to the folder of your project"]);
+    assert!(!project.path("elsewhere").exists());
+    project.succeed(&["keys", "init", "--root", "1/1", "--keys", "other-keys", "--repository", "other"]);
+    project.fail(&["publish", &images[0], "--keys", "other-keys"], 3, &["other-keys", "none of these keys"]);
+    assert_eq!(versions(&project), Vec::<String>::new());
+}
+
+#[test]
+fn a_draft_waits_in_its_own_repository_is_shown_and_never_signed_in_passing() {
+    let project = shop(0);
+    project.succeed(&["keys", "init", "--root", "1/1", "--keys", "far", "--repository", "scratch"]);
+    let far = format!("targets-2={}", project.path("far/targets-1.pub").display());
+    project.succeed(&["keys", "init", "--root", "1/1", "--targets", "2/2", "--elsewhere", &far]);
+    project.succeed(&["sign", "--export", "stick"]);
+    project.succeed(&["sign", "--draft", "stick/1.targets.json", "--keys", "far", "--with", "targets-1", "--yes"]);
+    project.succeed(&["sign", "--import", "stick/1.targets.json"]);
+    let [one, two] = ["1.0", "2.0"].map(|v| Small::new(v).write(&project.path("")).to_str().unwrap().to_owned());
+    // It waits for the far key.
+    let answer = project.succeed(&["publish", &one]);
+    assert!(answer.stdout.is_empty() && answer.stderr.contains("not published yet"), "{}", answer.stderr);
+    assert_eq!((drafts(&project), versions(&project).len()), (1, 0));
+    // A copy of the repository, with the same keys, knows nothing of it.
+    assert!(
+        std::process::Command::new("cp")
+            .args(["-r", "releases", "copy"])
+            .current_dir(project.path(""))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let shown = project.succeed(&["inspect", "releases", "--json"]).json();
+    assert!(!shown["waiting"].as_array().unwrap().is_empty(), "{shown:#}");
+    let copy = project.succeed(&["inspect", "copy", "--json"]).json();
+    assert_eq!(copy["waiting"].as_array().map_or(0, Vec::len), 0, "{copy:#}");
+
+    project.fail(&["publish", &two], 7, &["waits for signatures", "fruitbuild discard"]);
+    let signed = project.succeed(&["sign"]);
+    assert!(signed.stderr.contains("not signed in passing"), "{}", signed.stderr);
+    assert_eq!(drafts(&project), 1);
+    assert!(project.succeed(&["discard"]).stdout.contains("dropped"));
+    assert_eq!(drafts(&project), 0);
+}
+
+#[test]
+fn a_bundle_publishes_nothing_unless_it_is_told_to() {
+    let (project, images) = publisher(&[Small::new("1.0"), Small::new("2.0")]);
+    project.fail(&["bundle", &images[0]], 7, &["not published", "--publish"]);
+    project.fail(&["delta", &images[0], &images[1]], 7, &["not published", "--publish"]);
+    assert_eq!((versions(&project), project.path("out/node-1.0-raspberrypi3.fruit").exists()), (Vec::new(), false));
+    project.succeed(&["publish", &images[0]]);
+    // As images are called; and it needs no keys.
+    fs::rename(project.path("keys"), project.path("away")).unwrap();
+    assert_eq!(project.succeed(&["bundle", "1.0"]).stdout.trim(), "out/node-1.0-raspberrypi3.fruit");
+    fs::rename(project.path("away"), project.path("keys")).unwrap();
+    project.fail(&["delta", &images[0], "2.0"], 3, &["2.0"]);
+    let made = project.succeed(&["delta", "--publish", "1.0", &images[1]]);
+    assert_eq!(made.stdout.trim(), "out/node-2.0-raspberrypi3-from-1.0.fruit");
+    assert_eq!(versions(&project), ["1.0", "2.0"]);
+    project.succeed(&["verify", "out/node-2.0-raspberrypi3-from-1.0.fruit", "--from", &images[0]]);
+    let changes = project.succeed(&["diff", "1.0", "2.0", "--json"]).json();
+    assert_eq!((&changes["old"], &changes["new"]), (&"1.0".into(), &"2.0".into()));
+    project.fail(&["diff", "1.0", "9.9"], 3, &["9.9", "1.0, 2.0"]);
+    let again = project.succeed(&["publish", &images[1], "--from", "1.0"]);
+    assert!(again.stderr.contains("nothing to do") && again.stdout.is_empty(), "{}{}", again.stdout, again.stderr);
+}
+
+#[test]
+fn a_repository_that_lacks_what_it_lists_is_not_good() {
+    let (project, images) = publisher(&[Small::new("1.0"), Small::new("2.0")]);
+    project.succeed(&["publish", &images[0]]);
+    project.succeed(&["publish", &images[1], "--from", "1.0"]);
+    project.succeed(&["verify", "releases"]);
+    let lacks = |file: PathBuf, code: i32| {
+        let away = project.path("away");
+        fs::rename(&file, &away).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let words: &[&str] =
+            if file.to_str().unwrap().contains("/targets/") { &["not there", &name] } else { &["lacks"] };
+        project.fail(&["verify", "releases"], code, words);
+        fs::rename(&away, &file).unwrap();
+    };
+    let below = |folder: &str, ending: &str| -> PathBuf {
+        let mut todo = vec![project.path(folder)];
+        while let Some(path) = todo.pop() {
+            if path.is_dir() {
+                todo.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if path.to_str().unwrap().ends_with(ending) {
+                return path;
+            }
+        }
+        panic!("no {ending} in {folder}");
+    };
+    lacks(below("releases/targets", ".release"), 1);
+    lacks(below("releases/targets", ".delta"), 1);
+    lacks(below("releases/blobs", ".zst"), 1);
+    project.succeed(&["verify", "releases"]);
+}
+
+#[test]
+fn what_older_cards_have_no_room_for_and_what_has_no_updater_is_warned_of() {
+    let large = Small { extra: 6 << 20, root_size: 16, ..Small::new("2.0") };
+    let bare = Small { updater: false, ..Small::new("3.0") };
+    let (project, images) = publisher(&[Small::new("1.0"), large, bare]);
+    let quiet = project.succeed(&["publish", &images[0]]);
+    assert!(!quiet.stderr.contains("warning"), "{}", quiet.stderr);
+    let said = project.succeed(&["publish", &images[1]]).stderr;
+    assert!(
+        said.contains("does not fit cards that were made with 1.0") && said.contains("partitions: {root:"),
+        "{said}"
+    );
+    let said = project.succeed(&["delta", "--publish", "1.0", "2.0"]).stderr;
+    assert!(said.contains("does not fit cards that were made with 1.0"), "{said}");
+    let said = project.succeed(&["publish", &images[2]]).stderr;
+    assert!(said.contains("no updater") && !said.contains("fit"), "{said}");
 }

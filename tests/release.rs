@@ -50,7 +50,9 @@ fn a_delta_bundle_verifies_applies_and_says_what_it_is() {
     fs::write(&notes, "What is new:\n- a file\n").unwrap();
     let (old, new) = (releases.image(&ONE), releases.image(&TWO));
     let bundle = releases.path("noted.fruit");
-    succeed(releases.command("delta").args([&old, &new]).arg("--notes").arg(&notes).arg("-o").arg(&bundle));
+    succeed(
+        releases.command("delta").arg("--publish").args([&old, &new]).arg("--notes").arg(&notes).arg("-o").arg(&bundle),
+    );
     assert!(fs::metadata(&bundle).unwrap().len() < 100_000, "a delta of one small file");
 
     let checked = json(verify(releases, &bundle).arg("--from").arg(&old));
@@ -121,7 +123,7 @@ fn blobs_are_stored_once_and_the_same_release_gives_the_same_bundle() {
     // Deltas from several at once, and from published versions instead of images.
     let both = releases.path("both.fruit");
     releases.full(&TWO);
-    succeed(releases.command("delta").args(["1.0", "2.0", "3.0"]).arg("-o").arg(&both));
+    succeed(releases.command("delta").arg("--publish").args(["1.0", "2.0", "3.0"]).arg("-o").arg(&both));
     let seen = json(releases.command("inspect").arg(&both));
     assert_eq!(seen["releases"][0]["deltas"].as_array().unwrap().len(), 2, "{seen:#}");
     let checked = json(verify(&releases, &both).arg("--from").arg(releases.image(&TWO)));
@@ -139,7 +141,7 @@ fn what_a_delta_starts_from_is_named_by_image_manifest_version_or_folder() {
     let manifest = |image: &Path| image.with_extension("manifest.json");
     let bundle = releases.path("named.fruit");
     let starts = |from: &[&Path], to: &Path| -> BTreeSet<String> {
-        succeed(releases.command("delta").args(from).arg(to).arg("-o").arg(&bundle));
+        succeed(releases.command("delta").arg("--publish").args(from).arg(to).arg("-o").arg(&bundle));
         let seen = json(releases.command("inspect").arg(&bundle));
         let deltas = seen["releases"][0]["deltas"].as_array().unwrap();
         deltas.iter().map(|delta| delta["from"].as_str().unwrap().to_owned()).collect()

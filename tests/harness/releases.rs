@@ -92,7 +92,7 @@ impl Releases {
     pub fn delta(&self, old: &Version, new: &Version) -> PathBuf {
         let (from, to) = (self.image(old), self.image(new));
         let _turn = self.one_at_a_time.lock().unwrap_or_else(|e| e.into_inner());
-        let output = succeed(self.command("delta").args([&from, &to]));
+        let output = succeed(self.command("delta").arg("--publish").args([&from, &to]));
         self.path(String::from_utf8(output.stdout).unwrap().trim())
     }
 
@@ -100,7 +100,7 @@ impl Releases {
     pub fn full(&self, new: &Version) -> PathBuf {
         let image = self.image(new);
         let _turn = self.one_at_a_time.lock().unwrap_or_else(|e| e.into_inner());
-        let output = succeed(self.command("bundle").arg(&image));
+        let output = succeed(self.command("bundle").arg("--publish").arg(&image));
         self.path(String::from_utf8(output.stdout).unwrap().trim())
     }
 

@@ -94,12 +94,15 @@ pub enum Verb {
         /// Recipe file [default: each lock in recipes/ that has the package]
         recipe: Option<PathBuf>,
     },
-    /// Compare two locks, manifests, images, bundles or repositories
+    /// Compare two locks, manifests, images, bundles, repositories or published versions
     Diff {
         /// The older one
         old: PathBuf,
         /// The newer one
         new: PathBuf,
+        /// Folder of the release repository that has published versions
+        #[arg(long, short, value_name = "DIR", default_value = "releases")]
+        repository: PathBuf,
     },
     /// Show what is in an image
     Inspect {
@@ -108,6 +111,9 @@ pub enum Verb {
         /// How many of the largest files to list
         #[arg(long, default_value_t = 20)]
         largest: usize,
+        /// Folder of the keys, for what waits for signatures of a repository
+        #[arg(long, short, value_name = "DIR", default_value = "keys")]
+        keys: PathBuf,
     },
     /// Start an image in an emulator
     Run(Run),
@@ -126,9 +132,9 @@ pub enum Verb {
     Publish(Publish),
     /// Take releases out of a repository, and clear away what none needs
     Prune(Prune),
-    /// Pack a release into a bundle that installs on any node
+    /// Pack a published release into a bundle that installs on any node
     Bundle(Bundle),
-    /// Pack a release into a bundle that installs on nodes with an older one
+    /// Pack a published release into a bundle that installs on nodes with an older one
     Delta(Delta),
     /// Check a bundle or repository: signatures, hashes, every blob
     Verify(Verify),

@@ -43,12 +43,16 @@ fn run(cli: Cli) -> ExitCode {
         Verb::Lock { recipe, sources } => verbs::lock::lock(&recipe, &sources, json, &progress),
         Verb::Build(options) => verbs::build::build(&options, json, &progress),
         Verb::Why { package, recipe } => verbs::why::why(&package, recipe.as_deref(), json),
-        Verb::Diff { old, new } if verbs::verify::is_release(&old) && verbs::verify::is_release(&new) => {
-            verbs::verify::diff(&old, &new, json)
+        Verb::Diff { old, new, repository }
+            if [&old, &new].into_iter().all(|path| verbs::verify::names_release(path)) =>
+        {
+            verbs::verify::diff(&old, &new, &repository, json)
         }
-        Verb::Diff { old, new } => verbs::diff::diff(&old, &new, json),
-        Verb::Inspect { image, .. } if verbs::verify::is_release(&image) => verbs::verify::inspect(&image, json),
-        Verb::Inspect { image, largest } => verbs::inspect::inspect(&image, largest, json),
+        Verb::Diff { old, new, .. } => verbs::diff::diff(&old, &new, json),
+        Verb::Inspect { image, keys, .. } if verbs::verify::is_release(&image) => {
+            verbs::verify::inspect(&image, &keys, json)
+        }
+        Verb::Inspect { image, largest, .. } => verbs::inspect::inspect(&image, largest, json),
         Verb::Run(options) => verbs::run::run(&options, &progress),
         Verb::Flash(options) => verbs::flash::flash(&options, json, &progress),
         Verb::Keys { what } => verbs::keys::keys(&what, json, &progress),

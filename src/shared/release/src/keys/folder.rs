@@ -133,7 +133,9 @@ impl Repository {
         if let Some(binding) = binding {
             let follows = binding.targets == targets_digest(published.targets.as_deref());
             for role in Role::TOP {
-                let Some(bytes) = read_bounded(&draft_path(&drafts_in, &role), limits::TARGETS as u64)? else { continue };
+                let Some(bytes) = read_bounded(&draft_path(&drafts_in, &role), limits::TARGETS as u64)? else {
+                    continue;
+                };
                 if follows || role == Role::Root { drafts.push(bytes) } else { void.push(bytes) }
             }
         }

@@ -7,7 +7,8 @@ use super::{KeyError, describe, edit};
 use crate::tuf::metadata::Metadata;
 use crate::tuf::signed::{Envelope, Held};
 use crate::tuf::{
-    Error, Head, KeyId, Keys, PublicKey, Role, RoleKeys, Root, Snapshot, Target, Targets, Time, Timestamp, Trust, limits,
+    Error, Head, KeyId, Keys, PublicKey, Role, RoleKeys, Root, Snapshot, Target, Targets, Time, Timestamp, Trust,
+    limits,
 };
 
 /// Bytes that signatures add to a file of targets: those of a few keys.
@@ -102,7 +103,15 @@ impl Repository {
             edit::set_threshold(&mut root, &role, threshold)?;
         }
         let drafts = BTreeMap::from([(Role::Root, Draft::new(Role::Root, &root))]);
-        Ok(Repository { roots: Vec::new(), root: None, targets: None, snapshot: None, timestamp: None, drafts, void: Vec::new() })
+        Ok(Repository {
+            roots: Vec::new(),
+            root: None,
+            targets: None,
+            snapshot: None,
+            timestamp: None,
+            drafts,
+            void: Vec::new(),
+        })
     }
 
     /// What is published, verified as a node would, and the drafts that were kept with it. A draft that does not follow
@@ -205,7 +214,8 @@ impl Repository {
             // These follow from the others, and are made anew.
             _ => return,
         };
-        let same = published.and_then(|bytes| Draft::read(bytes).ok()).is_some_and(|(p, _)| p.message() == draft.message());
+        let same =
+            published.and_then(|bytes| Draft::read(bytes).ok()).is_some_and(|(p, _)| p.message() == draft.message());
         if !same {
             self.void.push(draft);
         }

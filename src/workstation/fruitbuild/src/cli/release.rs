@@ -20,7 +20,12 @@ pub struct Making {
     pub memory: Option<u64>,
 }
 
+/// The limit of a list of releases.
+const PUBLISH_NOTES: &str = "A repository lists at most 2,048 targets, in a file of at most 1 MiB: a release is a target, and \
+so is each delta. From four fifths on a warning says so; `fruitbuild prune` takes old ones out.";
+
 #[derive(Args, Debug)]
+#[command(after_help = PUBLISH_NOTES)]
 pub struct Publish {
     /// Images (.img, or the .manifest.json beside one) to publish; before them the repository, if it is not --repository
     #[arg(required = true, value_names = ["[DIR] IMAGE"])]
@@ -36,7 +41,10 @@ pub struct Publish {
 
 #[derive(Args, Debug)]
 pub struct Packing {
-    /// Bundle to write [default: out/PRODUCT-BOARD-VERSION….fruit]
+    /// Publish the release, or the delta, first if it is not published yet: all nodes that follow the repository see it
+    #[arg(long)]
+    pub publish: bool,
+    /// Bundle to write [default: out/PRODUCT-VERSION-BOARD….fruit]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]

@@ -45,7 +45,11 @@ impl Inputs {
             sha256: sha256.clone(),
         }));
         let files = programs.files.iter();
-        list.extend(files.map(|(name, sha256)| Input { kind: "file".to_owned(), name: name.clone(), sha256: sha256.clone() }));
+        list.extend(files.map(|(name, sha256)| Input {
+            kind: "file".to_owned(),
+            name: name.clone(),
+            sha256: sha256.clone(),
+        }));
         let mut hash = Sha256::new();
         hash.update(format!("fruitbuild {} format {FORMAT} epoch {epoch}\n", env!("CARGO_PKG_VERSION")));
         for input in &list {

@@ -1,6 +1,7 @@
 //! From images to signed releases: slots are read out of card images, cut into chunks, coded against older ones, signed
 //! into a repository, and packed into bundles.
 
+pub mod advice;
 pub mod check;
 pub mod export;
 pub mod folder;

@@ -1,5 +1,6 @@
 //! The pieces that a release is made of, put into a repository's folder: chunks, patches, manifest, deltas.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -111,6 +112,8 @@ fn add_chunks(
     let step = progress.step(&format!("chunks of {}", kind.name()), region.len(), Unit::Bytes);
     let next = AtomicUsize::new(0);
     let digests = Mutex::new(vec![None; count]);
+    // The same chunk may come several times; one thread makes it.
+    let taken = Mutex::new(HashSet::new());
     let one = |i: usize| -> Result<(), Failure> {
         let offset = i as u64 * CHUNK;
         let len = (region.len() - offset).min(CHUNK);
@@ -118,7 +121,7 @@ fn add_chunks(
         region.read_exact_at(&mut bytes, offset).map_err(|error| Failure::general(error.to_string()))?;
         let digest = Digest::of(&bytes);
         let name = Name::Chunk(digest);
-        if !folder.has(&name) {
+        if !folder.has(&name) && taken.lock().is_ok_and(|mut taken| taken.insert(digest)) {
             let packed = frame::encode(&bytes, options.level).map_err(|e| Failure::general(e.to_string()))?;
             folder.put(&name, &packed)?;
         }

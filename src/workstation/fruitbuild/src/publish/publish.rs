@@ -1,13 +1,14 @@
 //! Publishing: a slot's pieces and the deltas to it into the repository, and the targets that vouch for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fruit_release::keys::Signed;
 use fruit_release::manifest::{CHUNK, Volume, VolumeKind};
 use fruit_release::tuf::{Role, Target};
-use fruit_release::{Digest, Manifest};
+use fruit_release::{Digest, Manifest, Name};
 
+use super::advice;
 use super::folder::Folder;
 use super::pieces::{self, DeltaSize, Options, Piece};
 use super::slot::Slot;
@@ -22,27 +23,74 @@ pub struct Old {
     pub digest: Option<Digest>,
 }
 
+/// A release that is to be published, with deltas from `olds`.
+pub struct Wanted<'s> {
+    pub slot: &'s Slot,
+    pub olds: Vec<Old>,
+}
+
 /// What became of a release.
 pub struct Added {
     /// Path of its target.
     pub path: String,
+    /// `PRODUCT VERSION for BOARD`.
+    pub name: String,
     pub deltas: Vec<DeltaSize>,
-    pub signed: Signed,
+    /// Whether there was anything to do.
+    pub changed: bool,
 }
 
-/// Publishes `slot` with deltas from `olds`. A release that is published already, with the same content, stays as it is,
-/// and gets the deltas that it lacks.
+/// Publishes releases with their deltas, all of them or, if anything fails, none. What is published already, with the same
+/// content, stays as it is, and gets the deltas that it lacks.
 ///
 /// # Errors
-/// Another content under a version that is published; a delta from another product or board; read, write and key errors.
+/// Changes that wait for signatures; a list of releases that is full; another content under a version that is published;
+/// a delta from another product or board; read, write and key errors.
 pub fn publish(
     desk: &mut Desk,
     folder: &Folder,
-    slot: &Slot,
-    olds: &[Old],
+    wanted: &[Wanted<'_>],
     notes: &str,
     options: &Options,
     progress: &Progress,
+) -> Result<(Vec<Added>, Signed), Failure> {
+    desk.expect_no_draft(&Role::Targets)?;
+    let targets = desk.repository.targets()?;
+    let (mut add, mut added) = (Vec::new(), Vec::new());
+    let lacking: Vec<_> = wanted.iter().flat_map(paths).filter(|path| !targets.contains_key(path)).collect();
+    advice::about_room(desk, lacking.len(), progress)?;
+    for one in wanted {
+        added.push(prepare(folder, &targets, one, notes, options, progress, &mut add)?);
+    }
+    if add.is_empty() {
+        return Ok((added, Signed::default()));
+    }
+    let add = add.iter().map(target).collect::<Result<_, _>>()?;
+    desk.repository.add_targets(add, desk.now, &desk.lifetimes)?;
+    let signed = desk.finish(&BTreeSet::new(), &[Role::Targets])?;
+    Ok((added, signed))
+}
+
+fn manifest_like(identity: &super::slot::Identity) -> Manifest {
+    Manifest::new(&identity.product, &identity.board, &identity.version)
+}
+
+/// Paths of the targets of a release and its deltas.
+fn paths(wanted: &Wanted<'_>) -> Vec<String> {
+    let manifest = manifest_like(&wanted.slot.identity);
+    let deltas = wanted.olds.iter().map(|old| manifest.delta_path(&old.slot.identity.build_id));
+    std::iter::once(manifest.target_path()).chain(deltas).collect()
+}
+
+/// Puts what a release lacks into the folder, and its targets into `add`.
+fn prepare(
+    folder: &Folder,
+    targets: &BTreeMap<String, Target>,
+    Wanted { slot, olds }: &Wanted<'_>,
+    notes: &str,
+    options: &Options,
+    progress: &Progress,
+    add: &mut Vec<Piece>,
 ) -> Result<Added, Failure> {
     let identity = &slot.identity;
     for old in olds {
@@ -53,43 +101,41 @@ pub fn publish(
                 identity.product, identity.version, identity.board, other.product, other.version, other.board
             )));
         }
+        if other.build_id == identity.build_id {
+            return Err(Failure::input(format!("{}: a delta from a build to itself", identity.version)));
+        }
     }
-    desk.expect_no_draft(&Role::Targets)?;
-    let targets = desk.repository.targets()?;
-    let path = Manifest::new(&identity.product, &identity.board, &identity.version).target_path();
+    let path = manifest_like(identity).target_path();
+    let before = add.len();
     let (manifest, piece) = match targets.get(&path) {
         Some(target) => published(folder, target, &path, slot)?,
-        None => pieces::add_release(folder, slot, notes, options, progress)?,
+        None => {
+            let made = pieces::add_release(folder, slot, notes, options, progress)?;
+            add.push(made.1.clone());
+            made
+        }
     };
-    let mut add = vec![piece.clone()];
     let mut sizes = Vec::new();
     for old in olds {
+        let path = manifest.delta_path(&old.slot.identity.build_id);
+        let listed =
+            targets.get(&path).and_then(Target::sha256).map(|sha256| Name::Target(Digest(*sha256), path.clone()));
+        if listed.is_some_and(|name| folder.has(&name)) {
+            continue;
+        }
         let base = match old.digest {
             Some(digest) => digest,
             None => digest_of(&old.slot)?,
         };
-        let state = old.slot.state()?;
-        if state.build_id == identity.build_id {
-            return Err(Failure::input(format!("{}: a delta from a build to itself", identity.version)));
-        }
         let to = (&manifest, piece.digest);
         let (delta, size) = pieces::add_delta(folder, &old.slot, slot, to, base, options, progress)?;
-        add.push(delta);
+        if targets.get(&path).is_none_or(|target| target.sha256() != Some(&delta.digest.0)) {
+            add.push(delta);
+        }
         sizes.push(size);
     }
-    add.retain(|piece| targets.get(&piece.path).is_none_or(|target| target.sha256() != Some(&piece.digest.0)));
-    if !add.is_empty() {
-        let add = add.iter().map(target).collect::<Result<_, _>>()?;
-        desk.repository.add_targets(add, desk.now, &desk.lifetimes)?;
-    } else {
-        progress.say(format!(
-            "nothing to do: {} {} for {} is published already",
-            identity.product, identity.version, identity.board
-        ));
-        return Ok(Added { path, deltas: sizes, signed: Signed::default() });
-    }
-    let signed = desk.finish(&BTreeSet::new(), &[Role::Targets])?;
-    Ok(Added { path, deltas: sizes, signed })
+    let name = format!("{} {} for {}", identity.product, identity.version, identity.board);
+    Ok(Added { path, name, deltas: sizes, changed: add.len() > before })
 }
 
 fn target(piece: &Piece) -> Result<Target, Failure> {

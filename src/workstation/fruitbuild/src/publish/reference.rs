@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use fruit_release::manifest::VolumeKind;
-use tempfile::TempDir;
 
 use super::export;
 use super::folder::Folder;
@@ -51,11 +50,10 @@ impl Shelf {
     }
 }
 
-/// Slots that are looked at, and what must be kept for as long as they are.
+/// Slots that are looked at.
 #[derive(Default)]
 pub struct Slots {
     pub found: Vec<Old>,
-    kept: Vec<TempDir>,
 }
 
 impl Slots {
@@ -112,16 +110,18 @@ impl Slots {
     }
 
     fn add_release(&mut self, shelf: &Shelf, release: &Published) -> Result<(), Failure> {
-        let kept = tempfile::Builder::new()
-            .prefix("fruitbuild-release-")
-            .tempdir_in(shelf.folder.folder())
-            .map_err(at(shelf.folder.folder()))?;
+        // Beside the repository, where there is room; elsewhere if nothing can be written there.
+        let mut place = tempfile::Builder::new();
+        place.prefix(".fruitbuild-release-");
+        let folder = shelf.folder.folder();
+        let kept = place.tempdir_in(folder).or_else(|_| place.tempdir()).map_err(at(folder))?;
         let files = VolumeKind::ALL.map(|kind| kept.path().join(kind.name()));
         let mut folder = shelf.folder.clone();
         export::reassemble(&mut folder, release, [&files[0], &files[1]])?;
         let slot = Slot::of_volumes(Identity::of(release), &release.manifest, [&files[0], &files[1]])?;
         self.found.push(Old { slot, digest: Some(release.digest) });
-        self.kept.push(kept);
+        // The slot holds the files open: without names they are gone with this process, however it ends.
+        drop(kept);
         Ok(())
     }
 }

@@ -116,7 +116,8 @@ impl Slot {
         ];
         let [root, boot] = parts;
         Ok(Slot {
-            identity: identity(described, SlotSizes { root: root_len, boot: boot_len }).map_err(|why| Failure::input(format!("{}: {why}", manifest.display())))?,
+            identity: identity(described, SlotSizes { root: root_len, boot: boot_len })
+                .map_err(|why| Failure::input(format!("{}: {why}", manifest.display())))?,
             verity,
             parts: [root.map_err(|e| in_image(&e))?, boot.map_err(|e| in_image(&e))?],
         })

@@ -23,6 +23,9 @@ pub struct Published {
     pub deltas: Vec<PublishedDelta>,
 }
 
+/// A target that is listed and not there: its name, and what it is.
+pub type Missing = (Name, Release);
+
 pub struct PublishedDelta {
     pub name: Name,
     pub delta: Delta,
@@ -102,7 +105,7 @@ impl Trusted {
     ///
     /// # Errors
     /// A file that is not what the metadata vouches for.
-    pub fn listed(&self, source: &mut dyn Source) -> Result<(Vec<Published>, Vec<(Name, Release)>), Failure> {
+    pub fn listed(&self, source: &mut dyn Source) -> Result<(Vec<Published>, Vec<Missing>), Failure> {
         let place = source.place();
         let refused = untrusted(&place);
         let targets = self.trust.targets(&self.clock).map_err(|error| refused(&error))?;

@@ -29,11 +29,11 @@ pub fn discard(options: &cli::Discard, as_json: bool, progress: &Progress) -> Re
     }
     discard_drafts(folder, keys, &roles)?;
     if as_json {
-        println!("{:#}", json!({"dropped": names}));
+        outln!("{:#}", json!({"dropped": names}));
     } else if names.is_empty() {
         progress.say("nothing waits for signatures");
     } else {
-        println!("dropped {}", names.join(", "));
+        outln!("dropped {}", names.join(", "));
     }
     Ok(())
 }

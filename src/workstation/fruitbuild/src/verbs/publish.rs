@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
+use crate::publish::advice;
 use crate::publish::export::{self, Bundle, Extent};
 use crate::publish::folder::Folder;
 use crate::publish::pieces::{DeltaSize, Options};
-use crate::publish::publish::{self, Old, read_notes};
+use crate::publish::publish::{self, Old, Wanted, read_notes};
 use crate::publish::reference::{Shelf, Slots};
+use crate::publish::slot::Slot;
+use crate::publish::trusted::Published;
 use crate::signing::Desk;
 
 pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Result<(), Failure> {
@@ -24,7 +27,9 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
         _ => &options.images[..],
     };
     if images.is_empty() {
-        return Err(Failure::input("nothing to publish: name images, the .img files of `fruitbuild build`"));
+        return Err(Failure::input(
+            "nothing to publish: name images, the .img files that `fruitbuild build` makes, behind the repository",
+        ));
     }
     let mut desk = Desk::open(&signing, progress)?;
     let shelf = Shelf::open_if_there(&signing.repository)?;
@@ -34,24 +39,35 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
     }
     let folder = Folder::new(&signing.repository);
     let notes = read_notes(options.making.notes.as_deref())?;
-    let mut rows = Vec::new();
+    let mut wanted = Vec::new();
     for Old { slot, .. } in &slots.found {
         let mut olds = Slots::default();
         for from in &options.from {
             olds.add(from, shelf.as_ref(), Some(&slot.identity))?;
         }
-        let making = making(&options.making);
-        let added = publish::publish(&mut desk, &folder, slot, &olds.found, &notes, &making, progress)?;
-        say_deltas(&added.deltas, progress);
-        if !as_json {
-            desk.report(&added.signed, false, progress);
-            outln!("{}", added.path);
-        }
-        let waiting = added.signed.waiting.iter().map(|w| w.role.name().to_owned()).collect::<Vec<_>>();
-        rows.push(json!({"release": added.path, "deltas": added.deltas, "waiting": waiting}));
+        let identities: Vec<_> = olds.found.iter().map(|old| &old.slot.identity).collect();
+        advice::about(slot, shelf.as_ref(), &identities, progress)?;
+        wanted.push(Wanted { slot, olds: olds.found });
     }
+    let (added, signed) = publish::publish(&mut desk, &folder, &wanted, &notes, &making(&options.making), progress)?;
+    let waiting: Vec<_> = signed.waiting.iter().map(|w| w.role.name()).collect();
     if as_json {
-        outln!("{:#}", json!({"published": rows}));
+        let row = |one: &publish::Added| {
+            json!({
+                "release": one.path, "name": one.name, "deltas": one.deltas, "changed": one.changed, "waiting": waiting,
+            })
+        };
+        outln!("{:#}", json!({"published": added.iter().map(row).collect::<Vec<_>>()}));
+        return Ok(());
+    }
+    desk.report(&signed, false, progress);
+    for one in &added {
+        say_deltas(&one.deltas, progress);
+        match (one.changed, waiting.is_empty()) {
+            (false, _) => progress.say(format!("nothing to do: {} is published already", one.name)),
+            (true, true) => outln!("{}", one.path),
+            (true, false) => progress.say(format!("{} is not published yet: it waits for signatures", one.name)),
+        }
     }
     Ok(())
 }
@@ -82,7 +98,8 @@ struct Made {
     deltas: Vec<DeltaSize>,
 }
 
-/// Publishes what is not published yet, and packs it.
+/// Packs what is published. Only with `--publish` is anything published for it: what is signed into a repository, the whole
+/// fleet may install.
 fn make(
     new: &str,
     olds: &[String],
@@ -91,7 +108,10 @@ fn make(
     progress: &Progress,
 ) -> Result<Made, Failure> {
     let repository = &packing.signing.repository;
-    let mut desk = Desk::open(&packing.signing, progress)?;
+    if !packing.publish && packing.making.notes.is_some() {
+        return Err(Failure::input("--notes needs --publish: a published release has its notes already"));
+    }
+    let mut desk = if packing.publish { Some(Desk::open(&packing.signing, progress)?) } else { None };
     let shelf = Shelf::open_if_there(repository)?;
     let mut slots = Slots::default();
     slots.add(new, shelf.as_ref(), None)?;
@@ -102,26 +122,72 @@ fn make(
     for old in olds {
         from.add(old, shelf.as_ref(), Some(&slot.identity))?;
     }
-    let folder = Folder::new(repository);
-    let notes = read_notes(packing.making.notes.as_deref())?;
-    let making = making(&packing.making);
-    let added = publish::publish(&mut desk, &folder, slot, &from.found, &notes, &making, progress)?;
-    say_deltas(&added.deltas, progress);
-    if !added.signed.waiting.is_empty() {
-        desk.report(&added.signed, false, progress);
-        return Err(Failure::general("the release is not signed yet; once it is, give the same command again"));
+    let builds: Vec<String> = from.found.iter().map(|old| old.slot.identity.build_id.clone()).collect();
+    if builds.contains(&slot.identity.build_id) {
+        return Err(Failure::input(format!("{}: a delta from a build to itself", slot.identity.version)));
     }
+    let identities: Vec<_> = from.found.iter().map(|old| &old.slot.identity).collect();
+    advice::about(slot, shelf.as_ref(), &identities, progress)?;
+    let folder = Folder::new(repository);
+    let mut deltas = Vec::new();
+    let path = match &mut desk {
+        Some(desk) => {
+            let notes = read_notes(packing.making.notes.as_deref())?;
+            let wanted = [Wanted { slot, olds: from.found }];
+            let (added, signed) = publish::publish(desk, &folder, &wanted, &notes, &making(&packing.making), progress)?;
+            if !signed.waiting.is_empty() {
+                desk.report(&signed, false, progress);
+                let why = "the release is not signed yet; once it is, give the same command without --publish";
+                return Err(Failure::general(why));
+            }
+            added.into_iter().next().map(|added| {
+                say_deltas(&added.deltas, progress);
+                deltas = added.deltas;
+                added.path
+            })
+        }
+        None => {
+            let path = published_path(slot, &builds, shelf.as_ref(), repository)?;
+            Some(path)
+        }
+    };
+    let path = path.unwrap_or_default();
     let shelf = Shelf::open(repository)?;
-    let release = shelf.release(&added.path).ok_or_else(|| Failure::general(format!("{}: not there", added.path)))?;
-    let file = packing.output.clone().unwrap_or_else(|| default_file(release, olds, extent));
+    let release = shelf.release(&path).ok_or_else(|| Failure::general(format!("{path}: not there")))?;
+    let file = packing.output.clone().unwrap_or_else(|| default_file(release, &builds, extent));
     if let Some(folder) = file.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(crate::failure::at(folder))?;
     }
     // A delta bundle holds just the deltas that were asked for.
-    let wanted: Vec<String> = from.found.iter().map(|old| old.slot.identity.build_id.clone()).collect();
-    let only = |build: &str| wanted.iter().any(|w| w == build);
+    let only = |build: &str| builds.iter().any(|wanted| wanted == build);
     let bundle = export::write(&folder, &shelf.trusted, release, extent, &only, &file, progress)?;
-    Ok(Made { file, bundle, deltas: added.deltas })
+    Ok(Made { file, bundle, deltas })
+}
+
+/// Path of a release that is published with deltas from `builds`.
+fn published_path(slot: &Slot, builds: &[String], shelf: Option<&Shelf>, repository: &Path) -> Result<String, Failure> {
+    let identity = &slot.identity;
+    let name = format!("{} {} for {}", identity.product, identity.version, identity.board);
+    let path = fruit_release::Manifest::new(&identity.product, &identity.board, &identity.version).target_path();
+    let advice = "Nothing was signed or written. Add --publish to publish it for all nodes that follow this repository, or \
+                  try it with a repository and keys of its own (--repository DIR --keys DIR)";
+    let place = repository.display();
+    let release = shelf.and_then(|shelf| shelf.release(&path)).filter(|r| r.manifest.build_id == identity.build_id);
+    let Some(release) = release else {
+        if let Some(other) = shelf.and_then(|shelf| shelf.release(&path)) {
+            return Err(Failure::input(format!(
+                "{name} is published in {place} with another content (build {}); raise `version:` in the recipe",
+                other.manifest.build_id
+            )));
+        }
+        return Err(Failure::new(Exit::Refused, format!("{name} is not published in {place}. {advice}")));
+    };
+    let has = |build: &&String| release.deltas.iter().any(|delta| &delta.delta.from.build_id == *build);
+    if let Some(build) = builds.iter().find(|build| !has(build)) {
+        let message = format!("{name} is published in {place} without a delta from the build {build}. {advice}");
+        return Err(Failure::new(Exit::Refused, message));
+    }
+    Ok(path)
 }
 
 fn making(options: &cli::Making) -> Options {
@@ -132,15 +198,17 @@ fn making(options: &cli::Making) -> Options {
     }
 }
 
-fn default_file(release: &crate::publish::trusted::Published, olds: &[String], extent: Extent) -> PathBuf {
-    let stem = release.manifest.target_path();
-    let stem = stem.split('/').next().unwrap_or_default().to_owned();
+/// `out/PRODUCT-VERSION-BOARD….fruit`, as images are called.
+fn default_file(release: &Published, builds: &[String], extent: Extent) -> PathBuf {
+    let manifest = &release.manifest;
+    let stem = format!("{}-{}-{}", manifest.product, manifest.version, manifest.board);
     let ending = fruit_release::bundle::ENDING;
-    match (extent, &release.deltas[..], olds) {
-        (Extent::Full, ..) => Path::new("out").join(format!("{stem}.{ending}")),
-        (Extent::Deltas, [one], _) => Path::new("out").join(format!("{stem}-from-{}.{ending}", one.delta.from.version)),
-        (Extent::Deltas, ..) => Path::new("out").join(format!("{stem}-delta.{ending}")),
-    }
+    let delta = release.deltas.iter().find(|delta| builds.contains(&delta.delta.from.build_id));
+    Path::new("out").join(match (extent, delta, builds.len()) {
+        (Extent::Full, ..) => format!("{stem}.{ending}"),
+        (Extent::Deltas, Some(one), 1) => format!("{stem}-from-{}.{ending}", one.delta.from.version),
+        (Extent::Deltas, ..) => format!("{stem}-delta.{ending}"),
+    })
 }
 
 fn say_deltas(deltas: &[DeltaSize], progress: &Progress) {

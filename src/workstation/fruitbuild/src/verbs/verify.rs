@@ -23,6 +23,11 @@ pub fn is_release(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == bundle::ENDING) || path.join("metadata").is_dir()
 }
 
+/// Whether a word is a bundle, a repository, or, for there is no such file, a published version.
+pub fn names_release(path: &Path) -> bool {
+    is_release(path) || (!path.exists() && path.components().count() == 1)
+}
+
 /// What is to be looked at.
 enum Place {
     Repository(Folder),
@@ -98,12 +103,8 @@ pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Resu
     for (release, found) in releases.iter().zip(place.check(&releases, &olds, progress)?) {
         let whole = found.chunks == found.chunks_of;
         if let Some(delta) = found.deltas.iter().find(|delta| !delta.whole) {
-            let message = format!(
-                "{}: {}: the delta from {} lacks pieces",
-                options.path.display(),
-                release.release,
-                delta.from
-            );
+            let message =
+                format!("{}: {}: the delta from {} lacks pieces", options.path.display(), release.release, delta.from);
             return Err(Failure::general(message));
         }
         if !whole && (is_repository || found.deltas.is_empty()) {
@@ -150,7 +151,11 @@ fn look(path: &Path) -> Result<(Trusted, Vec<Published>), Failure> {
     Ok((trusted, releases))
 }
 
-pub fn inspect(path: &Path, as_json: bool) -> Result<(), Failure> {
+pub fn inspect(path: &Path, keys: &Path, as_json: bool) -> Result<(), Failure> {
+    let waiting = if path.is_dir() { waiting(path, keys)? } else { Vec::new() };
+    if !waiting.is_empty() && !path.join("metadata").join("timestamp.json").exists() {
+        return show_waiting(&waiting, as_json);
+    }
     let (trusted, releases) = look(path)?;
     let expires: BTreeMap<&str, String> = fruit_release::tuf::Role::TOP
         .iter()
@@ -158,7 +163,10 @@ pub fn inspect(path: &Path, as_json: bool) -> Result<(), Failure> {
         .collect();
     if as_json {
         let rows: Vec<Value> = releases.iter().map(row).collect();
-        outln!("{:#}", json!({"releases": rows, "expires": expires, "root": trusted.trust().root_version()}));
+        outln!(
+            "{:#}",
+            json!({"releases": rows, "expires": expires, "root": trusted.trust().root_version(), "waiting": waiting})
+        );
         return Ok(());
     }
     for release in &releases {
@@ -184,6 +192,38 @@ pub fn inspect(path: &Path, as_json: bool) -> Result<(), Failure> {
     for (role, time) in expires {
         outln!("  {role} good until {time}");
     }
+    if waiting.is_empty() { Ok(()) } else { show_waiting(&waiting, false) }
+}
+
+/// A change that waits for signatures.
+#[derive(serde::Serialize)]
+struct Waits {
+    /// Such as `3.targets`.
+    draft: String,
+    changes: Vec<String>,
+}
+
+fn waiting(repository: &Path, keys: &Path) -> Result<Vec<Waits>, Failure> {
+    let repository = fruit_release::keys::Repository::read(repository, keys)?;
+    let store = fruit_release::keys::KeyStore::open(keys)?;
+    let drafts = repository.drafts();
+    let row = |draft: &fruit_release::keys::Draft| Waits {
+        draft: draft.name(),
+        changes: repository.changes(draft, &|id| store.name_of(id)),
+    };
+    Ok(drafts.map(row).collect())
+}
+
+fn show_waiting(waiting: &[Waits], as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        outln!("{:#}", json!({"releases": [], "waiting": waiting}));
+        return Ok(());
+    }
+    for one in waiting {
+        outln!("{} waits for signatures:", one.draft);
+        one.changes.iter().for_each(|line| outln!("  {line}"));
+    }
+    outln!("sign with: fruitbuild sign --yes; drop with: fruitbuild discard");
     Ok(())
 }
 
@@ -212,9 +252,32 @@ fn row(release: &Published) -> Value {
     })
 }
 
+/// The one release of a version.
+fn version(repository: &Path, version: &Path) -> Result<Published, Failure> {
+    let version = version.to_string_lossy();
+    let mut releases = if repository.is_dir() { look(repository)?.1 } else { Vec::new() };
+    let all: Vec<String> = releases.iter().map(|r| r.release.version.clone()).collect();
+    releases.retain(|r| r.release.version == version);
+    match (releases.pop(), releases.is_empty()) {
+        (Some(release), true) => Ok(release),
+        (Some(_), false) => Err(Failure::input(format!(
+            "{version}: several products or boards of {} have this version; name bundles",
+            repository.display()
+        ))),
+        (None, _) => Err(Failure::input(format!(
+            "{version}: no such file, and {} has the versions {}",
+            repository.display(),
+            all.join(", ")
+        ))),
+    }
+}
+
 /// Packages and chunks that differ between the newest releases of two bundles or repositories.
-pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
+pub fn diff(old: &Path, new: &Path, repository: &Path, as_json: bool) -> Result<(), Failure> {
     let newest = |path: &Path| -> Result<Published, Failure> {
+        if !path.exists() {
+            return version(repository, path);
+        }
         let (_, mut releases) = look(path)?;
         releases.pop().ok_or_else(|| Failure::input(format!("{}: holds no release", path.display())))
     };
