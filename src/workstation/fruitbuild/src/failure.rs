@@ -40,6 +40,10 @@ impl Failure {
     pub fn input(message: impl Into<String>) -> Failure {
         Failure::new(Exit::Input, message)
     }
+
+    pub fn refused(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Refused, message)
+    }
 }
 
 impl fmt::Debug for Failure {

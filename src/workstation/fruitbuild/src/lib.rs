@@ -10,6 +10,7 @@ pub mod boot;
 pub mod cli;
 pub mod device;
 pub mod failure;
+pub mod lock;
 pub mod machine;
 pub mod passphrase;
 pub mod pipeline;

@@ -12,10 +12,10 @@ use fruit_release::tuf::{KeyId, Role, Time};
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
+use crate::lock::Lock;
 use crate::passphrase;
 use crate::progress::Progress;
-use crate::publish::lock::Lock;
 
 /// What a verb that signs works with.
 pub struct Desk {
@@ -96,7 +96,7 @@ impl Desk {
             draft.name(),
             changes.join("\n  ")
         );
-        Err(Failure::new(Exit::Refused, message))
+        Err(Failure::refused(message))
     }
 
     /// Signs new metadata of the roles in `renew` and the drafts of the roles in `complete`, and writes repository, drafts

@@ -5,7 +5,6 @@ pub mod advice;
 pub mod check;
 pub mod export;
 pub mod folder;
-pub mod lock;
 pub mod pieces;
 pub mod prune;
 #[allow(clippy::module_inception, reason = "the act in the folder of all that has to do with it")]

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::cli;
 use crate::failure::Failure;
+use crate::lock::Lock;
 use crate::progress::Progress;
-use crate::publish::lock::Lock;
 use crate::signing::role;
 
 pub fn discard(options: &cli::Discard, as_json: bool, progress: &Progress) -> Result<(), Failure> {

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::cli::{self, Keys};
 use crate::failure::{Exit, Failure, at};
+use crate::lock::Lock;
 use crate::passphrase;
 use crate::progress::Progress;
-use crate::publish::lock::Lock;
 use crate::signing::{Desk, role};
 
 pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failure> {
