@@ -11,17 +11,11 @@ use fruit_release::{Digest, Manifest, Name};
 use super::advice;
 use super::folder::Folder;
 use super::pieces::{self, DeltaSize, Options, Piece};
+use super::reference::Old;
 use super::slot::Slot;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::signing::Desk;
-
-/// What a release is made from.
-pub struct Old {
-    pub slot: Slot,
-    /// Digest of its manifest, if it is published.
-    pub digest: Option<Digest>,
-}
 
 /// A release that is to be published, with deltas from `olds`.
 pub struct Wanted<'s> {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use fruit_release::Digest;
 use fruit_release::manifest::VolumeKind;
 
 use super::export;
 use super::folder::Folder;
-use super::publish::Old;
 use super::slot::{Identity, Slot};
 use super::trusted::{Published, Trusted, timeless};
 use crate::failure::{Failure, at};
@@ -48,6 +48,13 @@ impl Shelf {
         let all: Vec<&str> = self.releases.iter().map(|r| r.release.version.as_str()).collect();
         format!("{} has the versions {}", self.folder.folder().display(), all.join(", "))
     }
+}
+
+/// What a release is made from.
+pub struct Old {
+    pub slot: Slot,
+    /// Digest of its manifest, if it is published.
+    pub digest: Option<Digest>,
 }
 
 /// Slots that are looked at.
