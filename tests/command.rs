@@ -415,3 +415,55 @@ fn a_full_disk_behind_standard_output_is_an_error_and_no_panic() {
     let missing = project.command(&["check", "recipes/none.yaml"]).stderr(full).status().unwrap();
     assert_eq!(missing.code(), Some(3));
 }
+
+/// Runs a command with a disk of one mebibyte at `full`, in a mount namespace of its own; then lists what is on it.
+fn on_a_small_disk(project: &Project, full: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let folder = project.path(full);
+    fs::create_dir_all(&folder).unwrap();
+    let script = "mount -t tmpfs -o size=1m tmpfs \"$0\" || exit 99; \"$@\"; code=$?; ls -A \"$0\"; exit $code";
+    let run = project.command(arguments);
+    let mut command = tool("unshare", "util-linux");
+    command.args(["--mount", "--map-root-user", "sh", "-c", script]).arg(&folder);
+    command.arg(run.get_program()).args(run.get_args()).current_dir(project.path(""));
+    command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    assert_ne!(output.status.code(), Some(99), "no tmpfs can be mounted here; the test needs root or user namespaces");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_full_disk_is_named_with_the_remedy_and_holds_nothing_half_written() {
+    let project = Project::of("minimal");
+    let build = ["build", "recipes/minimal.yaml", "--locked", "--offline", "--out"];
+    // Where packages are decompressed, and where the image goes.
+    for (full, out) in [("cache/tmp", "elsewhere"), ("small", "small")] {
+        let (code, left, said) = on_a_small_disk(&project, full, &[&build[..], &[out]].concat());
+        assert_eq!((code, left.as_str()), (Some(1), ""), "{said}");
+        let words = [full, "No space left on device", "--cache DIR", "--out DIR"];
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
+
+/// As cron and services of CI start it: no Rust on a short PATH.
+#[test]
+fn without_rust_compiled_programs_are_used_and_else_the_remedy_is_named() {
+    let project = Project::of("minimal");
+    let build = ["build", "recipes/minimal.yaml", "--locked", "--offline"];
+    let bare = |cache: &std::path::Path| {
+        let mut command = project.command(&build);
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", project.path("home"))
+            .env("FRUITBUILD_CACHE", cache);
+        project::Answer::of(command.output().unwrap())
+    };
+    let answer = bare(&project::shared_cache());
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let answer = bare(&project.path("cache"));
+    assert_eq!(answer.code, 1, "{}", answer.stderr);
+    for word in ["there is no Rust compiler", "rustup.rs", "PATH", "FRUITBUILD_DEVICE_PROGRAMS"] {
+        assert!(answer.stderr.contains(word), "{word}: {}", answer.stderr);
+    }
+}

@@ -215,7 +215,7 @@ fn programs_of_a_node_stay_small() {
     let sources = fruitbuild::cli::Sources { mirror: Vec::new(), offline: false, cache: None };
     let cache = fruitbuild::pipeline::sources::cache_folder(&sources).unwrap_or_else(|failure| panic!("{failure}"));
     let names = PROGRAMS.map(|(name, _)| name);
-    let files = Programs::new(&cache).obtain(&names, "arm64", &|_| {}).unwrap();
+    let files = Programs::new(&cache).obtain(&names, "arm64", &fruitbuild::progress::Progress::new(true)).unwrap();
     for (name, most) in PROGRAMS {
         let size = files[name].metadata().unwrap().len();
         println!("{name} for arm64: {size} bytes");

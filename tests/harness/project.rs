@@ -74,8 +74,9 @@ impl Project {
             copy(&shared_cache().join(&blob), &to);
         }
         // The programs of the node, as a release brings them. What else was built of the same sources stands beside.
-        let init =
-            &Programs::new(&shared_cache()).obtain(&["fruit-init"], &lock.architecture, &|_| {}).unwrap()["fruit-init"];
+        let init = &Programs::new(&shared_cache())
+            .obtain(&["fruit-init"], &lock.architecture, &fruitbuild::progress::Progress::new(true))
+            .unwrap()["fruit-init"];
         let built = init.parent().unwrap();
         let to = self.path("programs").join(built.file_name().unwrap());
         copy_folder(built, &to, 0o755);

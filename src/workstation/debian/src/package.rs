@@ -220,8 +220,13 @@ impl Store {
         let (tmp, mut out) = self.new_file()?;
         let mut unpack = || {
             let mut out = HashingWriter::new(&mut out);
-            let control_len = decompress(&deb, layout.control, &mut out, &label)?;
-            let data_len = decompress(&deb, layout.data, &mut out, &label)?;
+            let lengths = decompress(&deb, layout.control, &mut out, &label)
+                .and_then(|control| Ok((control, decompress(&deb, layout.data, &mut out, &label)?)));
+            // Our disk's fault is none of the package's.
+            if let Some(code) = out.failed {
+                return Err(Error::io(&tmp)(std::io::Error::from_raw_os_error(code)));
+            }
+            let (control_len, data_len) = lengths?;
             Ok::<_, Error>(Sum { control_len, data_len, sha256: out.finish() })
         };
         let sum = unpack().inspect_err(|_| {
@@ -297,11 +302,13 @@ fn vouched(package: &LockedPackage) -> Vouched {
 struct HashingWriter<'a> {
     file: &'a mut File,
     hasher: sha2::Sha256,
+    /// The system's number of the error that writing ended with.
+    failed: Option<i32>,
 }
 
 impl<'a> HashingWriter<'a> {
     fn new(file: &'a mut File) -> HashingWriter<'a> {
-        HashingWriter { file, hasher: sha2::Digest::new() }
+        HashingWriter { file, hasher: sha2::Digest::new(), failed: None }
     }
 
     fn finish(self) -> Sha256 {
@@ -311,7 +318,12 @@ impl<'a> HashingWriter<'a> {
 
 impl std::io::Write for HashingWriter<'_> {
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-        let n = self.file.write(buf)?;
+        let n = self.file.write(buf).inspect_err(|error| {
+            // After an interruption the writer tries again.
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                self.failed = error.raw_os_error();
+            }
+        })?;
         sha2::Digest::update(&mut self.hasher, &buf[..n]);
         Ok(n)
     }

@@ -37,6 +37,31 @@ impl Failure {
         Failure::new(Exit::General, message)
     }
 
+    /// Names the file that was being made, unless the message does.
+    #[must_use]
+    pub fn about(mut self, file: &std::path::Path) -> Failure {
+        let name = file.display().to_string();
+        if self.details.is_none() && !self.message.contains(&name) {
+            self.message = format!("{name}: {}", self.message);
+        }
+        self
+    }
+
+    /// Says what to do about a full disk. Errors of all crates end here as texts that name the file; what they share is the
+    /// system's own wording, with the number of ENOSPC, EDQUOT or EFBIG.
+    #[must_use]
+    pub fn with_remedy(mut self) -> Failure {
+        let full = ["(os error 28)", "(os error 122)", "(os error 27)", "no space left on the disk"];
+        if full.iter().any(|words| self.message.contains(words)) {
+            self.message = format!(
+                "{}; make room there, or name folders on another disk: --cache DIR (or FRUITBUILD_CACHE) for packages and \
+                 compiled programs, --out DIR for images, TMPDIR for what is temporary",
+                self.message.trim_end()
+            );
+        }
+        self
+    }
+
     pub fn input(message: impl Into<String>) -> Failure {
         Failure::new(Exit::Input, message)
     }

@@ -75,11 +75,12 @@ fn run(cli: Cli) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&failure, json),
+        Err(failure) => report(failure, json),
     }
 }
 
-fn report(failure: &Failure, json: bool) -> ExitCode {
+fn report(failure: Failure, json: bool) -> ExitCode {
+    let failure = failure.with_remedy();
     if json {
         let details = failure.details.clone().unwrap_or_default();
         fruit_output::outln!(

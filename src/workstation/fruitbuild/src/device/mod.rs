@@ -1,14 +1,21 @@
 //! Programs of ours that run on the node: taken from a release of fruitbuild when it ships them, else built once from
 //! this source tree and kept in the cache.
 
+mod rust;
+
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fruit_contract::cmdline::hex;
 use sha2::{Digest, Sha256};
+
+use crate::progress::{Progress, Unit};
+pub use rust::rust_tool;
+use rust::{path_with, rustc, watch};
 
 /// What device programs are made of: the groups of crates that may stand in one. Their content is part of the cache key.
 const SOURCES: [&str; 5] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/shared", "src/node"];
@@ -36,6 +43,14 @@ pub enum DeviceError {
         "{program} must be built for {target}, which needs the C compiler {compiler}; run: fruitbuild setup   (or: apt-get install {package})"
     )]
     MissingCompiler { program: String, target: String, compiler: String, package: String },
+    #[error(
+        "{program} must be compiled for {target}, and there is no Rust compiler: {why}; install Rust (https://rustup.rs, \
+         then: fruitbuild setup), or add the folder of rustc to PATH, or set FRUITBUILD_DEVICE_PROGRAMS to a folder that \
+         holds {target}/{program}"
+    )]
+    NoRust { program: String, target: String, why: String },
+    #[error("{program} for {target} cannot be compiled: no space left on the disk of {folder}", folder = folder.display())]
+    DiskFull { program: String, target: String, folder: PathBuf },
     #[error("building {program} for {target} failed; cargo said:\n{output}")]
     Build { program: String, target: String, output: String },
     #[error("cannot run {program}: {error}")]
@@ -101,7 +116,7 @@ impl Programs {
     }
 
     /// The file of each program (`fruit-init`, `fruit-agent`, …) for an architecture in Debian's spelling.
-    /// `say` is told when something has to be compiled, which takes a minute or two once.
+    /// `progress` shows when something has to be compiled, which takes a minute or two once.
     ///
     /// # Errors
     /// A target or linker that is not installed, with the command that installs it; a failed compilation.
@@ -109,21 +124,21 @@ impl Programs {
         &self,
         names: &[&str],
         architecture: &str,
-        say: &dyn Fn(String),
+        progress: &Progress,
     ) -> Result<BTreeMap<String, PathBuf>, DeviceError> {
         let target = target(architecture)?;
         let mut files = BTreeMap::new();
         for name in names {
             let file = match shipped(name, target.triple) {
                 Some(file) => file,
-                None => self.built(name, &target, say)?,
+                None => self.built(name, &target, progress)?,
             };
             files.insert((*name).to_owned(), file);
         }
         Ok(files)
     }
 
-    fn built(&self, name: &str, target: &Target, say: &dyn Fn(String)) -> Result<PathBuf, DeviceError> {
+    fn built(&self, name: &str, target: &Target, progress: &Progress) -> Result<PathBuf, DeviceError> {
         let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         if !tree.join("Cargo.lock").is_file() {
             return Err(DeviceError::NoSource {
@@ -132,36 +147,75 @@ impl Programs {
                 source_tree: tree,
             });
         }
-        let kept = self.cache.join(source_key(name, &tree, target)?).join(target.triple).join(name);
-        if kept.is_file() {
-            return Ok(kept);
+        let sources = sources_key(&tree)?;
+        let known = self.cache.join("known").join(format!("{name}-{}-{sources}", target.triple));
+        let kept_as = |key: &str| self.cache.join(key).join(target.triple).join(name);
+        let version = match rustc(&["--version"]) {
+            Ok(version) => version,
+            // Sources that did not change need no compiler.
+            Err(why) => {
+                let before = fs::read_to_string(&known).ok().filter(|key| is_key(key));
+                let kept = before.map(|key| kept_as(&key)).filter(|kept| kept.is_file());
+                return kept.ok_or_else(|| DeviceError::NoRust {
+                    program: name.to_owned(),
+                    target: target.triple.to_owned(),
+                    why,
+                });
+            }
+        };
+        let key = program_key(name, target, &version, &sources);
+        let kept = kept_as(&key);
+        if !kept.is_file() {
+            self.compile(name, target, &tree, &kept, progress)?;
         }
+        if fs::read_to_string(&known).ok().as_ref() != Some(&key) {
+            keep(&mut key.as_bytes(), &known)?;
+        }
+        Ok(kept)
+    }
+
+    fn compile(
+        &self,
+        name: &str,
+        target: &Target,
+        tree: &Path,
+        kept: &Path,
+        progress: &Progress,
+    ) -> Result<(), DeviceError> {
         check_tools(name, target)?;
-        say(format!("compiling {name} for {} (once; kept in the cache)", target.triple));
+        progress.say(format!("compiling {name} for {} (once; kept in the cache)", target.triple));
         let build_dir = self.cache.join("build");
-        let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .current_dir(&tree)
-            .args(["build", "--quiet", "--locked", "--profile", "device", "--package", name, "--target", target.triple])
+        let cargo = std::env::var_os("CARGO").map(PathBuf::from).or_else(|| rust_tool("cargo"));
+        let cargo = cargo.unwrap_or_else(|| "cargo".into());
+        let step = progress.step(&format!("compiling {name}"), 0, Unit::Pieces);
+        let mut command = Command::new(&cargo);
+        command
+            .current_dir(tree)
+            .args(["build", "--locked", "--profile", "device", "--package", name, "--target", target.triple])
             .arg("--target-dir")
             .arg(&build_dir)
+            .env("PATH", path_with(&cargo))
             .env("RUSTFLAGS", format!("{} --remap-path-prefix={}=fruitbuild", target.rustflags, tree.display()))
             .env("CARGO_INCREMENTAL", "0")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTC_WRAPPER")
             // Lets tests be timed (`.ci/times`); it would let dependencies use what stable Rust has not.
-            .env_remove("RUSTC_BOOTSTRAP")
-            .output()
-            .map_err(|error| DeviceError::Run { program: "cargo".to_owned(), error })?;
-        if !output.status.success() {
-            return Err(DeviceError::Build {
-                program: name.to_owned(),
-                target: target.triple.to_owned(),
-                output: String::from_utf8_lossy(&output.stderr).into_owned(),
-            });
-        }
-        keep(&build_dir.join(target.triple).join("device").join(name), &kept)?;
-        Ok(kept)
+            .env_remove("RUSTC_BOOTSTRAP");
+        let mut show = |done, total| {
+            step.set_total(total);
+            step.set(done);
+        };
+        let ended =
+            watch(&mut command, &mut show).map_err(|error| DeviceError::Run { program: "cargo".to_owned(), error })?;
+        let (program, triple) = (name.to_owned(), target.triple.to_owned());
+        ended.map_err(|output| match output.contains("No space left on device") {
+            true => DeviceError::DiskFull { program, target: triple, folder: build_dir.clone() },
+            false => DeviceError::Build { program, target: triple, output },
+        })?;
+        let made = build_dir.join(target.triple).join("device").join(name);
+        let mut file = fs::File::open(&made).map_err(|error| DeviceError::Io { path: made, error })?;
+        keep(&mut file, kept)
     }
 }
 
@@ -172,11 +226,8 @@ fn shipped(name: &str, triple: &str) -> Option<PathBuf> {
 }
 
 fn check_tools(name: &str, target: &Target) -> Result<(), DeviceError> {
-    let libdir = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", target.triple])
-        .output()
-        .map_err(|error| DeviceError::Run { program: "rustc".to_owned(), error })?;
-    let libdir = PathBuf::from(String::from_utf8_lossy(&libdir.stdout).trim());
+    let libdir = rustc(&["--print", "target-libdir", "--target", target.triple]).unwrap_or_default();
+    let libdir = PathBuf::from(String::from_utf8_lossy(&libdir).trim());
     if !libdir.is_dir() {
         return Err(DeviceError::MissingTarget { program: name.to_owned(), target: target.triple.to_owned() });
     }
@@ -194,13 +245,9 @@ fn check_tools(name: &str, target: &Target) -> Result<(), DeviceError> {
 }
 
 /// Names the sources and the compilers, so that a changed source or compiler makes a new program.
-fn source_key(name: &str, tree: &Path, target: &Target) -> Result<String, DeviceError> {
+fn program_key(name: &str, target: &Target, rustc_version: &[u8], sources: &str) -> String {
     let mut hash = Sha256::new();
-    let version = Command::new("rustc")
-        .arg("--version")
-        .output()
-        .map_err(|error| DeviceError::Run { program: "rustc".to_owned(), error })?;
-    hash.update(&version.stdout);
+    hash.update(rustc_version);
     hash.update(target.rustflags);
     // One that is missing is told of before it is needed.
     if WITH_C.contains(&name)
@@ -208,10 +255,20 @@ fn source_key(name: &str, tree: &Path, target: &Target) -> Result<String, Device
     {
         hash.update(&version.stdout);
     }
+    hash.update(sources);
+    hex(&hash.finalize()[..16])
+}
+
+fn sources_key(tree: &Path) -> Result<String, DeviceError> {
+    let mut hash = Sha256::new();
     for source in SOURCES {
         add_to_key(&mut hash, &tree.join(source), source)?;
     }
     Ok(hex(&hash.finalize()[..16]))
+}
+
+fn is_key(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn add_to_key(hash: &mut Sha256, path: &Path, name: &str) -> Result<(), DeviceError> {
@@ -236,12 +293,13 @@ fn add_to_key(hash: &mut Sha256, path: &Path, name: &str) -> Result<(), DeviceEr
 }
 
 /// Copies under a temporary name and renames, so that an interrupted copy is never taken for a program.
-fn keep(from: &Path, to: &Path) -> Result<(), DeviceError> {
+fn keep(from: &mut dyn io::Read, to: &Path) -> Result<(), DeviceError> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let io = |error| DeviceError::Io { path: to.to_owned(), error };
     fs::create_dir_all(folder).map_err(io)?;
-    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    fs::copy(from, temporary.path()).map_err(|error| DeviceError::Io { path: from.to_owned(), error })?;
+    let runs = Permissions::from_mode(0o755);
+    let mut temporary = tempfile::Builder::new().permissions(runs).tempfile_in(folder).map_err(io)?;
+    io::copy(from, &mut temporary).map_err(io)?;
     temporary.as_file().sync_all().map_err(io)?;
     temporary.persist(to).map_err(|e| DeviceError::Io { path: to.to_owned(), error: e.error })?;
     Ok(())

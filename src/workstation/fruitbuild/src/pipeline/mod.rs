@@ -84,7 +84,8 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
     warn(&root.report, options.strict, progress)?;
     let written = {
         let _step = progress.step("writing the image", 1, Unit::Pieces);
-        card::write(&recipe, &root, &boot_packages, initramfs, epoch, &names.img)?
+        card::write(&recipe, &root, &boot_packages, initramfs, epoch, &names.img)
+            .map_err(|failure| failure.about(&names.img))?
     };
     let _step = progress.step("compressing", 1, Unit::Pieces);
     let made = outputs::Made {

@@ -66,7 +66,7 @@ impl Wanted {
         let optional = [(self.agent.is_some(), AGENT), (self.update.is_some(), UPDATE)];
         let names: Vec<&str> =
             [INIT].into_iter().chain(optional.iter().filter(|(on, _)| *on).map(|(_, name)| *name)).collect();
-        let programs = Programs::new(cache).obtain(&names, &architecture, &|line| progress.say(line))?;
+        let programs = Programs::new(cache).obtain(&names, &architecture, progress)?;
         let mut hashes = Vec::new();
         for (name, path) in &programs {
             hashes.push((name.clone(), sha256_of_file(path)?));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::device::{ARCHITECTURES, target};
+use crate::device::{ARCHITECTURES, rust_tool, target};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -69,13 +69,13 @@ fn add_rust_targets(progress: &Progress) -> Result<(), Failure> {
     }
     progress.say(format!("adding Rust targets: {}", missing.join(" ")));
     run(
-        Command::new("rustup").arg("target").arg("add").args(&missing),
+        Command::new(rust_tool("rustup").unwrap_or_else(|| "rustup".into())).arg("target").arg("add").args(&missing),
         &format!("rustup target add {}", missing.join(" ")),
     )
 }
 
 fn rust_target_installed(target: &str) -> bool {
-    Command::new("rustc")
+    Command::new(rust_tool("rustc").unwrap_or_else(|| "rustc".into()))
         .args(["--print", "target-libdir", "--target", target])
         .output()
         .is_ok_and(|out| Path::new(String::from_utf8_lossy(&out.stdout).trim()).is_dir())
