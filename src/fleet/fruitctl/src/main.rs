@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 /// Operate clusters of Raspberry Pis.
 #[derive(Parser)]
-#[command(name = "fruitctl", version, after_help = EXIT_CODES)]
+#[command(name = "fruitctl", version = env!("FRUITBUILD_VERSION"), after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

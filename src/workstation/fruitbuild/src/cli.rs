@@ -11,7 +11,7 @@ pub use release::{Bundle, Delta, Making, Packing, Prune, Publish, Verify};
 #[derive(Parser, Debug)]
 #[command(
     name = "fruitbuild",
-    version,
+    version = env!("FRUITBUILD_VERSION"),
     about = "Builds lean A/B images and signed updates for clusters of small boards",
     long_about = "Builds lean, read-only A/B images for single board computers from Debian packages, without root and \
                   without running any package's scripts.",

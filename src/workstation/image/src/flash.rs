@@ -7,14 +7,17 @@
 mod check;
 mod disks;
 mod kind;
+mod progress;
 mod source;
+mod table;
 mod target;
 mod write;
 
 pub use disks::{BlockDevice, Objection, System, Transport, list, look};
+pub use progress::{Progress, Stage};
 pub use source::Source;
 pub use target::Target;
-pub use write::{Flashed, Progress, Stage, write};
+pub use write::{Flashed, write};
 
 use crate::bmap::BmapError;
 use crate::zst::SeekError;

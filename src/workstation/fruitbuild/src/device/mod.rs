@@ -31,10 +31,10 @@ pub enum DeviceError {
     #[error("no device programs for {0}: fruitbuild knows arm64, armhf and amd64")]
     UnknownArchitecture(String),
     #[error(
-        "no prebuilt {program} for {target}, and the source tree that fruitbuild was built from is gone ({source_tree}); \
-         set FRUITBUILD_DEVICE_PROGRAMS to a folder that holds {target}/{program}"
+        "no prebuilt {program} for {target} beside fruitbuild in ../lib/fruitbuild, and no source tree to compile it from; \
+         install fruitbuild anew, or set FRUITBUILD_DEVICE_PROGRAMS to a folder that holds {target}/{program}"
     )]
-    NoSource { program: String, target: String, source_tree: PathBuf },
+    NoSource { program: String, target: String },
     #[error(
         "{program} must be built for {target}, and that Rust target is not installed; run: fruitbuild setup   (or: rustup target add {target})"
     )]
@@ -109,6 +109,11 @@ pub struct Programs {
     cache: PathBuf,
 }
 
+/// The tree that this program was compiled in; a release has none.
+pub fn source_tree() -> Option<PathBuf> {
+    option_env!("FRUITBUILD_TREE").map(PathBuf::from)
+}
+
 impl Programs {
     /// `cache`: fruitbuild's cache directory; made when needed.
     pub fn new(cache: &Path) -> Programs {
@@ -139,14 +144,9 @@ impl Programs {
     }
 
     fn built(&self, name: &str, target: &Target, progress: &Progress) -> Result<PathBuf, DeviceError> {
-        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
-        if !tree.join("Cargo.lock").is_file() {
-            return Err(DeviceError::NoSource {
-                program: name.to_owned(),
-                target: target.triple.to_owned(),
-                source_tree: tree,
-            });
-        }
+        let Some(tree) = source_tree().filter(|tree| tree.join("Cargo.lock").is_file()) else {
+            return Err(DeviceError::NoSource { program: name.to_owned(), target: target.triple.to_owned() });
+        };
         let sources = sources_key(&tree)?;
         let known = self.cache.join("known").join(format!("{name}-{}-{sources}", target.triple));
         let kept_as = |key: &str| self.cache.join(key).join(target.triple).join(name);

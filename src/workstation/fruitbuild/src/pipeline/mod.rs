@@ -11,7 +11,7 @@ pub mod sources;
 pub mod updater;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::ScopedJoinHandle;
 
 use fruit_contract::init::{Module, Overlay};
@@ -35,9 +35,8 @@ const REQUIRED_MODULES: [&str; 4] = ["dm_mod", "dm_verity", "erofs", "overlay"];
 
 /// Where boards and overlays that a recipe does not bring are looked for: beside the program's own source or release.
 pub fn search() -> Search {
-    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let release = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("../share/fruitbuild")));
-    let folders: Vec<PathBuf> = release.into_iter().chain([tree]).collect();
+    let folders: Vec<PathBuf> = release.into_iter().chain(crate::device::source_tree()).collect();
     Search {
         recipes: folders.iter().map(|folder| folder.join("recipes")).collect(),
         boards: folders.iter().map(|folder| folder.join("boards")).collect(),

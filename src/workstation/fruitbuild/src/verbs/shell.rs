@@ -1,5 +1,6 @@
 //! `fruitbuild shell-completions` and `fruitbuild man`, both made from the definition of the command line.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -18,19 +19,29 @@ pub fn completions(shell: clap_complete::Shell) {
 /// One page for the command, one for each verb.
 pub fn man(folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(at(folder))?;
-    let mut command = Cli::command();
-    command.build();
-    page(folder, "fruitbuild", &command)?;
-    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
-        let name = format!("fruitbuild-{}", verb.get_name());
-        page(folder, &name, &verb.clone().name(name.clone()).bin_name(name.clone()))?;
+    for (name, text) in pages("fruitbuild", Cli::command()) {
+        let path = folder.join(name);
+        std::fs::File::create(&path).and_then(|mut file| file.write_all(&text)).map_err(at(&path))?;
     }
     Ok(())
 }
 
-fn page(folder: &Path, name: &str, command: &clap::Command) -> Result<(), Failure> {
-    let path = folder.join(format!("{name}.1"));
+/// The manual pages of a program and of its verbs, by file name.
+pub fn pages(program: &str, mut command: clap::Command) -> BTreeMap<String, Vec<u8>> {
+    command.build();
+    let mut pages = BTreeMap::new();
+    page(&mut pages, program, &command);
+    pages
+}
+
+fn page(pages: &mut BTreeMap<String, Vec<u8>>, name: &str, command: &clap::Command) {
+    let named = command.clone().name(name.to_owned()).bin_name(name.to_owned());
     let mut text = Vec::new();
-    clap_mangen::Man::new(command.clone()).title(name.to_uppercase()).render(&mut text).map_err(at(&path))?;
-    std::fs::File::create(&path).and_then(|mut file| file.write_all(&text)).map_err(at(&path))
+    // Writing into memory does not fail.
+    if clap_mangen::Man::new(named).title(name.to_uppercase()).render(&mut text).is_ok() {
+        pages.insert(format!("{name}.1"), text);
+    }
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help" && !verb.is_hide_set()) {
+        page(pages, &format!("{name}-{}", verb.get_name()), verb);
+    }
 }

@@ -1,89 +1,14 @@
 //! Whether a source is the whole image of a card, found out before the target loses what it has.
 
 use super::source::Stream;
+use super::table::{ANY_DISK, Table, read_from};
 use super::{CHUNK, FlashError, Progress, Source, Stage};
 use crate::sums::Sum;
-use fruit_gpt::SECTOR;
 use sha2::{Digest, Sha256};
 use std::io;
 
-/// Disks of any size: what a table says is compared with the image's own size where that is known.
-const ANY_DISK: u64 = u64::MAX / SECTOR;
 /// Bytes at the end of a table's disk that the backup is within: a header and 256 entries are 33,280.
 const BACKUP: u64 = 64 << 10;
-/// Offset of the records of an MBR, and bytes of one.
-const RECORDS: usize = 446;
-const RECORD: usize = 16;
-const SIGNATURE: [u8; 2] = [0x55, 0xAA];
-const PROTECTIVE: u8 = 0xEE;
-
-/// The partition table at the start of an image.
-#[derive(Debug)]
-pub(super) enum Table {
-    Gpt(fruit_gpt::Table),
-    /// An MBR alone, as images of other makers have it; the first sector behind its last partition.
-    Mbr {
-        end: u64,
-    },
-}
-
-impl Table {
-    /// Finds the table in the first bytes of an image. The error says what is wrong with them.
-    pub fn read(head: &[u8]) -> Result<Table, String> {
-        let records = head.get(RECORDS..512).filter(|end| end.ends_with(&SIGNATURE));
-        let records = records.map_or(&[][..], |end| &end[..64]);
-        let used = || records.chunks_exact(RECORD).filter(|record| record[4] != 0);
-        let read = |bytes: &mut [u8], at: u64| read_from(head, 0, bytes, at);
-        let found = fruit_gpt::Table::read(&read, 1, ANY_DISK);
-        let protected = used().any(|record| record[4] == PROTECTIVE);
-        let why = match found {
-            Ok(Ok(table)) => match table.partitions(ANY_DISK) {
-                Ok(_) => return Ok(Table::Gpt(table)),
-                Err(damage) => damage.to_string(),
-            },
-            Ok(Err(damage)) => damage.to_string(),
-            Err(_) => "it ends within it".to_owned(),
-        };
-        if protected {
-            return Err(format!("its partition table is damaged ({why}); get the image again"));
-        }
-        let plausible = used().count() > 0 && used().all(|record| record[0] & 0x7F == 0 && le32(record, 12) > 0);
-        if !plausible {
-            return Err("has no partition table; it is not the image of a card".to_owned());
-        }
-        let ends = used().map(|record| u64::from(le32(record, 8)) + u64::from(le32(record, 12)));
-        Ok(Table::Mbr { end: ends.max().unwrap_or(0) })
-    }
-
-    /// Bytes of the disk that a GPT is for: its backup is in the last sector.
-    pub fn size(&self) -> Option<u64> {
-        match self {
-            Table::Gpt(table) => table.other.checked_add(1)?.checked_mul(SECTOR),
-            Table::Mbr { .. } => None,
-        }
-    }
-
-    /// Names of the partitions; an MBR has none.
-    pub fn names(&self) -> Vec<String> {
-        match self {
-            Table::Gpt(table) => table.partitions(ANY_DISK).unwrap_or_default().into_iter().map(|p| p.name).collect(),
-            Table::Mbr { .. } => Vec::new(),
-        }
-    }
-
-    /// Compares the table with the `size` of the image in bytes. The error says what does not fit.
-    pub fn fits(&self, size: u64) -> Result<(), String> {
-        let needed = match self {
-            Table::Gpt(_) => self.size(),
-            Table::Mbr { end } => end.checked_mul(SECTOR),
-        };
-        match needed {
-            Some(needed) if needed <= size => Ok(()),
-            Some(needed) => Err(format!("has {size} bytes, its partition table is for {needed}")),
-            None => Err("its partition table is for a disk that cannot be".to_owned()),
-        }
-    }
-}
 
 /// Reads what the image can be checked by: all that will be written where a block map has sums for it or the image is
 /// packed, else the second copy of the partition table.
@@ -156,18 +81,6 @@ fn compare_backup(primary: &fruit_gpt::Table, backup: &[u8], backup_at: u64) -> 
     Err(format!("the second copy of its partition table is missing or damaged ({why})"))
 }
 
-/// Reads from `all`, which starts at byte `start` of an image.
-fn read_from(all: &[u8], start: u64, bytes: &mut [u8], at: u64) -> io::Result<()> {
-    let from = at.checked_sub(start).and_then(|from| usize::try_from(from).ok());
-    let part = from.and_then(|from| all.get(from..from.checked_add(bytes.len())?));
-    bytes.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
-    Ok(())
-}
-
 fn incomplete(source: &Source, what: String) -> FlashError {
     FlashError::Incomplete { path: source.path().to_owned(), what }
-}
-
-fn le32(raw: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]])
 }

@@ -1,5 +1,5 @@
-use super::check::Table;
 use super::kind::{self, Packing};
+use super::table::Table;
 use super::{CHUNK, FlashError};
 use crate::bmap::Bmap;
 use crate::disk::at_path;

@@ -1,5 +1,5 @@
 use super::check::check;
-use super::{CHUNK, FlashError, Source, Target};
+use super::{CHUNK, FlashError, Progress, Source, Stage, Target};
 use crate::disk::at_path;
 use crate::gpt::{SECTOR, TAIL_SECTORS};
 use crate::sums::Sum;
@@ -8,23 +8,6 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes after which the card must have caught up, so that progress is that of the card and not of the page cache.
 const PIECE: u64 = 16 << 20;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stage {
-    /// The image is read before the target is touched.
-    Check,
-    Write,
-    Verify,
-}
-
-/// How far it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Progress {
-    pub stage: Stage,
-    /// Bytes of this stage.
-    pub done: u64,
-    pub total: u64,
-}
 
 /// A target that holds the image, compared with what was meant to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
