@@ -108,7 +108,10 @@ impl Small {
             repositories: Vec::new(),
             packages: Vec::new(),
             pruned: Vec::new(),
+            kept: Vec::new(),
             units: Vec::new(),
+            enabled_by: Default::default(),
+            warnings: Vec::new(),
             scripts_not_reproduced: Vec::new(),
         }
     }

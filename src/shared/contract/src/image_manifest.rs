@@ -29,8 +29,17 @@ pub struct ImageManifest {
     pub repositories: Vec<Repository>,
     pub packages: Vec<Package>,
     pub pruned: Vec<Pruned>,
+    /// What rules of pruning would have taken and did not; older programs do not say, as with the next two.
+    #[serde(default)]
+    pub kept: Vec<Kept>,
     /// Units that start at boot.
     pub units: Vec<String>,
+    /// Who enabled each of them: a package, a unit that brings it along, or the recipe.
+    #[serde(default)]
+    pub enabled_by: BTreeMap<String, String>,
+    /// What the build warned of.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     pub scripts_not_reproduced: Vec<Script>,
 }
 
@@ -137,6 +146,15 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
+/// What a rule of pruning would have taken, and why it stayed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    pub rule: String,
+    /// Patterns of what stayed; empty: all of the rule.
+    pub what: String,
+    pub because: String,
+}
+
 /// A command of a maintainer script whose effect is not known.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Script {
@@ -217,7 +235,10 @@ mod tests {
             repositories: Vec::new(),
             packages: Vec::new(),
             pruned: Vec::new(),
+            kept: Vec::new(),
             units: Vec::new(),
+            enabled_by: BTreeMap::new(),
+            warnings: Vec::new(),
             scripts_not_reproduced: Vec::new(),
         }
     }

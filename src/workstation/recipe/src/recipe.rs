@@ -180,7 +180,8 @@ keyword! {
 }
 
 mapping! {
-    /// systemd units. Nothing is enabled by presets: what is not listed here or by the base is off.
+    /// systemd units. As on any Debian, what packages enable when they are installed starts at boot too, unless a preset
+    /// or `disable` says otherwise; the manifest of a build names each unit that starts and who enabled it.
     "lists of services"
     pub struct Services {
         /// Units that start at boot.

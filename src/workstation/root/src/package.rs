@@ -10,6 +10,8 @@ pub struct PackageScripts {
     pub scripts: BTreeMap<String, String>,
     /// Absolute paths, as in the control member `conffiles`.
     pub conffiles: Vec<String>,
+    /// Names in its Pre-Depends and Depends, alternatives included.
+    pub depends: Vec<String>,
     /// Paths of the package's files relative to the root, without leading `/` or `./`.
     pub paths: Vec<String>,
 }

@@ -1,10 +1,13 @@
 //! Takes out what no device needs, by named rules, and says what each saved.
 
+mod evidence;
+
 use fruit_image::tree::{Kind, Tree};
 
 use crate::Error;
 use crate::edit::exists;
 use crate::glob::Glob;
+use evidence::Before;
 
 /// A named set of patterns.
 pub struct Rule {
@@ -13,6 +16,18 @@ pub struct Rule {
     remove: &'static [&'static str],
     /// Exceptions within the rule.
     keep: &'static [&'static str],
+    /// What makes it, or a part of it, stay.
+    unless: &'static [Unless],
+}
+
+/// What a root has when somebody wants what a rule would take.
+pub(crate) struct Unless {
+    /// Packages that the recipe names.
+    named: &'static [&'static str],
+    /// Patterns of files that are in the root, whoever brought them.
+    files: &'static [&'static str],
+    /// What stays of the rule; empty: all.
+    stays: &'static [&'static str],
 }
 
 /// The rules, in the order in which they apply.
@@ -22,14 +37,22 @@ pub const RULES: [Rule; 16] = [
         what: "documentation of packages; licences (copyright files) stay",
         remove: &["usr/share/doc/**", "usr/share/doc-base", "usr/share/gtk-doc", "usr/share/common-licenses/*.html"],
         keep: &["usr/share/doc/*/copyright"],
+        unless: &[],
     },
     Rule {
         name: "man",
         what: "manual pages",
         remove: &["usr/share/man", "usr/share/*/man/man*", "usr/local/man", "usr/local/share/man"],
         keep: &[],
+        unless: &[Unless { named: &[], files: &["usr/bin/man"], stays: &[] }],
     },
-    Rule { name: "info", what: "info pages", remove: &["usr/share/info"], keep: &[] },
+    Rule {
+        name: "info",
+        what: "info pages",
+        remove: &["usr/share/info"],
+        keep: &[],
+        unless: &[Unless { named: &[], files: &["usr/bin/info"], stays: &[] }],
+    },
     Rule {
         name: "lint",
         what: "notes for package tools: lintian, bug reports, debconf templates, menus",
@@ -49,32 +72,71 @@ pub const RULES: [Rule; 16] = [
             "usr/share/metainfo",
         ],
         keep: &[],
+        unless: &[
+            Unless {
+                named: &[],
+                // Programs with windows look for their pictures and each other there.
+                files: &[
+                    "usr/lib/*/libgtk-?.so.*",
+                    "usr/lib/*/libQt?Gui.so.*",
+                    "usr/lib/*/libwayland-server.so.*",
+                    "usr/bin/Xorg",
+                ],
+                stays: &["usr/share/icons", "usr/share/pixmaps", "usr/share/applications", "usr/share/menu"],
+            },
+            Unless { named: &["adduser"], files: &[], stays: &["usr/share/adduser"] },
+            Unless { named: &[], files: &["usr/bin/gdb"], stays: &["usr/share/gdb", "usr/share/gcc"] },
+            Unless { named: &["debconf"], files: &["usr/bin/apt-get"], stays: &["usr/share/debconf"] },
+            Unless { named: &[], files: &["usr/sbin/mkinitramfs"], stays: &["usr/share/initramfs-tools"] },
+        ],
     },
     Rule {
         name: "completion",
         what: "completion scripts of shells",
         remove: &["usr/share/bash-completion", "usr/share/zsh", "usr/share/fish", "etc/bash_completion.d"],
         keep: &[],
+        unless: &[
+            Unless {
+                named: &[],
+                files: &["usr/share/bash-completion/bash_completion"],
+                stays: &["usr/share/bash-completion", "etc/bash_completion.d"],
+            },
+            Unless { named: &[], files: &["usr/bin/zsh"], stays: &["usr/share/zsh"] },
+            Unless { named: &[], files: &["usr/bin/fish"], stays: &["usr/share/fish"] },
+        ],
     },
     Rule {
         name: "locale",
         what: "translations and locale sources, except the locales kept",
         remove: &["usr/share/locale/**", "usr/share/i18n", "usr/lib/locale/*"],
         keep: &["usr/share/locale/locale.alias", "usr/lib/locale/C.utf8/**"],
+        unless: &[
+            Unless { named: &[], files: &["usr/sbin/locale-gen"], stays: &["usr/share/i18n"] },
+            // Nobody else asks for all of them.
+            Unless { named: &["locales-all"], files: &[], stays: &["usr/lib/locale"] },
+        ],
     },
     Rule {
         name: "gconv",
         what: "character set converters of glibc, except UTF-16, UTF-32 and Latin-1 (UTF-8 needs none)",
         remove: &["usr/lib/*/gconv/*"],
         keep: &["usr/lib/*/gconv/gconv-modules*", "usr/lib/*/gconv/{UTF-16,UTF-32,ISO8859-1}.so"],
+        unless: &[],
     },
     Rule {
         name: "hwdb",
         what: "source of udev's database of hardware names",
         remove: &["usr/lib/udev/hwdb.d"],
         keep: &[],
+        unless: &[],
     },
-    Rule { name: "catalog", what: "systemd's message catalogue", remove: &["usr/lib/systemd/catalog"], keep: &[] },
+    Rule {
+        name: "catalog",
+        what: "systemd's message catalogue",
+        remove: &["usr/lib/systemd/catalog"],
+        keep: &[],
+        unless: &[],
+    },
     Rule {
         name: "dpkg",
         what: "package manager: its programs, databases and settings; records for scanners are written anew",
@@ -105,12 +167,11 @@ pub const RULES: [Rule; 16] = [
             "var/backups/*",
         ],
         keep: &[],
-    },
-    Rule {
-        name: "perl",
-        what: "perl-base, which only package scripts need",
-        remove: &["usr/bin/perl*", "usr/share/perl5", "usr/share/perl", "usr/lib/*/perl*", "etc/perl"],
-        keep: &[],
+        unless: &[
+            Unless { named: &["apt", "dpkg", "aptitude"], files: &["usr/bin/apt-get"], stays: &[] },
+            Unless { named: &["debconf"], files: &[], stays: &["usr/bin/debconf*", "var/cache/debconf"] },
+            Unless { named: &["ucf"], files: &[], stays: &["usr/bin/ucf*", "usr/share/ucf", "var/lib/ucf"] },
+        ],
     },
     Rule {
         name: "sysv",
@@ -125,6 +186,24 @@ pub const RULES: [Rule; 16] = [
             "etc/cron*",
         ],
         keep: &[],
+        unless: &[
+            Unless {
+                named: &[],
+                files: &[
+                    "usr/sbin/cron",
+                    "usr/sbin/crond",
+                    "usr/sbin/anacron",
+                    "usr/lib/systemd/system-generators/*cron*",
+                ],
+                stays: &["etc/cron*"],
+            },
+            Unless {
+                named: &[],
+                files: &["usr/bin/runsvdir", "usr/sbin/runsvdir"],
+                stays: &["etc/runit", "etc/sv", "usr/share/runit", "usr/lib/runit-helper"],
+            },
+            Unless { named: &["sysvinit-core", "sysv-rc", "openrc"], files: &[], stays: &["etc/init.d", "etc/rc?.d"] },
+        ],
     },
     Rule {
         name: "certificates",
@@ -136,6 +215,7 @@ pub const RULES: [Rule; 16] = [
             "usr/local/share/ca-certificates",
         ],
         keep: &["etc/ssl/certs/ca-certificates.crt"],
+        unless: &[],
     },
     Rule {
         name: "templates",
@@ -150,6 +230,7 @@ pub const RULES: [Rule; 16] = [
             "usr/share/openssh",
         ],
         keep: &[],
+        unless: &[],
     },
     Rule {
         name: "development",
@@ -166,6 +247,17 @@ pub const RULES: [Rule; 16] = [
             "usr/share/valgrind",
         ],
         keep: &["usr/lib/modules/**"],
+        unless: &[Unless {
+            named: &[],
+            // A compiler or linker, or what is for nothing but compiling.
+            files: &[
+                "usr/bin/{cc,gcc,clang,tcc,ld,rustc,go,fpc}",
+                "usr/bin/{gcc,clang}-[0-9]*",
+                "usr/bin/*-linux-gnu*-{gcc,ld}",
+                "usr/include/stdio.h",
+            ],
+            stays: &["usr/include", "usr/lib/**", "usr/share/pkgconfig", "usr/share/aclocal", "usr/share/valgrind"],
+        }],
     },
     Rule {
         name: "kernel",
@@ -179,6 +271,30 @@ pub const RULES: [Rule; 16] = [
             "usr/lib/u-boot",
         ],
         keep: &[],
+        unless: &[],
+    },
+    Rule {
+        name: "perl",
+        what: "perl, and the tools of packages' scripts that are written in it, as long as nothing else needs perl",
+        remove: &[
+            "usr/bin/perl*",
+            "usr/share/perl5",
+            "usr/share/perl",
+            "usr/lib/*/perl*",
+            "etc/perl",
+            "usr/bin/deb-systemd-{helper,invoke}",
+            "usr/sbin/update-rc.d",
+            "usr/sbin/{adduser,addgroup,deluser,delgroup}",
+            "usr/sbin/pam-auth-update",
+            "usr/sbin/pam_getenv",
+            "usr/bin/c_rehash",
+            "usr/lib/ssl/misc",
+        ],
+        keep: &[],
+        unless: &[
+            Unless { named: &["perl", "perl-base"], files: &["usr/bin/apt-get"], stays: &[] },
+            Unless { named: &["adduser"], files: &[], stays: &["usr/sbin/{adduser,addgroup,deluser,delgroup}"] },
+        ],
     },
 ];
 
@@ -193,6 +309,7 @@ pub const OPTIONAL: [Rule; 1] = [Rule {
         "usr/share/zoneinfo/tzdata.zi",
         "usr/share/zoneinfo/zone1970.tab",
     ],
+    unless: &[],
 }];
 
 /// What a recipe says about pruning.
@@ -211,6 +328,45 @@ pub struct Settings {
     pub remove: Vec<String>,
     /// Paths that stay whatever rule names them.
     pub keep: Vec<String>,
+    /// Packages that the recipe names itself.
+    pub named: Vec<String>,
+    /// What the root is made of.
+    pub packages: Vec<Installed>,
+}
+
+/// An unpacked package, as far as pruning looks at it.
+#[derive(Clone, Debug, Default)]
+pub struct Installed {
+    pub name: String,
+    /// Names in its Pre-Depends and Depends.
+    pub depends: Vec<String>,
+    /// Its files, relative to the root.
+    pub paths: Vec<String>,
+}
+
+/// What pruning did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    pub saved: Vec<Saved>,
+    pub kept: Vec<Kept>,
+    pub losses: Vec<Loss>,
+}
+
+/// Something that a rule would have taken, and why it stayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub rule: String,
+    /// What stayed of the rule; empty: all.
+    pub what: String,
+    pub because: String,
+}
+
+/// Something that was taken although it is needed, or asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The package that lost it; empty when no package has the file.
+    pub package: String,
+    pub what: String,
 }
 
 /// What one rule saved.
@@ -223,11 +379,12 @@ pub struct Saved {
     pub bytes: u64,
 }
 
-/// Applies the rules, then the recipe's own patterns (as rule `recipe`). Directories left empty go with their content.
+/// Applies the rules, then the recipe's own patterns (as rule `recipe`). Directories left empty go with their content. What
+/// a rule takes is nobody's: where the root shows that somebody wants it, it stays, and that is told.
 ///
 /// # Errors
 /// A pattern that cannot be read, or a rule that does not exist.
-pub fn prune(tree: &mut Tree, settings: &Settings) -> Result<Vec<Saved>, Error> {
+pub fn prune(tree: &mut Tree, settings: &Settings) -> Result<Pruned, Error> {
     check_names(settings)?;
     let mut keep = globs("prune: keep", &settings.keep)?;
     for locale in &settings.locales {
@@ -245,24 +402,77 @@ pub fn prune(tree: &mut Tree, settings: &Settings) -> Result<Vec<Saved>, Error> 
         keep.extend(globs("etc/localtime", &[zone.trim_start_matches('/').to_owned()])?);
     }
     let links = working_links(tree);
-    let mut saved = Vec::new();
+    let before = Before::of(tree, settings);
+    let mut pruned = Pruned::default();
+    let own = globs("prune: remove", &settings.remove)?;
     let chosen = RULES.iter().filter(|r| !settings.skip.iter().any(|s| s == r.name));
-    for rule in chosen.chain(OPTIONAL.iter().filter(|r| settings.also.iter().any(|s| s == r.name))) {
+    let also = OPTIONAL.iter().filter(|r| settings.also.iter().any(|s| s == r.name));
+    // Of the root as it was: what one rule takes is no argument for or against another.
+    let chosen: Vec<(&Rule, Vec<Kept>)> =
+        chosen.chain(also).map(|rule| Ok((rule, wanted(tree, rule, settings)?))).collect::<Result<_, Error>>()?;
+    for (rule, mut wanted) in chosen {
         let remove = globs(rule.name, rule.remove)?;
         let mut exceptions = globs(rule.name, rule.keep)?;
         exceptions.extend(keep.iter().cloned());
-        saved.push(apply(tree, rule.name, &remove, &exceptions));
+        let parts: Vec<&str> = wanted.iter().flat_map(|kept| kept.what.split(", ")).collect();
+        exceptions.extend(globs(rule.name, &parts)?);
+        if rule.name == PERL && wanted.iter().all(|kept| !kept.what.is_empty()) {
+            let taken = |path: &str| {
+                let covers = |list: &[Glob]| list.iter().any(|glob| glob.covers(path));
+                (covers(&remove) || covers(&own)) && !covers(&exceptions)
+            };
+            wanted.extend(evidence::of_perl(tree, settings, &taken));
+        }
+        let whole = wanted.iter().any(|kept| kept.what.is_empty());
+        pruned.kept.extend(wanted);
+        if !whole {
+            pruned.saved.push(apply(tree, rule.name, &remove, &exceptions));
+        }
     }
     if let Some(wanted) = &settings.firmware {
         let mut exceptions = firmware(tree, wanted)?;
         exceptions.extend(keep.iter().cloned());
-        saved.push(apply(tree, "firmware", &globs("firmware", &["usr/lib/firmware/**"])?, &exceptions));
+        pruned.saved.push(apply(tree, "firmware", &globs("firmware", &["usr/lib/firmware/**"])?, &exceptions));
     }
-    let remove = globs("prune: remove", &settings.remove)?;
-    saved.push(apply(tree, "recipe", &remove, &keep));
-    saved.push(drop_links(tree, links, &keep));
-    saved.retain(|s| s.files > 0);
-    Ok(saved)
+    pruned.saved.push(apply(tree, "recipe", &own, &keep));
+    pruned.saved.push(drop_links(tree, links, &keep));
+    pruned.saved.retain(|s| s.files > 0);
+    pruned.losses = before.losses(tree, settings);
+    Ok(pruned)
+}
+
+/// The rule whose subject is an interpreter that packages use without saying so.
+const PERL: &str = "perl";
+
+/// What of `rule` the root or the recipe asks for.
+fn wanted(tree: &Tree, rule: &Rule, settings: &Settings) -> Result<Vec<Kept>, Error> {
+    let mut kept = Vec::new();
+    for unless in rule.unless {
+        let named = unless.named.iter().find(|name| settings.named.iter().any(|n| n == *name));
+        let because = match named {
+            Some(name) => Some(format!("the recipe names the package {name}")),
+            None => first_match(tree, unless.files)?.map(|path| format!("/{path} is in this image")),
+        };
+        let stays = globs(rule.name, unless.stays)?;
+        let remove = globs(rule.name, rule.remove)?;
+        let concerns = |path: &str| {
+            remove.iter().any(|g| g.covers(path)) && (stays.is_empty() || stays.iter().any(|g| g.covers(path)))
+        };
+        if let Some(because) = because
+            && tree.iter().any(|(path, _, inode)| !inode.is_dir() && concerns(path))
+        {
+            kept.push(Kept { rule: rule.name.to_owned(), what: unless.stays.join(", "), because });
+        }
+    }
+    Ok(kept)
+}
+
+fn first_match(tree: &Tree, patterns: &[&str]) -> Result<Option<String>, Error> {
+    let globs = globs("rules", patterns)?;
+    if globs.is_empty() {
+        return Ok(None);
+    }
+    Ok(tree.iter().find(|(path, ..)| globs.iter().any(|glob| glob.matches(path))).map(|(path, ..)| path.to_owned()))
 }
 
 /// The firmware files that match, and what they lead to when they are links. The kernel asks for the database of radio
@@ -372,7 +582,7 @@ mod tests {
     #[test]
     fn licences_stay_when_documentation_goes() {
         let mut tree = tree(&["usr/share/doc/a/copyright", "usr/share/doc/a/README", "usr/share/doc/b/README"]);
-        let saved = prune(&mut tree, &Settings::default()).unwrap();
+        let saved = prune(&mut tree, &Settings::default()).unwrap().saved;
         assert!(tree.contains("usr/share/doc/a/copyright"));
         assert!(!tree.contains("usr/share/doc/a/README"));
         assert!(!tree.contains("usr/share/doc/b"));

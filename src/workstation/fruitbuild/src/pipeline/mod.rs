@@ -9,6 +9,7 @@ pub mod programs;
 pub mod root;
 pub mod sources;
 pub mod updater;
+mod warnings;
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,12 +24,12 @@ use fruit_recipe::{Recipe, Search};
 use fruit_root::kernel::Selection;
 
 use crate::cli;
-use crate::failure::{Exit, Failure, at};
+use crate::failure::{Failure, at};
 use crate::progress::{Progress, Unit};
 use inputs::Inputs;
 use outputs::{Names, Outcome};
 use partitions::BootPackages;
-use root::{FinishedRoot, RootReport};
+use root::FinishedRoot;
 
 /// Modules without which no root can be mounted; the others may lack their hardware.
 const REQUIRED_MODULES: [&str; 4] = ["dm_mod", "dm_verity", "erofs", "overlay"];
@@ -67,6 +68,7 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
         && let Some(outcome) = outputs::unchanged(&cache, &names, &inputs)
     {
         progress.say(format!("nothing changed: {} is up to date", names.img.display()));
+        warnings::repeat(&outcome, &names.manifest, progress);
         return Ok(outcome);
     }
 
@@ -80,7 +82,7 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
         let (root, packages, initramfs) = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress, start)?;
         Ok::<_, Failure>((root, packages, joined(boot_packages)??, joined(initramfs)??))
     })?;
-    warn(&root.report, options.strict, progress)?;
+    warnings::say(&root.report, &names.manifest, options.strict, progress)?;
     let written = {
         let _step = progress.step("writing the image", 1, Unit::Pieces);
         card::write(&recipe, &root, &boot_packages, initramfs, epoch, &names.img)
@@ -228,26 +230,4 @@ fn initramfs(
     config.node = node;
     let tree = fruit_root::initramfs::tree(baked.init.clone(), config.to_json().into_bytes(), selection, &[], epoch)?;
     Ok(tree)
-}
-
-fn warn(report: &RootReport, strict: bool, progress: &Progress) -> Result<(), Failure> {
-    for unhandled in &report.unhandled {
-        progress.say(format!(
-            "warning: {} {}: {}:{} is not run and its effect is not known: {}",
-            unhandled.package, unhandled.version, unhandled.script, unhandled.line, unhandled.command
-        ));
-    }
-    for name in &report.acknowledged_not_here {
-        progress.say(format!("note: `acknowledge` names {name}, which is not in this image"));
-    }
-    for problem in &report.problems {
-        progress.say(format!("warning: /{}: {}", problem.path, problem.what));
-    }
-    if strict && !report.unhandled.is_empty() {
-        return Err(Failure::new(
-            Exit::Input,
-            "--strict: packages' scripts do more than fruitbuild does itself; look at them and name the packages under `acknowledge:`",
-        ));
-    }
-    Ok(())
 }

@@ -20,6 +20,7 @@ use super::card::WrittenCard;
 use super::inputs::Inputs;
 use super::joined;
 use super::root::FinishedRoot;
+use super::warnings;
 use crate::failure::{Failure, at};
 use crate::progress::Progress;
 
@@ -275,7 +276,13 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, F
         in_release: r.in_release.to_string(),
         indices: r.indices.iter().map(|(path, sum)| (path.clone(), sum.to_string())).collect(),
     });
-    let saved = root.report.saved.iter();
+    let saved = root.report.pruned.saved.iter();
+    let kept = root.report.pruned.kept.iter().map(|k| image_manifest::Kept {
+        rule: k.rule.clone(),
+        what: k.what.clone(),
+        because: k.because.clone(),
+    });
+    let units = &root.report.enabled_units;
     let unhandled = root.report.unhandled.iter().map(|u| image_manifest::Script {
         package: u.package.clone(),
         version: u.version.clone(),
@@ -310,7 +317,10 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, F
         pruned: saved
             .map(|s| image_manifest::Pruned { rule: s.rule.clone(), files: s.files, bytes: s.bytes })
             .collect(),
-        units: root.report.enabled_units.clone(),
+        kept: kept.collect(),
+        units: units.iter().map(|enabled| enabled.unit.clone()).collect(),
+        enabled_by: units.iter().map(|enabled| (enabled.unit.clone(), enabled.by.clone())).collect(),
+        warnings: warnings::list(&root.report),
         scripts_not_reproduced: unhandled.collect(),
     })
 }
@@ -346,6 +356,9 @@ pub struct Summary {
     pub image: image_manifest::Image,
     pub partitions: Vec<image_manifest::Partition>,
     pub pruned: Vec<image_manifest::Pruned>,
+    pub kept: Vec<image_manifest::Kept>,
+    /// How many.
+    pub warnings: usize,
     /// How many.
     pub packages: usize,
 }
@@ -356,6 +369,8 @@ impl Summary {
             image: manifest.image.clone(),
             partitions: manifest.partitions.clone(),
             pruned: manifest.pruned.clone(),
+            kept: manifest.kept.clone(),
+            warnings: manifest.warnings.len(),
             packages: manifest.packages.len(),
         }
     }

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fruit_debian::PackageContents;
+use fruit_debian::relation::Relations;
 use fruit_image::tree::{Content, Inode, Kind, Tree};
 use fruit_recipe::{Diagnostic, Diagnostics, Recipe};
-use fruit_root::finish::units::Units;
+use fruit_root::finish::units::{Enabled, Units};
 use fruit_root::finish::users::UserSpec;
 use fruit_root::finish::{Identity, Release};
 use fruit_root::glob::Glob;
+use fruit_root::kernel::needs::{self, Lacking, Wanted};
 use fruit_root::kernel::{self, Selection};
-use fruit_root::prune::{self, Saved, Settings};
+use fruit_root::prune::{self, Installed, Pruned, Settings};
 use fruit_root::records::Record;
 use fruit_root::scripts::Unhandled;
 use fruit_root::settle::Problem;
@@ -38,12 +40,14 @@ pub struct FinishedRoot {
 
 /// What the build says about a root.
 pub struct RootReport {
-    pub saved: Vec<Saved>,
+    pub pruned: Pruned,
+    /// Programs whose kernel modules are not in the image.
+    pub lacking: Vec<Lacking>,
     pub unhandled: Vec<Unhandled>,
     /// Packages that the recipe's `acknowledge` names and this image does not have.
     pub acknowledged_not_here: Vec<String>,
     pub problems: Vec<Problem>,
-    pub enabled_units: Vec<String>,
+    pub enabled_units: Vec<Enabled>,
 }
 
 /// Makes the root of `recipe` from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970. The modules
@@ -76,16 +80,22 @@ pub fn finish_root<T>(
     let kernel = kernel::image(&tree, &release)?.clone();
     let device_trees = device_trees(recipe, &tree, &release)?;
     let started = start(select(recipe, &tree, &release, initramfs_modules(recipe))?);
-    let modules = root_modules(recipe, &tree, &release)?;
+    // What packages' own lists for systemd name goes in, as far as this kernel has it.
+    let mut asked = needs::wanted(&tree)?;
+    let unknown = kernel::select(&tree, &release, &module_names(&asked), true)?.missing;
+    let (missing, asked): (Vec<Wanted>, Vec<Wanted>) = asked.drain(..).partition(|w| unknown.contains(&w.module));
+    let modules = root_modules(recipe, &tree, &release, &asked)?;
+    let lacking = needs::lacking(&tree, &modules)?;
     kernel::install(&mut tree, &modules, epoch)?;
 
-    let saved = prune_root(recipe, &mut tree, &modules)?;
+    let pruned = prune_root(recipe, &mut tree, &modules, &scripts)?;
     let mut enable = Vec::new();
     for folder in &recipe.overlays {
         enable.extend(overlay::apply(&mut tree, &folder.path, epoch)?.enable);
     }
     load_at_boot(recipe, &mut tree, epoch)?;
-    let enabled_units = configure_units(recipe, &mut tree, &scripts, enable, epoch)?;
+    let more = MoreUnits { enable, mask: needs::hopeless_units(&missing) };
+    let enabled_units = configure_units(recipe, &mut tree, &scripts, more, epoch)?;
     fruit_root::finish::users::add(&mut tree, &users(recipe), epoch)?;
     records::write(&mut tree, &package_records(packages), epoch)?;
     let problems = settle::settle(&mut tree, epoch);
@@ -95,7 +105,7 @@ pub fn finish_root<T>(
     unhandled.retain(|u| !acknowledged.contains(u.package.as_str()));
     let here = |name: &str| packages.iter().any(|p| p.name == name);
     let not_here = acknowledged.into_iter().filter(|name| !here(name)).map(str::to_owned).collect();
-    let report = RootReport { saved, unhandled, acknowledged_not_here: not_here, problems, enabled_units };
+    let report = RootReport { pruned, lacking, unhandled, acknowledged_not_here: not_here, problems, enabled_units };
     Ok((FinishedRoot { tree, kernel, kernel_release: release, device_trees, report }, started))
 }
 
@@ -108,9 +118,17 @@ pub fn package_scripts(packages: &[PackageContents]) -> Vec<PackageScripts> {
             version: p.version.clone(),
             scripts: script_texts(&p.control),
             conffiles: p.control.conffiles.clone(),
+            depends: depends(&p.control),
             paths: p.paths.clone(),
         })
         .collect()
+}
+
+/// Names in a package's Pre-Depends and Depends, alternatives included.
+fn depends(control: &fruit_debian::package::Control) -> Vec<String> {
+    let texts = ["Pre-Depends", "Depends"].into_iter().filter_map(|field| control.paragraph.get(field));
+    let relations = texts.flat_map(|text| Relations::parse(text).unwrap_or_default().0);
+    relations.flat_map(|clause| clause.0).map(|relation| relation.name).collect()
 }
 
 /// A package's maintainer scripts and triggers, by the name of the control file.
@@ -183,7 +201,11 @@ fn initramfs_modules(recipe: &Recipe) -> Vec<String> {
     recipe.board.modules.initramfs.iter().map(|m| m.as_str().to_owned()).collect()
 }
 
-fn root_modules(recipe: &Recipe, tree: &Tree, release: &str) -> Result<Selection, Failure> {
+fn module_names(wanted: &[Wanted]) -> Vec<String> {
+    wanted.iter().map(|one| one.module.clone()).collect()
+}
+
+fn root_modules(recipe: &Recipe, tree: &Tree, release: &str, asked: &[Wanted]) -> Result<Selection, Failure> {
     let modules = &recipe.board.modules;
     if !recipe.prune.modules {
         let dir = format!("{}/{release}/kernel", kernel::DIR);
@@ -194,7 +216,8 @@ fn root_modules(recipe: &Recipe, tree: &Tree, release: &str) -> Result<Selection
         return select(recipe, tree, release, all.collect());
     }
     let named = modules.initramfs.iter().chain(&modules.root).chain(&recipe.kernel.modules).chain(&recipe.kernel.load);
-    select(recipe, tree, release, named.map(|m| m.as_str().to_owned()).collect())
+    let named = named.map(|m| m.as_str().to_owned()).chain(module_names(asked));
+    select(recipe, tree, release, named.collect())
 }
 
 fn select(recipe: &Recipe, tree: &Tree, release: &str, names: Vec<String>) -> Result<Selection, Failure> {
@@ -222,16 +245,20 @@ fn load_at_boot(recipe: &Recipe, tree: &mut Tree, epoch: i64) -> Result<(), Fail
 }
 
 /// The recipe's switches in the names of the pruning rules.
-fn prune_root(recipe: &Recipe, tree: &mut Tree, modules: &Selection) -> Result<Vec<Saved>, Failure> {
+fn prune_root(
+    recipe: &Recipe,
+    tree: &mut Tree,
+    modules: &Selection,
+    packages: &[PackageScripts],
+) -> Result<Pruned, Failure> {
     let wanted = &recipe.prune;
-    let needs_perl = recipe.packages.iter().any(|p| p.as_str() == "perl" || p.as_str() == "perl-base");
     let switches: [(bool, &[&str]); 9] = [
         (wanted.docs, &["doc", "lint"]),
         (wanted.man, &["man", "info"]),
         (wanted.translations, &["locale"]),
         (wanted.completions, &["completion"]),
         (wanted.gconv, &["gconv"]),
-        (wanted.perl && !needs_perl, &["perl"]),
+        (wanted.perl, &["perl"]),
         (wanted.hardware_names || wanted.catalog, &["hwdb"]),
         (wanted.init_scripts, &["sysv"]),
         (wanted.package_manager, &["dpkg"]),
@@ -239,6 +266,11 @@ fn prune_root(recipe: &Recipe, tree: &mut Tree, modules: &Selection) -> Result<V
     let skip = switches.iter().filter(|(on, _)| !on).flat_map(|(_, rules)| rules.iter().map(|r| (*r).to_owned()));
     // Besides what the modules ask for: Wi-Fi settings of single boards, which the driver finds by the board's name.
     let firmware = wanted.firmware.then(|| modules.firmware().into_iter().chain(["brcm/*.txt".to_owned()]).collect());
+    let installed = packages.iter().map(|p| {
+        let mut paths = p.paths.clone();
+        paths.sort_unstable();
+        Installed { name: p.name.clone(), depends: p.depends.clone(), paths }
+    });
     let settings = Settings {
         skip: skip.collect(),
         also: Vec::new(),
@@ -246,6 +278,8 @@ fn prune_root(recipe: &Recipe, tree: &mut Tree, modules: &Selection) -> Result<V
         firmware,
         remove: wanted.remove.iter().map(|g| g.as_str().trim_start_matches('/').to_owned()).collect(),
         keep: wanted.keep.iter().map(|g| g.as_str().trim_start_matches('/').to_owned()).collect(),
+        named: recipe.packages.iter().map(|p| p.as_str().to_owned()).collect(),
+        packages: installed.collect(),
     };
     Ok(prune::prune(tree, &settings)?)
 }
@@ -264,19 +298,29 @@ fn put(tree: &mut Tree, path: &str, inode: Inode, epoch: i64) -> Result<(), Fail
     Ok(())
 }
 
+/// Units besides those that the recipe lists.
+struct MoreUnits {
+    /// Of overlays.
+    enable: Vec<String>,
+    /// Such as would fail at each boot.
+    mask: Vec<String>,
+}
+
 fn configure_units(
     recipe: &Recipe,
     tree: &mut Tree,
     scripts: &[PackageScripts],
-    more: Vec<String>,
+    more: MoreUnits,
     epoch: i64,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Enabled>, Failure> {
     let services = &recipe.services;
     let names =
         |list: &[fruit_recipe::At<fruit_recipe::UnitName>]| list.iter().map(|u| u.as_str().to_owned()).collect();
     let mut enable: Vec<String> = names(&services.enable);
-    enable.extend(more);
-    let units = Units { enable, disable: names(&services.disable), mask: names(&services.mask), ..Units::default() };
+    enable.extend(more.enable);
+    let mut mask = names(&services.mask);
+    mask.extend(more.mask.into_iter().filter(|unit| fruit_root::finish::units::list(tree).contains(unit)));
+    let units = Units { enable, disable: names(&services.disable), mask, ..Units::default() };
     fruit_root::finish::units::configure(tree, scripts, &units, epoch).map_err(|error| match &error {
         fruit_root::Error::UnknownUnit { unit, candidates } => {
             let mut written = services.enable.iter().chain(&services.disable).chain(&services.mask);

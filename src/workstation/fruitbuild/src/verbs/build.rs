@@ -26,6 +26,10 @@ fn print(outcome: &Outcome, progress: &Progress) {
         for rule in &outcome.summary.pruned {
             progress.say(format!("{:>10.1}  {}", mib(rule.bytes), rule.rule));
         }
+        for kept in &outcome.summary.kept {
+            let part = if kept.what.is_empty() { String::new() } else { format!(" ({})", kept.what) };
+            progress.say(format!("{:>10}  {}{part}: {}", "kept", kept.rule, kept.because));
+        }
         progress.say(format!("{:>10.1}  MiB to write to a card", outcome.mapped as f64 / f64::from(1 << 20)));
     }
     for output in &outcome.outputs {

@@ -59,6 +59,11 @@ const FIXED: &[(&str, u32)] = &[
 /// Hashed ids lie in this range, clear of the fixed ones.
 const HASHED_IDS: (u32, u32) = (200, 899);
 
+/// [`User::ageing`] of accounts whose passwords do not age.
+pub const NO_AGEING: &str = ":::::";
+/// [`User::ageing`] as Debian's login.defs has it for people.
+pub const AGEING_OF_PEOPLE: &str = "0:99999:7:::";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub name: String,
@@ -69,8 +74,10 @@ pub struct User {
     pub shell: String,
     /// The second field of shadow(5).
     pub password: String,
-    /// Fields 3 to 8 of shadow(5), `:`-separated. The day of the last change stays empty: it would turn ageing on,
-    /// with a day that a node without a clock takes for the future, and differ from release to release.
+    /// Field 3 of shadow(5), the day of the last change. Empty unless a file of the root says otherwise: it would turn
+    /// ageing on, with a day that a node without a clock takes for the future, and differ from release to release.
+    pub changed: String,
+    /// Fields 4 to 9 of shadow(5): always six, `:`-separated, each of which may be empty.
     pub ageing: String,
 }
 
@@ -107,8 +114,10 @@ impl Accounts {
                 return Err(malformed(passwd, number, line, "seven fields separated by `:` (passwd(5))"));
             };
             let bad = || malformed(passwd, number, line, "numbers as user and group id");
-            let (password, ageing) =
-                hidden.get(name).and_then(|rest| rest.split_once(':')).unwrap_or(("*", "0:99999:7:::"));
+            let (password, changed, ageing) = match hidden.get(name) {
+                Some(rest) => shadow_fields(rest),
+                None => ("*".to_owned(), String::new(), AGEING_OF_PEOPLE.to_owned()),
+            };
             accounts.users.push(User {
                 name: (*name).to_owned(),
                 uid: uid.parse().map_err(|_| bad())?,
@@ -116,8 +125,9 @@ impl Accounts {
                 gecos: (*gecos).to_owned(),
                 home: (*home).to_owned(),
                 shell: (*shell).to_owned(),
-                password: password.to_owned(),
-                ageing: ageing.trim_start_matches(':').to_owned(),
+                password,
+                changed,
+                ageing,
             });
         }
         for (number, line) in root.text(group)?.unwrap_or_default().lines().enumerate() {
@@ -140,7 +150,7 @@ impl Accounts {
             (String::new(), String::new(), String::new(), String::new());
         for u in &self.users {
             passwd += &format!("{}:x:{}:{}:{}:{}:{}\n", u.name, u.uid, u.gid, u.gecos, u.home, u.shell);
-            shadow += &format!("{}:{}::{}\n", u.name, u.password, u.ageing);
+            shadow += &format!("{}:{}:{}:{}\n", u.name, u.password, u.changed, u.ageing);
         }
         for g in &self.groups {
             let members = g.members.join(",");
@@ -242,6 +252,40 @@ impl Accounts {
     }
 }
 
+/// Password, day of the last change and the six fields after it, of a line of shadow(5) without its name. Fields that a
+/// short line lacks are empty, those that a long one has too many are dropped: shadow(5) knows nine.
+fn shadow_fields(rest: &str) -> (String, String, String) {
+    let mut fields = rest.split(':').map(str::to_owned);
+    let mut next = || fields.next().unwrap_or_default();
+    let (password, changed) = (next(), next());
+    let ageing: [String; 6] = std::array::from_fn(|_| next());
+    (password, changed, ageing.join(":"))
+}
+
 pub(crate) fn malformed(path: &str, index: usize, found: &str, expected: &str) -> Error {
     Error::Malformed { path: path.to_owned(), line: index + 1, found: found.to_owned(), expected: expected.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fruit_image::tree::Tree;
+
+    #[test]
+    fn lines_of_shadow_have_nine_fields_however_often_they_are_read_again() {
+        let mut tree = Tree::new(0);
+        let mut root = Root::new(&mut tree, 0);
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nredis:x:110:110::/nonexistent:/usr/sbin/nologin\nnew:x:111:111::/:/bin/sh\nold:x:112:112::/:/bin/sh\n";
+        root.write("etc/passwd", passwd, 0o644).unwrap();
+        root.write("etc/group", "redis:x:110:\n", 0o644).unwrap();
+        // A service account, one whose password must be changed, one without a line, a short line.
+        root.write("etc/shadow", "root:$y$x:0:0:99999:7:::\nredis:!:::::::\nold:!:19000:0\n", 0o640).unwrap();
+        for _ in 0..3 {
+            Accounts::load(&root).unwrap().store(&mut root).unwrap();
+            let shadow = root.text("etc/shadow").unwrap().unwrap();
+            let expected = "root:$y$x:0:0:99999:7:::\nredis:!:::::::\nnew:*::0:99999:7:::\nold:!:19000:0:::::\n";
+            assert_eq!(shadow, expected);
+            assert!(shadow.lines().all(|line| line.split(':').count() == 9), "{shadow}");
+        }
+    }
 }

@@ -36,7 +36,7 @@ pub fn finish(tree: &mut Tree, packages: &[PackageScripts], identity: &Identity,
     let root = &mut Root::new(tree, epoch);
     let mut accounts = base_passwd::accounts(root)?;
     sysusers::apply(root, &mut accounts)?;
-    adduser::apply(&scripts, &mut accounts)?;
+    adduser::apply(root, &scripts, &mut accounts)?;
     accounts.store(root)?;
     base_files::apply(root, &accounts)?;
     nsswitch::apply(root, packages)?;

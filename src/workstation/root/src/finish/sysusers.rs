@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::accounts::{Accounts, User, malformed};
+use super::accounts::{Accounts, NO_AGEING, User, malformed};
 use crate::Error;
 use crate::edit::{Root, names};
 
@@ -58,7 +58,8 @@ fn add_user(accounts: &mut Accounts, line: &Line) -> Result<(), Error> {
         home: or(&line.home, "/"),
         shell: or(&line.shell, if uid == 0 { "/bin/sh" } else { "/usr/sbin/nologin" }),
         password: "!*".to_owned(),
-        ageing: if line.locked { "::::1:" } else { ":::::" }.to_owned(),
+        changed: String::new(),
+        ageing: if line.locked { "::::1:" } else { NO_AGEING }.to_owned(),
     });
     Ok(())
 }

@@ -65,6 +65,17 @@ impl Default for Units {
     }
 }
 
+/// A unit that starts at boot, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Enabled {
+    pub unit: String,
+    /// A package's name, [`BY_RECIPE`], or the unit that brings it along (`Also=`).
+    pub by: String,
+}
+
+/// [`Enabled::by`] of what the recipe and its overlays list.
+pub const BY_RECIPE: &str = "the recipe";
+
 /// Enables, disables and masks; returns the units that are enabled, sorted. A root without systemd is left alone.
 ///
 /// # Errors
@@ -74,7 +85,7 @@ pub fn configure(
     packages: &[PackageScripts],
     units: &Units,
     epoch: i64,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Enabled>, Error> {
     let root = Root::new(tree, epoch);
     if !root.exists("usr/lib/systemd/systemd") {
         return match units.enable.first().or(units.mask.first()) {
@@ -89,16 +100,16 @@ pub fn configure(
     let disabled =
         units.disable.iter().map(|u| enabler.find(u).map(|_| full_name(u))).collect::<Result<BTreeSet<_>, _>>()?;
     if units.as_packaged {
-        for unit in packaged(packages) {
+        for (unit, by) in packaged(packages) {
             // A package may enable what another one provides, or what is not built on this architecture.
             if !disabled.contains(&unit) && enabler.find(&unit).is_ok() && preset(&enabler.root, &unit)? {
-                enabler.enable(&unit, &disabled, false)?;
+                enabler.enable(&unit, &by, &disabled, false)?;
             }
         }
     }
     for unit in &units.enable {
         enabler.find(unit)?;
-        enabler.enable(&full_name(unit), &disabled, true)?;
+        enabler.enable(&full_name(unit), BY_RECIPE, &disabled, true)?;
     }
     for unit in &disabled {
         enabler.remove_links(unit);
@@ -123,7 +134,7 @@ pub fn configure(
     }
     let target = enabler.find(&units.default_target)?;
     enabler.root.symlink(&format!("/{target}"), &format!("{ETC}/default.target"))?;
-    Ok(enabler.enabled.into_keys().collect())
+    Ok(enabler.enabled.into_iter().map(|(unit, by)| Enabled { unit, by }).collect())
 }
 
 /// Names of all units of the root, for messages and for checks of a recipe.
@@ -131,13 +142,13 @@ pub fn list(tree: &Tree) -> BTreeSet<String> {
     DIRS.iter().flat_map(|dir| names(tree, dir)).filter(|name| is_unit(name)).collect()
 }
 
-/// Units that the packages' scripts enable on a first installation, in order.
-fn packaged(packages: &[PackageScripts]) -> Vec<String> {
-    let mut units: Vec<String> = Vec::new();
+/// Units that the packages' scripts enable on a first installation, in order, and the packages.
+fn packaged(packages: &[PackageScripts]) -> Vec<(String, String)> {
+    let mut units: Vec<(String, String)> = Vec::new();
     for script in crate::scripts::read(packages).iter().filter(|s| s.name == "postinst") {
         for unit in enabled_by(script) {
-            if !units.contains(&unit) {
-                units.push(unit);
+            if !units.iter().any(|(known, _)| *known == unit) {
+                units.push((unit, script.package.name.clone()));
             }
         }
     }
@@ -197,7 +208,7 @@ fn template(unit: &str) -> Option<(String, &str)> {
 
 struct Enabler<'a> {
     root: Root<'a>,
-    /// Enabled units and the file each comes from.
+    /// Enabled units and who enabled each.
     enabled: BTreeMap<String, String>,
 }
 
@@ -282,9 +293,9 @@ impl Enabler<'_> {
         Ok(install)
     }
 
-    fn enable(&mut self, unit: &str, disabled: &BTreeSet<String>, asked: bool) -> Result<(), Error> {
-        let mut todo = vec![(unit.to_owned(), asked)];
-        while let Some((unit, asked)) = todo.pop() {
+    fn enable(&mut self, unit: &str, by: &str, disabled: &BTreeSet<String>, asked: bool) -> Result<(), Error> {
+        let mut todo = vec![(unit.to_owned(), by.to_owned(), asked)];
+        while let Some((unit, by, asked)) = todo.pop() {
             if self.enabled.contains_key(&unit) || disabled.contains(&unit) {
                 continue;
             }
@@ -305,12 +316,12 @@ impl Enabler<'_> {
                 _ => unit,
             };
             self.link(&unit, &real, &install)?;
-            self.enabled.insert(unit, real);
             for also in install.all("Also") {
                 if self.find(also).is_ok() {
-                    todo.push((also.to_owned(), false));
+                    todo.push((also.to_owned(), unit.clone(), false));
                 }
             }
+            self.enabled.insert(unit, by);
         }
         Ok(())
     }
@@ -404,7 +415,14 @@ mod tests {
             ("t@.service", "[Install]\nDefaultInstance=one\nWantedBy=dev-%i.target\n"),
         ]);
         let enabled = configure(&mut tree, &[], &enable(&["a", "t@two.service", "t@.service"]), 0).unwrap();
-        assert_eq!(enabled, ["a.service", "c.socket", "t@one.service", "t@two.service"]);
+        let enabled: Vec<(&str, &str)> = enabled.iter().map(|e| (e.unit.as_str(), e.by.as_str())).collect();
+        let expected = [
+            ("a.service", BY_RECIPE),
+            ("c.socket", "a.service"),
+            ("t@one.service", BY_RECIPE),
+            ("t@two.service", BY_RECIPE),
+        ];
+        assert_eq!(enabled, expected);
         let expected = [
             "b.service",
             "dev-one.target.wants/t@one.service",
@@ -415,6 +433,26 @@ mod tests {
             "y.target.wants/a.service",
         ];
         assert_eq!(links(&tree), expected);
+    }
+
+    #[test]
+    fn what_packages_enable_starts_as_on_any_debian_and_their_names_are_told() {
+        let install = "[Install]\nWantedBy=multi-user.target\n";
+        let mut tree = tree(&[("web.service", install), ("off.service", install), ("quiet.service", install)]);
+        let mut root = Root::new(&mut tree, 0);
+        root.write("usr/lib/systemd/system-preset/90-x.preset", "disable quiet.*\nenable *\n", 0o644).unwrap();
+        let package = |name: &str| {
+            let helper = format!("deb-systemd-helper --quiet was-enabled '{name}.service'");
+            let script = format!(
+                "#!/bin/sh\nif [ \"$1\" = configure ]; then\n if {helper}; then\n  deb-systemd-helper enable '{name}.service' >/dev/null || true\n fi\nfi\n"
+            );
+            let scripts = [("postinst".to_owned(), script)].into();
+            PackageScripts { name: name.to_owned(), scripts, ..PackageScripts::default() }
+        };
+        let units = Units { disable: vec!["off".into()], ..Units::default() };
+        let enabled = configure(&mut tree, &["web", "off", "quiet"].map(package), &units, 0).unwrap();
+        assert_eq!(enabled, [Enabled { unit: "web.service".into(), by: "web".into() }]);
+        assert_eq!(links(&tree), ["multi-user.target.wants/web.service"]);
     }
 
     #[test]

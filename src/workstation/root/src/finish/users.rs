@@ -2,7 +2,7 @@
 
 use fruit_image::tree::{Inode, Kind};
 
-use super::accounts::{Accounts, HUMAN_IDS, User};
+use super::accounts::{AGEING_OF_PEOPLE, Accounts, HUMAN_IDS, NO_AGEING, User};
 use crate::Error;
 use crate::edit::Root;
 
@@ -79,7 +79,8 @@ fn add_user(root: &Root, accounts: &mut Accounts, spec: &UserSpec) -> Result<(),
             shell: shell.to_owned(),
             // `*` and not `!`: sshd without PAM takes `!` for a locked account and refuses even its keys.
             password: "*".to_owned(),
-            ageing: if spec.system { ":::::".to_owned() } else { "0:99999:7:::".to_owned() },
+            changed: String::new(),
+            ageing: if spec.system { NO_AGEING } else { AGEING_OF_PEOPLE }.to_owned(),
         });
     } else if let (Some(wanted), Some(have)) = (spec.uid, accounts.uid(&spec.name))
         && wanted != have

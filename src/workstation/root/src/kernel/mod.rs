@@ -5,6 +5,7 @@ mod compress;
 pub mod depmod;
 pub mod elf;
 pub mod index;
+pub mod needs;
 mod select;
 
 use fruit_image::tree::{Inode, Kind, Tree};

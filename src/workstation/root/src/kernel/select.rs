@@ -52,7 +52,7 @@ impl Selection {
 }
 
 /// The module files of one kernel.
-struct Available {
+pub(super) struct Available {
     /// Module name → path relative to the modules directory, as packaged.
     files: BTreeMap<String, String>,
     builtin: BTreeSet<String>,
@@ -100,7 +100,7 @@ fn unknown(available: &Available, release: &str, name: &str) -> Error {
 }
 
 impl Available {
-    fn of(tree: &Tree, release: &str) -> Result<Available, Error> {
+    pub(super) fn of(tree: &Tree, release: &str) -> Result<Available, Error> {
         let dir = format!("{DIR}/{release}");
         let mut files = BTreeMap::new();
         for (path, _, inode) in tree.below(&dir) {
@@ -117,6 +117,11 @@ impl Available {
             return Err(Error::Invalid { path: dir, what });
         }
         Ok(Available { files, builtin: text.lines().map(module_name).collect() })
+    }
+
+    /// Whether the kernel has `name` (as in /proc/modules) as a module of its own.
+    pub(super) fn is_module(&self, name: &str) -> bool {
+        self.files.contains_key(name)
     }
 
     /// The module that a soft dependency names: a module, or the generic implementation of a crypto algorithm, which

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::interpret::known;
-use super::{Command, read};
+use super::{Command, diversion, read};
 use crate::PackageScripts;
 use crate::finish::reproduces;
 
@@ -254,7 +254,9 @@ fn accounted(package: &str, script: &str, command: &Command, shipped: &BTreeSet<
                 matches!(w.as_str(), "--list" | "--listpackage" | "--truename" | "--remove")
                     || w.ends_with(".usr-is-merged")
             };
-            command.words.iter().any(harmless)
+            // What `scripts::diversions` finds is done while the packages are unpacked.
+            let done = script == "preinst" && command.certain && diversion(package, &command.words).is_some();
+            done || command.words.iter().any(harmless)
         }
         "dpkg-statoverride" => command.words.iter().any(|w| matches!(w.as_str(), "--list" | "--remove")),
         // What no package ships is not there on a first installation: nothing to remove or to move away.

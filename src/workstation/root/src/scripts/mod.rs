@@ -71,14 +71,21 @@ pub fn diversions(packages: &[PackageScripts]) -> Vec<Diversion> {
     found
 }
 
-/// One call; `None` when it adds nothing, or when what it says is not known.
-fn diversion(package: &str, words: &[String]) -> Option<Diversion> {
+/// One call of dpkg-divert; `None` when it adds nothing, or when what it says is not known.
+pub(crate) fn diversion(package: &str, words: &[String]) -> Option<Diversion> {
     let (mut by, mut to, mut from) = (package.to_owned(), None, None);
     let mut rest = words.iter().skip(1);
     while let Some(word) = rest.next() {
-        match word.as_str() {
-            "--package" => by = rest.next()?.clone(),
-            "--divert" => to = Some(rest.next()?.clone()),
+        // Both `--divert /x` and `--divert=/x`.
+        let (option, inline) = match word.split_once('=') {
+            Some((option, value)) if option.starts_with("--") => (option, Some(value.to_owned())),
+            _ => (word.as_str(), None),
+        };
+        let mut value = || inline.clone().or_else(|| rest.next().cloned());
+        match option {
+            "--package" => by = value()?,
+            "--divert" => to = Some(value()?),
+            "--admindir" | "--instdir" | "--root" => return None,
             "--local" => by = String::new(),
             "--remove" | "--list" | "--listpackage" | "--truename" => return None,
             option if option.starts_with("--") => {}
@@ -101,7 +108,27 @@ mod tests {
         let scripts = [("preinst".to_owned(), preinst.to_owned())].into();
         let package = PackageScripts { name: "mine".into(), scripts, ..PackageScripts::default() };
         let expected = Diversion { by: "mine".into(), from: "/usr/bin/tool".into(), to: "/usr/bin/tool.real".into() };
-        assert_eq!(diversions(&[package]), [expected]);
+        assert_eq!(diversions(std::slice::from_ref(&package)), [expected]);
+        assert!(unhandled(&[package]).is_empty(), "what is done is not warned about");
+    }
+
+    #[test]
+    fn a_diversion_that_is_done_is_accounted_for_and_one_that_is_not_is_named() {
+        let run = |name: &str, script: &str| {
+            let scripts = [(name.to_owned(), format!("#!/bin/sh\nset -e\n{script}\n"))].into();
+            let package = PackageScripts { name: "odd".into(), scripts, ..PackageScripts::default() };
+            let package = std::slice::from_ref(&package);
+            (diversions(package).len(), unhandled(package).len())
+        };
+        let add = "dpkg-divert --package odd --add --rename --divert /etc/issue.distrib /etc/issue";
+        let case = format!("case \"$1\" in install|upgrade) {add};; esac");
+        assert_eq!(run("preinst", &case), (1, 0));
+        assert_eq!(run("preinst", "dpkg-divert --add --package=odd --divert=/etc/issue.d --rename /etc/issue"), (1, 0));
+        assert_eq!(run("preinst", "dpkg-divert --quiet --local --rename --add /usr/bin/tool"), (1, 0));
+        // Only where the file goes to is known for certain, and before anything is unpacked.
+        assert_eq!(run("preinst", &format!("if probe; then {add}; fi")), (0, 2));
+        assert_eq!(run("preinst", "dpkg-divert --add --divert \"$(where)\" /etc/issue"), (0, 1 + 1));
+        assert_eq!(run("postinst", add), (0, 1));
     }
 
     use proptest::prelude::*;

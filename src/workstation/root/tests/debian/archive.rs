@@ -177,6 +177,7 @@ fn package(control: &[u8], paths: Vec<String>) -> PackageScripts {
     PackageScripts {
         name: field("Package"),
         version: field("Version"),
+        depends: Vec::new(),
         conffiles: members.get("conffiles").map_or_else(Vec::new, |c| c.lines().map(str::to_owned).collect()),
         scripts: members.clone(),
         paths,

@@ -29,7 +29,7 @@ fn build(packages: &[&str], overlays: &[&str], enable: &[&str]) -> (Tree, Vec<pr
     let modules = names(&["bcm2835_wdt", "erofs", "overlay", "dm-verity", "smsc95xx", "nf_tables", "wireguard"]);
     let selection = kernel::select(&root.tree, &release, &modules, false).unwrap();
     kernel::install(&mut root.tree, &selection, EPOCH).unwrap();
-    let saved = prune::prune(&mut root.tree, &prune::Settings::default()).unwrap();
+    let saved = prune::prune(&mut root.tree, &prune::Settings::default()).unwrap().saved;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../overlays");
     let mut units = Units { as_packaged: false, enable: names(enable), ..Units::default() };
     for name in overlays {
