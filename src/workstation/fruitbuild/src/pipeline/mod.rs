@@ -68,7 +68,7 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
         && let Some(outcome) = outputs::unchanged(&cache, &names, &inputs)
     {
         progress.say(format!("nothing changed: {} is up to date", names.img.display()));
-        warnings::repeat(&outcome, &names.manifest, progress);
+        warnings::repeat(outcome.summary.warnings, &names.manifest, progress);
         return Ok(outcome);
     }
 

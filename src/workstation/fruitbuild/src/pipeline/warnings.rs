@@ -5,7 +5,6 @@ use std::path::Path;
 
 use fruit_root::scripts::Unhandled;
 
-use super::outputs::Outcome;
 use super::root::RootReport;
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
@@ -106,8 +105,8 @@ pub fn say(report: &RootReport, manifest: &Path, strict: bool, progress: &Progre
 }
 
 /// What a build that had nothing to do says of the warnings of the build before it.
-pub fn repeat(outcome: &Outcome, manifest: &Path, progress: &Progress) {
-    if let Some(line) = count(outcome.summary.warnings, manifest) {
+pub fn repeat(warnings: usize, manifest: &Path, progress: &Progress) {
+    if let Some(line) = count(warnings, manifest) {
         progress.say(line);
     }
 }
