@@ -35,6 +35,7 @@ impl Archive {
             fs::create_dir_all(dir.join(sub)).unwrap();
         }
         let archive = Archive { sources: sources(suite, architecture), dir };
+        let _turn = archive.turn();
         let at = |sub: &str| archive.dir.join(sub).display().to_string();
         fs::write(at("etc/sources.list"), &archive.sources).unwrap();
         fs::write(at("state/status"), "").unwrap();
@@ -55,6 +56,13 @@ impl Archive {
         archive
     }
 
+    /// Tests run side by side; apt's folder is for one at a time.
+    fn turn(&self) -> fs::File {
+        let file = fs::File::create(self.dir.join("turn")).unwrap();
+        file.lock().unwrap();
+        file
+    }
+
     fn apt(&self) -> Command {
         let mut command = Command::new("apt-get");
         command.env("APT_CONFIG", self.dir.join("apt.conf"));
@@ -63,6 +71,7 @@ impl Archive {
 
     /// The .deb files of `packages` and what they depend on, in the order in which apt installs them.
     pub fn fetch(&self, packages: &[&str]) -> Vec<PathBuf> {
+        let _turn = self.turn();
         run("apt", self.apt().args(["-qq", "-y", "-d", "-o", "Debug::NoLocking=1", "install"]).args(packages));
         let plan = run("apt", self.apt().args(["-s", "-o", "Debug::NoLocking=1", "install"]).args(packages));
         let plan = String::from_utf8(plan).unwrap();
