@@ -377,7 +377,8 @@ fn outputs(folder: &Path, recipe: &str) -> Vec<PathBuf> {
     // A version follows the name: `pistack-virt-0.1.0` is no output of `pistack`.
     let is_version = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
     let name = format!("{recipe}-");
-    let is_ours = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().strip_prefix(&name).is_some_and(is_version);
+    let is_ours =
+        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().strip_prefix(&name).is_some_and(is_version);
     let mut files: Vec<PathBuf> = entries.filter(is_ours).collect();
     files.sort();
     files

@@ -206,7 +206,9 @@ impl<'s> Reading<'s> {
 
     /// The tree of one file; `asked` is the line that names it.
     fn file(&mut self, path: &Path, asked: Option<&At<String>>) -> Option<Node> {
-        let bytes = match read_bounded(path) {
+        // What a person names on the command line may be a pipe; what a file names is a file.
+        let regular = if asked.is_some() { regular(path) } else { Ok(()) };
+        let bytes = match regular.and_then(|()| read_bounded(path)) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let made = match asked {
@@ -332,16 +334,22 @@ impl<'s> Reading<'s> {
 
     fn key_file(&mut self, key: &At<String>) {
         let path = key.resolve(&key.value);
-        if let Err(error) = std::fs::File::open(&path)
-            .and_then(|f| f.metadata())
-            .and_then(|m| if m.is_file() { Ok(()) } else { Err(std::io::Error::other("not a file")) })
-        {
+        if let Err(error) = regular(&path).and_then(|()| std::fs::File::open(&path).map(drop)) {
             self.found.push(
                 Diagnostic::at(key, unreadable(&path, &error), neighbours(&path, key))
                     .label("no key here")
                     .note("the path is relative to the file that this line stands in"),
             );
         }
+    }
+}
+
+/// Asked before a file is opened: opening a FIFO waits for a writer that never comes.
+fn regular(path: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path)? {
+        meta if meta.is_file() => Ok(()),
+        meta if meta.is_dir() => Err(std::io::Error::other("it is a folder")),
+        _ => Err(std::io::Error::other("it is a FIFO, socket or device, not a regular file")),
     }
 }
 

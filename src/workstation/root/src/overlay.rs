@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fruit_image::tree::{Content, Inode, Kind, Source, Tree};
 use serde::Deserialize;
@@ -20,6 +20,9 @@ pub const RULES_FILE: &str = "overlay.yaml";
 
 /// A larger file stays a reference to the workstation's file instead of being read into memory.
 const MAX_IN_MEMORY: u64 = 1 << 20;
+
+/// Deepest nesting of folders; no path of a root is that long.
+const MAX_DEPTH: usize = 128;
 
 /// The content of `overlay.yaml`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -76,32 +79,176 @@ fn left_behind(name: &str) -> bool {
         || name.starts_with(".#")
 }
 
-/// Lays the folder `dir` over the root. Later overlays win over earlier ones; directories that exist keep their owner
-/// and mode unless a rule names them. Owners are looked up in the root's own accounts.
+/// An overlay that was looked through, and in which nothing is wrong that can be seen without a root. Its files have been
+/// opened but not read.
+#[derive(Debug)]
+pub struct Overlay {
+    /// Its rules file, as errors name it.
+    place: String,
+    rules: Rules,
+    ready: Vec<Ready>,
+    /// Parents before what is in them, in the order of their names.
+    entries: Vec<Entry>,
+}
+
+/// One entry of an overlay, by its path in the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub path: String,
+    /// On the workstation.
+    pub file: PathBuf,
+    pub kind: EntryKind,
+}
+
+/// What an overlay may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    Folder,
+    /// A symbolic link and where it leads.
+    Link(String),
+    /// A regular file; neither its owner nor the rest of its mode counts.
+    File {
+        executable: bool,
+        len: u64,
+    },
+}
+
+impl Overlay {
+    /// Looks through the folder `dir`. No FIFO, socket or device is opened.
+    ///
+    /// # Errors
+    /// An unreadable folder, file or rules file, special files, names that are not UTF-8, a rule that matches nothing or
+    /// that says what no file can have.
+    pub fn read(dir: &Path) -> Result<Overlay, Error> {
+        let rules_path = dir.join(RULES_FILE);
+        let place = rules_path.display().to_string();
+        // Opening a FIFO waits for a writer that never comes.
+        if fs::metadata(&rules_path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(Error::Invalid { path: place, what: "is not a regular file; remove it".to_owned() });
+        }
+        let rules = match fs::read_to_string(&rules_path) {
+            Ok(text) => parse_rules(&place, &text)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Rules::default(),
+            Err(source) => return Err(Error::Read { path: place, source }),
+        };
+        let ready = rules.files.iter().map(|rule| Ready::new(&place, rule)).collect::<Result<_, _>>()?;
+        let mut overlay = Overlay { place, rules, ready, entries: Vec::new() };
+        overlay.look(dir, "", 0)?;
+        overlay.all_used()?;
+        Ok(overlay)
+    }
+
+    /// What is in it, but for the rules file and what editors leave behind.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Units that it enables.
+    pub fn enable(&self) -> &[String] {
+        &self.rules.enable
+    }
+
+    fn look(&mut self, base: &Path, below: &str, depth: usize) -> Result<(), Error> {
+        let dir = base.join(below);
+        let invalid = |path: &Path, what: &str| Error::Invalid { path: path.display().to_string(), what: what.into() };
+        let read_error = |path: &Path, source| Error::Read { path: path.display().to_string(), source };
+        if depth > MAX_DEPTH {
+            return Err(invalid(&dir, &format!("more than {MAX_DEPTH} folders deep")));
+        }
+        let mut names = BTreeMap::new();
+        for entry in fs::read_dir(&dir).map_err(|e| read_error(&dir, e))? {
+            let entry = entry.map_err(|e| read_error(&dir, e))?;
+            let name = entry.file_name().into_string();
+            let name = name.map_err(|name| invalid(&dir.join(name), "the name is not UTF-8; rename it"))?;
+            names.insert(name, entry.path());
+        }
+        for (name, file) in names {
+            if left_behind(&name) || (below.is_empty() && name == RULES_FILE) {
+                continue;
+            }
+            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+            let meta = fs::symlink_metadata(&file).map_err(|e| read_error(&file, e))?;
+            let kind = if meta.is_dir() {
+                EntryKind::Folder
+            } else if meta.is_symlink() {
+                let target = fs::read_link(&file).map_err(|e| read_error(&file, e))?.into_os_string();
+                let target = target.into_string();
+                EntryKind::Link(target.map_err(|_| invalid(&file, "the link's target is not UTF-8"))?)
+            } else if meta.is_file() {
+                // Whether it can be read is found out now, not when everything else is done.
+                fs::File::open(&file).map_err(|e| read_error(&file, e))?;
+                EntryKind::File { executable: meta.permissions().mode() & 0o111 != 0, len: meta.len() }
+            } else {
+                let what =
+                    "an overlay holds files, folders and symbolic links only; remove this FIFO, socket or device";
+                return Err(invalid(&file, what));
+            };
+            let folder = kind == EntryKind::Folder;
+            self.entries.push(Entry { path: path.clone(), file, kind });
+            if folder {
+                self.look(base, &path, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A rule for nothing is a misspelt one: the file would get the wrong owner without a word.
+    fn all_used(&self) -> Result<(), Error> {
+        let unused = self.ready.iter().find(|rule| !self.entries.iter().any(|entry| rule.glob.matches(&entry.path)));
+        match unused {
+            None => Ok(()),
+            Some(rule) => Err(Error::Invalid {
+                path: self.place.clone(),
+                what: format!("the rule for {:?} matches no file of this overlay", rule.text),
+            }),
+        }
+    }
+
+    /// Lays it over the root. Later overlays win over earlier ones; directories that exist keep their owner and mode unless
+    /// a rule names them. Owners are looked up in the root's own accounts.
+    ///
+    /// # Errors
+    /// Unknown owners, files that would replace a directory, files that cannot be read any more.
+    pub fn apply(&self, tree: &mut Tree, epoch: i64) -> Result<Applied, Error> {
+        let root = &mut Root::new(tree, epoch);
+        let accounts = Accounts::load(root)?;
+        let chooser = Chooser::new(&self.place, &self.ready, &accounts)?;
+        let mut applied = Applied { enable: self.rules.enable.clone(), ..Applied::default() };
+        for Entry { path, file, kind } in &self.entries {
+            let read_error = |source| Error::Read { path: file.display().to_string(), source };
+            let inode = match kind {
+                EntryKind::Folder => {
+                    let inode = chooser.finish(path, Inode::dir(0o755, epoch));
+                    if !root.exists(path) || chooser.named(path) {
+                        let real = root.tree.resolve(path).ok().filter(|real| root.tree.contains(real));
+                        root.put(real.as_deref().unwrap_or(path), inode)?;
+                    }
+                    continue;
+                }
+                EntryKind::Link(target) => chooser.finish(path, Inode::symlink(target.clone(), epoch)),
+                EntryKind::File { executable, len } => {
+                    let content = if *len > MAX_IN_MEMORY {
+                        Content::Range { source: Source::open(file).map_err(read_error)?, offset: 0, len: *len }
+                    } else {
+                        fs::read(file).map_err(read_error)?.into()
+                    };
+                    applied.bytes += content.len();
+                    chooser.finish(path, Inode::file(content, if *executable { 0o755 } else { 0o644 }, epoch))
+                }
+            };
+            applied.files += 1;
+            root.put(path, inode)?;
+        }
+        Ok(applied)
+    }
+}
+
+/// Reads the overlay `dir` and lays it over the root.
 ///
 /// # Errors
-/// An unreadable folder or rules file, unknown owners, a rule that matches nothing, special files, names that are not
-/// UTF-8, and files that would replace a directory.
+/// As [`Overlay::read`] and [`Overlay::apply`].
 pub fn apply(tree: &mut Tree, dir: &Path, epoch: i64) -> Result<Applied, Error> {
-    let rules_path = dir.join(RULES_FILE);
-    // Opening a FIFO waits for a writer that never comes.
-    if fs::metadata(&rules_path).is_ok_and(|meta| !meta.is_file()) {
-        let what = "is not a regular file; remove it".to_owned();
-        return Err(Error::Invalid { path: rules_path.display().to_string(), what });
-    }
-    let rules = match fs::read_to_string(&rules_path) {
-        Ok(text) => parse_rules(&rules_path.display().to_string(), &text)?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Rules::default(),
-        Err(source) => return Err(Error::Read { path: rules_path.display().to_string(), source }),
-    };
-    let mut root = Root::new(tree, epoch);
-    let accounts = Accounts::load(&root)?;
-    let place = rules_path.display().to_string();
-    let mut chooser = Chooser::new(&place, &rules.files, &accounts)?;
-    let mut applied = Applied { enable: rules.enable.clone(), ..Applied::default() };
-    lay(&mut root, dir, "", &mut chooser, &mut applied)?;
-    chooser.all_used()?;
-    Ok(applied)
+    Overlay::read(dir)?.apply(tree, epoch)
 }
 
 /// Reads the text of an `overlay.yaml`; `place` names it in errors.
@@ -115,128 +262,68 @@ pub fn parse_rules(place: &str, text: &str) -> Result<Rules, Error> {
     serde_saphyr::from_str(text).map_err(|e| Error::Invalid { path: place.to_owned(), what: e.to_string() })
 }
 
-fn lay(root: &mut Root, base: &Path, below: &str, chooser: &mut Chooser, applied: &mut Applied) -> Result<(), Error> {
-    let dir = base.join(below);
-    let read_error = |path: &Path, source| Error::Read { path: path.display().to_string(), source };
-    let mut entries = BTreeMap::new();
-    for entry in fs::read_dir(&dir).map_err(|e| read_error(&dir, e))? {
-        let entry = entry.map_err(|e| read_error(&dir, e))?;
-        let name = entry.file_name().into_string().map_err(|name| Error::Invalid {
-            path: dir.join(name).display().to_string(),
-            what: "the name is not UTF-8".to_owned(),
-        })?;
-        entries.insert(name, entry.path());
-    }
-    for (name, file) in entries {
-        if left_behind(&name) || (below.is_empty() && name == RULES_FILE) {
-            continue;
-        }
-        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-        let meta = fs::symlink_metadata(&file).map_err(|e| read_error(&file, e))?;
-        let executable = meta.permissions().mode() & 0o111 != 0;
-        if meta.is_dir() {
-            let inode = chooser.finish(&path, Inode::dir(0o755, root.epoch));
-            if !root.exists(&path) || chooser.named(&path) {
-                let real = root.tree.resolve(&path).ok().filter(|real| root.tree.contains(real));
-                root.put(real.as_deref().unwrap_or(&path), inode)?;
-            }
-            lay(root, base, &path, chooser, applied)?;
-            continue;
-        }
-        let inode = if meta.is_symlink() {
-            let target = fs::read_link(&file).map_err(|e| read_error(&file, e))?;
-            let target = target.into_os_string().into_string().map_err(|_| Error::Invalid {
-                path: file.display().to_string(),
-                what: "the link's target is not UTF-8".to_owned(),
-            })?;
-            chooser.finish(&path, Inode::symlink(target, root.epoch))
-        } else if meta.is_file() {
-            let content = if meta.len() > MAX_IN_MEMORY {
-                let source = Source::open(&file).map_err(|e| read_error(&file, e))?;
-                Content::Range { source, offset: 0, len: meta.len() }
-            } else {
-                fs::read(&file).map_err(|e| read_error(&file, e))?.into()
-            };
-            applied.bytes += content.len();
-            chooser.finish(&path, Inode::file(content, if executable { 0o755 } else { 0o644 }, root.epoch))
-        } else {
-            let what = "an overlay holds files, folders and symbolic links only".to_owned();
-            return Err(Error::Invalid { path: file.display().to_string(), what });
-        };
-        applied.files += 1;
-        root.put(&path, inode)?;
-    }
-    Ok(())
-}
-
-/// A rule with its names looked up.
-struct Ready<'a> {
-    text: &'a str,
+/// A rule whose values are read; owners wait for the accounts of a root.
+#[derive(Debug)]
+struct Ready {
+    text: String,
     glob: Glob,
-    uid: Option<u32>,
-    gid: Option<u32>,
+    owner: String,
+    group: String,
     mode: Option<u16>,
     xattrs: BTreeMap<String, Vec<u8>>,
-    used: bool,
 }
 
+impl Ready {
+    fn new(place: &str, rule: &FileRule) -> Result<Ready, Error> {
+        let invalid = |what: String| Error::Invalid { path: place.to_owned(), what: format!("{}: {what}", rule.path) };
+        let glob = Glob::new(&rule.path).map_err(invalid)?;
+        let (user, group) = rule.owner.as_deref().map_or(("", ""), |o| o.split_once(':').unwrap_or((o, "")));
+        let mode = rule.mode.as_deref().map(|text| {
+            let mode = u16::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+            mode.ok_or_else(|| invalid(format!("mode {text:?} is not octal digits up to 7777")))
+        });
+        let mut xattrs: BTreeMap<String, Vec<u8>> =
+            rule.xattrs.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+        if let Some(text) = &rule.capabilities {
+            let value = capability::encode(text)
+                .ok_or_else(|| invalid(format!("capabilities {text:?} are not like \"cap_net_raw+ep\"")))?;
+            xattrs.insert(capability::XATTR.to_owned(), value);
+        }
+        let (owner, group) = (user.to_owned(), group.to_owned());
+        Ok(Ready { text: rule.path.clone(), glob, owner, group, mode: mode.transpose()?, xattrs })
+    }
+}
+
+/// Rules with their owners looked up.
 struct Chooser<'a> {
-    place: &'a str,
-    rules: Vec<Ready<'a>>,
+    rules: Vec<(&'a Ready, Option<u32>, Option<u32>)>,
 }
 
 impl<'a> Chooser<'a> {
-    fn new(place: &'a str, rules: &'a [FileRule], accounts: &Accounts) -> Result<Chooser<'a>, Error> {
-        let mut ready = Vec::new();
-        for rule in rules {
-            let invalid =
-                |what: String| Error::Invalid { path: place.to_owned(), what: format!("{}: {what}", rule.path) };
-            let glob = Glob::new(&rule.path).map_err(invalid)?;
-            let (user, group) = rule.owner.as_deref().map_or(("", ""), |o| o.split_once(':').unwrap_or((o, "")));
-            let uid = (!user.is_empty()).then(|| accounts.uid_of(place, user)).transpose()?;
-            let gid = (!group.is_empty()).then(|| accounts.gid_of(place, group)).transpose()?;
-            let mode = rule.mode.as_deref().map(|text| {
-                let mode = u16::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
-                mode.ok_or_else(|| invalid(format!("mode {text:?} is not octal digits up to 7777")))
-            });
-            let mut xattrs: BTreeMap<String, Vec<u8>> =
-                rule.xattrs.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
-            if let Some(text) = &rule.capabilities {
-                let value = capability::encode(text)
-                    .ok_or_else(|| invalid(format!("capabilities {text:?} are not like \"cap_net_raw+ep\"")))?;
-                xattrs.insert(capability::XATTR.to_owned(), value);
-            }
-            ready.push(Ready { text: &rule.path, glob, uid, gid, mode: mode.transpose()?, xattrs, used: false });
+    fn new(place: &str, ready: &'a [Ready], accounts: &Accounts) -> Result<Chooser<'a>, Error> {
+        let mut rules = Vec::new();
+        for rule in ready {
+            let uid = (!rule.owner.is_empty()).then(|| accounts.uid_of(place, &rule.owner)).transpose()?;
+            let gid = (!rule.group.is_empty()).then(|| accounts.gid_of(place, &rule.group)).transpose()?;
+            rules.push((rule, uid, gid));
         }
-        Ok(Chooser { place, rules: ready })
+        Ok(Chooser { rules })
     }
 
     fn named(&self, path: &str) -> bool {
-        self.rules.iter().any(|rule| rule.glob.matches(path))
+        self.rules.iter().any(|(rule, ..)| rule.glob.matches(path))
     }
 
-    fn finish(&mut self, path: &str, mut inode: Inode) -> Inode {
-        for rule in self.rules.iter_mut().filter(|rule| rule.glob.matches(path)) {
-            rule.used = true;
-            inode.meta.uid = rule.uid.unwrap_or(inode.meta.uid);
-            inode.meta.gid = rule.gid.unwrap_or(inode.meta.gid);
+    fn finish(&self, path: &str, mut inode: Inode) -> Inode {
+        for (rule, uid, gid) in self.rules.iter().filter(|(rule, ..)| rule.glob.matches(path)) {
+            inode.meta.uid = uid.unwrap_or(inode.meta.uid);
+            inode.meta.gid = gid.unwrap_or(inode.meta.gid);
             if !matches!(inode.kind, Kind::Symlink(_)) {
                 inode.meta.mode = rule.mode.unwrap_or(inode.meta.mode);
                 inode.meta.xattrs.extend(rule.xattrs.clone());
             }
         }
         inode
-    }
-
-    /// A rule for nothing is a misspelt one: the file would get the wrong owner without a word.
-    fn all_used(&self) -> Result<(), Error> {
-        match self.rules.iter().find(|rule| !rule.used) {
-            None => Ok(()),
-            Some(rule) => Err(Error::Invalid {
-                path: self.place.to_owned(),
-                what: format!("the rule for {:?} matches no file of this overlay", rule.text),
-            }),
-        }
     }
 }
 
@@ -296,6 +383,29 @@ mod tests {
         let mut tree = root();
         apply(&mut tree, dir.path(), 7).unwrap();
         assert!(tree.contains("usr/lib/systemd/system/x.service"));
+    }
+
+    #[test]
+    fn a_fifo_and_a_socket_are_refused_by_name_and_what_tools_leave_behind_is_not_looked_at() {
+        let fifo = |path: &Path| {
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        };
+        // A file system monitor of git listens on a socket in `.git`.
+        let dir = folder(&[("etc/x", "", 0o644), (".git/config", "", 0o644)]);
+        fifo(&dir.path().join(".git/fsmonitor--daemon.ipc"));
+        let read = Overlay::read(dir.path()).unwrap();
+        assert_eq!(read.entries().iter().map(|e| e.path.as_str()).collect::<Vec<_>>(), ["etc", "etc/x"]);
+        for name in ["overlay.yaml", "etc/pipe"] {
+            let dir = folder(&[("etc/x", "", 0o644)]);
+            fifo(&dir.path().join(name));
+            let error = Overlay::read(dir.path()).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("remove"), "{error}");
+        }
+        let dir = folder(&[("etc/x", "", 0o644)]);
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("etc/listener")).unwrap();
+        let error = Overlay::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("etc/listener") && error.contains("socket"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fruit_contract::cmdline::hex;
@@ -10,6 +9,7 @@ use fruit_contract::image_manifest::Input;
 use fruit_debian::Lock;
 use fruit_image::tree::Content;
 use fruit_recipe::Recipe;
+use fruit_root::overlay::{EntryKind, Overlay, RULES_FILE};
 use sha2::{Digest, Sha256};
 
 use super::programs::Obtained;
@@ -31,13 +31,19 @@ impl Inputs {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn gather(recipe: &Recipe, lock: &Lock, programs: &Obtained, epoch: i64) -> Result<Inputs, Failure> {
+    pub fn gather(
+        recipe: &Recipe,
+        overlays: &[Overlay],
+        lock: &Lock,
+        programs: &Obtained,
+        epoch: i64,
+    ) -> Result<Inputs, Failure> {
         let mut list = vec![
             input("recipe", recipe.name.as_str(), &recipe.fingerprint()),
             input("lock", recipe.name.as_str(), lock.to_text().as_bytes()),
         ];
-        for folder in &recipe.overlays {
-            overlay_files(&folder.path, folder.name.as_str(), &mut list)?;
+        for (folder, overlay) in recipe.overlays.iter().zip(overlays) {
+            overlay_files(&folder.path, folder.name.as_str(), overlay, &mut list)?;
         }
         list.extend(programs.hashes.iter().map(|(name, sha256)| Input {
             kind: "program".to_owned(),
@@ -65,46 +71,37 @@ fn input(kind: &str, name: &str, bytes: &[u8]) -> Input {
 }
 
 /// Owner and time of an overlay's files do not count, whether they are executable does.
-fn overlay_files(folder: &Path, name: &str, list: &mut Vec<Input>) -> Result<(), Failure> {
-    let mut entries = fs::read_dir(folder)
-        .map_err(at(folder))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(at(folder))?;
-    entries.sort();
-    for path in entries {
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = format!("{name}/{file_name}");
-        let meta = fs::symlink_metadata(&path).map_err(at(&path))?;
-        if meta.is_dir() {
-            list.push(input("overlay", &format!("{name}/"), b""));
-            overlay_files(&path, &name, list)?;
-        } else if meta.is_symlink() {
-            let target = fs::read_link(&path).map_err(at(&path))?;
-            list.push(input("overlay", &name, format!("link {}", target.display()).as_bytes()));
-        } else if !meta.is_file() {
-            // Opening a FIFO waits for a writer that never comes; reading some devices never ends.
-            let what = "an overlay holds files, folders and symbolic links only; remove this FIFO, socket or device";
-            return Err(Failure::input(format!("{}: {what}", path.display())));
-        } else {
-            let executable = meta.permissions().mode() & 0o111 != 0;
-            let mut hash = Sha256::new();
-            hash.update([u8::from(executable)]);
-            // As a stream: an overlay may hold files of gigabytes.
-            let mut file = fs::File::open(&path).map_err(at(&path))?;
-            let mut buf = vec![0; READ];
-            loop {
-                match file.read(&mut buf) {
-                    Ok(0) => break,
-                    Ok(len) => hash.update(&buf[..len]),
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(at(&path)(error)),
-                }
-            }
-            list.push(Input { kind: "overlay".to_owned(), name, sha256: hex(&hash.finalize()) });
-        }
+fn overlay_files(folder: &Path, name: &str, overlay: &Overlay, list: &mut Vec<Input>) -> Result<(), Failure> {
+    let rules = folder.join(RULES_FILE);
+    if rules.is_file() {
+        list.push(overlay_file(&rules, format!("{name}/{RULES_FILE}"), false)?);
+    }
+    for entry in overlay.entries() {
+        let name = format!("{name}/{}", entry.path);
+        list.push(match &entry.kind {
+            EntryKind::Folder => input("overlay", &format!("{name}/"), b""),
+            EntryKind::Link(target) => input("overlay", &name, format!("link {target}").as_bytes()),
+            EntryKind::File { executable, .. } => overlay_file(&entry.file, name, *executable)?,
+        });
     }
     Ok(())
+}
+
+/// Read as a stream: an overlay may hold files of gigabytes.
+fn overlay_file(path: &Path, name: String, executable: bool) -> Result<Input, Failure> {
+    let mut hash = Sha256::new();
+    hash.update([u8::from(executable)]);
+    let mut file = fs::File::open(path).map_err(at(path))?;
+    let mut buf = vec![0; READ];
+    loop {
+        match file.read(&mut buf) {
+            Ok(0) => break,
+            Ok(len) => hash.update(&buf[..len]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(at(path)(error)),
+        }
+    }
+    Ok(Input { kind: "overlay".to_owned(), name, sha256: hex(&hash.finalize()) })
 }
 
 /// SHA-256 of a content, hex.
@@ -129,32 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fifo_and_a_socket_are_refused_by_name_and_never_opened() {
-        let dir = tempfile::tempdir().unwrap();
-        let fifo = dir.path().join("overlay.yaml");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &fifo,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-            0,
-        )
-        .unwrap();
-        let error = overlay_files(dir.path(), "odd", &mut Vec::new()).unwrap_err();
-        assert!(error.to_string().contains("overlay.yaml: an overlay holds"), "{error}");
-        fs::remove_file(&fifo).unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("sock")).unwrap();
-        let error = overlay_files(dir.path(), "odd", &mut Vec::new()).unwrap_err();
-        assert!(error.to_string().contains("sock: an overlay holds"), "{error}");
-    }
-
-    #[test]
     fn a_file_of_many_reads_has_the_hash_of_its_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let bytes = vec![7; 3 * READ + 5];
         fs::write(dir.path().join("large"), &bytes).unwrap();
         let mut list = Vec::new();
-        overlay_files(dir.path(), "odd", &mut list).unwrap();
+        overlay_files(dir.path(), "odd", &Overlay::read(dir.path()).unwrap(), &mut list).unwrap();
         assert_eq!(list[0].sha256, hex(&Sha256::digest([&[0][..], &bytes].concat())));
         for bytes in [bytes, Vec::new()] {
             assert_eq!(sha256_of(&bytes.clone().into()).unwrap(), hex(&Sha256::digest(&bytes)));

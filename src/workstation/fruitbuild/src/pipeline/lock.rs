@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use fruit_debian::resolve::Reason;
-use fruit_debian::{Lock, LockedPackage, Mirrors, Request, Store, Universe};
+use fruit_debian::{Lock, LockedPackage, Mirrors, Repository, Request, Store, Universe};
 use fruit_recipe::{At, Bootloader, Diagnostic, Diagnostics, InitSystem, Recipe};
 
 use super::sources::{self, Bars};
@@ -71,6 +71,7 @@ pub fn is_installed(package: &LockedPackage) -> bool {
 pub fn for_build(
     recipe: &Recipe,
     locked: bool,
+    repositories: &[Repository],
     store: &Store,
     mirrors: &Mirrors,
     progress: &Progress,
@@ -101,7 +102,7 @@ pub fn for_build(
     progress.say(format!("choosing packages for {}", path.display()));
     // Pins fail closed: if a version is gone from the mirrors, the person refreshes the lock knowingly.
     let pins = old.as_ref().map(Lock::pins).unwrap_or_default();
-    let lock = resolve(recipe, &request, &pins, store, mirrors, progress)?;
+    let lock = resolve(recipe, &request, &pins, repositories, store, mirrors, progress)?;
     lock.write(&path)?;
     Ok(lock)
 }
@@ -110,18 +111,19 @@ pub fn for_build(
 ///
 /// # Errors
 /// As [`for_build`].
+#[allow(clippy::too_many_arguments)] // one step of the story with all that came before it
 pub fn resolve(
     recipe: &Recipe,
     request: &Request,
     pins: &BTreeMap<String, fruit_debian::Version>,
+    repositories: &[Repository],
     store: &Store,
     mirrors: &Mirrors,
     progress: &Progress,
 ) -> Result<Lock, Failure> {
-    let repositories = sources::repositories(recipe)?;
     let architecture = recipe.board.architecture.to_string();
     let bars = Bars::new(progress);
-    let universe = Universe::load(&repositories, &architecture, store, mirrors, sources::now(), &bars)?;
+    let universe = Universe::load(repositories, &architecture, store, mirrors, sources::now(), &bars)?;
     unknown_packages(recipe, &universe)?;
     let pins: BTreeMap<_, _> = pins
         .iter()

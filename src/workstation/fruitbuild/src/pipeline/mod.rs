@@ -1,6 +1,7 @@
 //! From a recipe to a card: check, lock, fetch, unpack, finish, prune, overlay, write, describe.
 
 pub mod card;
+pub mod check;
 pub mod inputs;
 pub mod lock;
 pub mod outputs;
@@ -50,16 +51,18 @@ pub fn search() -> Search {
 /// # Errors
 /// Everything that can be wrong with a recipe, its packages, the network or the disk; nothing half-written stays.
 pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failure> {
-    let recipe = fruit_recipe::load(&options.recipe, &search())?;
-    let node = node_defaults(&recipe)?;
-    let programs = programs::wanted(&recipe)?;
+    let check::Checked { recipe, node, programs, overlays, repositories } = check::check(&options.recipe)?;
+    if options.out.exists() && !options.out.is_dir() {
+        return Err(Failure::input(format!("{}: is not a folder; name another one with --out", options.out.display())));
+    }
+    let given_epoch = given_epoch()?;
     let cache = sources::cache_folder(&options.sources)?;
     let store = Store::open(&cache, options.sources.offline)?;
     let mirrors = sources::mirrors(&options.sources, &recipe)?;
-    let lock = lock::for_build(&recipe, options.locked, &store, &mirrors, progress)?;
-    let epoch = source_date_epoch(&lock)?;
+    let lock = lock::for_build(&recipe, options.locked, &repositories, &store, &mirrors, progress)?;
+    let epoch = given_epoch.unwrap_or_else(|| lock.date());
     let baked = programs.obtain(&recipe, &cache, epoch, progress)?;
-    let inputs = Inputs::gather(&recipe, &lock, &baked, epoch)?;
+    let inputs = Inputs::gather(&recipe, &overlays, &lock, &baked, epoch)?;
 
     fs::create_dir_all(&options.out).map_err(at(&options.out))?;
     let names = Names::new(&recipe, &options.out);
@@ -166,14 +169,12 @@ pub fn boot_packages(lock: &Lock, store: &Store, epoch: i64) -> Result<BootPacka
     Ok(trees)
 }
 
-/// `SOURCE_DATE_EPOCH`, or the date of the packages.
-fn source_date_epoch(lock: &Lock) -> Result<i64, Failure> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.trim().parse().map_err(|_| {
-            Failure::general(format!("SOURCE_DATE_EPOCH is {text:?}; expected seconds since 1970, or unset"))
-        }),
-        Err(_) => Ok(lock.date()),
-    }
+/// `SOURCE_DATE_EPOCH`, if it is set; else the date of the packages counts.
+fn given_epoch() -> Result<Option<i64>, Failure> {
+    let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let seconds = text.trim().parse();
+    let wrong = |_| Failure::general(format!("SOURCE_DATE_EPOCH is {text:?}; expected seconds since 1970, or unset"));
+    seconds.map(Some).map_err(wrong)
 }
 
 /// The `first_boot` section as fruit-init takes it, with the recipe's host name.

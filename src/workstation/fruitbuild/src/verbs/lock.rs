@@ -7,17 +7,19 @@ use fruit_debian::{Lock, Store};
 
 use crate::cli::Sources;
 use crate::failure::Failure;
-use crate::pipeline::{self, lock, sources};
+use crate::pipeline::check::{Checked, check};
+use crate::pipeline::{lock, sources};
 use crate::progress::Progress;
 use crate::verbs::diff::print_changes;
 
 pub fn lock(recipe: &Path, options: &Sources, json: bool, progress: &Progress) -> Result<(), Failure> {
-    let recipe = fruit_recipe::load(recipe, &pipeline::search())?;
+    let Checked { recipe, repositories, .. } = check(recipe)?;
     let store = Store::open(&sources::cache_folder(options)?, options.offline)?;
     let mirrors = sources::mirrors(options, &recipe)?;
     let path = lock::path(&recipe.path);
     let old = if path.exists() { Some(Lock::load(&path)?) } else { None };
-    let new = lock::resolve(&recipe, &lock::request(&recipe), &BTreeMap::new(), &store, &mirrors, progress)?;
+    let new =
+        lock::resolve(&recipe, &lock::request(&recipe), &BTreeMap::new(), &repositories, &store, &mirrors, progress)?;
     new.write(&path)?;
     match old {
         Some(old) => print_changes(&new.changes_since(&old), json),
