@@ -344,8 +344,8 @@ fn exit_codes_are_those_of_the_help() {
         (2, "command line"),
         (3, "recipe"),
         (4, "signature"),
-        (5, "fetched"),
-        (6, "package set"),
+        (5, "download"),
+        (6, "dependencies"),
         (7, "refused"),
     ] {
         let line = help.lines().find(|line| line.trim_start().starts_with(&format!("{code}  ")));

@@ -20,19 +20,19 @@ Heartbeat, power signal, watchdog and metrics of a node on a Pi Stack board.
 Usage: fruit-agent COMMAND [OPTIONS]
 
 Commands:
-  run             The daemon
-  status          What the daemon says of the node; --json for programs
-  check [FILE]    Reads a configuration and says what is wrong with it
-  ordered         Marks the board's order to shut down as obeyed (for its unit)
-  stopping        Tells the daemon how the node goes down (for its unit)
+  run             Runs the daemon
+  status          Shows the state of the node as the daemon sees it
+  check [FILE]    Checks a configuration file
+  ordered         Records that the board's shutdown request was carried out (for its unit)
+  stopping        Tells the daemon how the node is shutting down (for its unit)
   shutdown-hook poweroff|halt|reboot|kexec
-                  Tells the board that the node has gone down (for systemd-shutdown)
+                  Tells the board that the node is down (for systemd-shutdown)
 
 Options:
   --config FILE   Configuration [default: /etc/fruit/agent.yaml]
   --socket PATH   Socket of the daemon [default: as configured]
   --prefix DIR    Where proc, sys, dev and run are [default: /]
-  --json          JSON output
+  --json          Prints JSON to standard output
   --version, --help
 ";
 

@@ -8,23 +8,23 @@ use std::path::PathBuf;
 use fruit_update::config::CONFIG_PATH;
 
 const ABOUT: &str = "\
-Takes this node from one release to the next.
+Updates this node.
 
-A release goes into the slot that is not running, boots on trial, and is committed when it has proved itself, or the
-node falls back to the release before.
+A release is installed into the slot that is not running and boots on trial. It is committed when its health checks
+pass; otherwise the node falls back to the previous release.
 ";
 
 const STATUSES: &str = "
 Exit statuses:
-  0  done; for `check`: there is a newer release
-  1  something of this node does not work
-  2  a command line that makes no sense
-  3  there is nothing to do: no newer release, nothing to take back
-  4  refused: not for this node, not now, expired, or older than what this node knows; nothing was written
-  5  the source can't be reached, lacks what it lists, or is truncated or altered
-  6  stopped by a signal; the next attempt goes on from there
-  7  another fruit-update is at work
-Whatever happens, the running system stays as it is; `fruit-update status` says where the node stands.
+  0  done; for `check`: a newer release is available
+  1  this node has a fault
+  2  wrong command line
+  3  nothing to do: no newer release, nothing to cancel
+  4  refused: not for this node, not now, expired, or older than what this node has seen; nothing was written
+  5  the source cannot be reached, lacks a file that it lists, or was truncated or altered
+  6  stopped by a signal; the next attempt continues from there
+  7  another fruit-update is running
+The running system never changes; `fruit-update status` shows the state of the node.
 ";
 
 /// Boots that a release may get to prove itself.
@@ -120,30 +120,30 @@ const fn verb(name: &'static str, about: &'static str, command: fn(Words) -> Res
     Verb { name, about, operands: &[], flags: &[], runs: false, command }
 }
 
-const RESTART: Flag = flag("--restart", "Restarts into it at once");
+const RESTART: Flag = flag("--restart", "Restarts into it immediately");
 
 const GLOBAL: [Flag; 5] = [
     value("--config", "FILE", "Configuration [default: /etc/fruit/update.yaml]"),
-    flag("--json", "JSON to standard output"),
-    short("--quiet", "-q", "No progress"),
-    short("--help", "-h", "This text; after a command, what that one takes"),
-    short("--version", "-V", "The version of fruit-update"),
+    flag("--json", "Prints JSON to standard output"),
+    short("--quiet", "-q", "Shows no progress"),
+    short("--help", "-h", "Shows this text; after a command, the help of that command"),
+    short("--version", "-V", "Shows the version of fruit-update"),
 ];
 
 const VERBS: [Verb; 12] = [
     Verb {
         operands: &[(
             "[FROM]",
-            "A bundle, a folder or a URL of a repository, the URL of a bundle,\n`-` for a bundle from standard input; \
-             default: the sources of the configuration",
+            "A bundle, the folder or URL of a repository, the URL of a bundle,\nor `-` for a bundle from standard input; \
+             default: the configured sources",
         )],
         flags: &[
-            value("--release", "VERSION", "This version, not the newest"),
-            flag("--force", "Also the version that runs already, and one that failed here"),
-            value("--tries", "TRIES", "Boots that it gets to prove itself, 1 to 7; default: as configured"),
+            value("--release", "VERSION", "Installs this version instead of the newest"),
+            flag("--force", "Installs even the running version, or one that failed on this node"),
+            value("--tries", "TRIES", "Number of trial boots, 1 to 7; default: as configured"),
             RESTART,
         ],
-        ..verb("install", "Installs a release into the other slot; it is tried at the next boot", |mut words| {
+        ..verb("install", "Installs a release into the other slot; the next boot tries it", |mut words| {
             Ok(Command::Install {
                 force: words.has("--force"),
                 restart: words.has("--restart"),
@@ -155,47 +155,46 @@ const VERBS: [Verb; 12] = [
     },
     Verb {
         operands: &[("[FROM]", "As for install")],
-        ..verb("check", "Looks whether there is a newer release, and installs nothing", |mut words| {
+        ..verb("check", "Checks for a newer release and installs nothing", |mut words| {
             Ok(Command::Check { from: words.operands.pop() })
         })
     },
-    verb("status", "Says where the node stands", |_| Ok(Command::Status)),
-    verb("commit", "Makes the running release, which is on trial, the one that boots from now on", |_| {
-        Ok(Command::Commit)
-    }),
+    verb("status", "Shows the state of the node: releases, slots, trial, daemon", |_| Ok(Command::Status)),
+    verb("commit", "Commits the running release, which is on trial: it boots from now on", |_| Ok(Command::Commit)),
     Verb {
-        flags: &[flag("--force", "Also to a release of an older security epoch, and one that failed here"), RESTART],
-        ..verb("rollback", "Goes back to the release before", |words| {
+        flags: &[
+            flag("--force", "Goes back even to a release of an older security epoch, or one that failed on this node"),
+            RESTART,
+        ],
+        ..verb("rollback", "Goes back to the previous release", |words| {
             Ok(Command::Rollback { force: words.has("--force"), restart: words.has("--restart") })
         })
     },
     verb(
         "cancel",
-        "Takes back a release that is installed and not tried yet,\nor an install that was interrupted",
+        "Cancels a release that is installed and not tried yet,\nor an install that was interrupted",
         |_| Ok(Command::Cancel),
     ),
     Verb {
-        flags: &[flag("--force", "Even if the other one holds a good release, or one that is to be tried")],
-        ..verb("clone", "Copies the running slot into the other one, so that there are two good ones", |words| {
+        flags: &[flag("--force", "Overwrites even a good release, or one that is to be tried")],
+        ..verb("clone", "Copies the running slot to the other one, so that both are good", |words| {
             Ok(Command::Clone { force: words.has("--force") })
         })
     },
-    verb("history", "Lists what happened on this node", |_| Ok(Command::History)),
-    verb("restart", "Restarts the node, into the release that is to be tried if there is one", |_| {
-        Ok(Command::Restart)
-    }),
+    verb("history", "Lists the installs, trials, commits and fallbacks of this node", |_| Ok(Command::History)),
+    verb("restart", "Restarts the node, into the release that is to be tried, if any", |_| Ok(Command::Restart)),
     verb(
         "daemon",
-        "Judges the release on trial, looks for newer ones, installs them and\nrestarts the node, as configured",
+        "Checks the health of a release on trial, looks for newer ones, installs\nthem and restarts the node, as configured",
         |_| Ok(Command::Daemon),
     ),
-    verb("check-config", "Reads a configuration and says what is wrong with it", |_| Ok(Command::CheckConfig)),
+    verb("check-config", "Checks a configuration file", |_| Ok(Command::CheckConfig)),
     Verb {
-        operands: &[("WHO", "Who asks for it"), ("WHY", "Why")],
+        operands: &[("WHO", "Who inhibits updates"), ("WHY", "The reason, which `status` shows")],
         runs: true,
         ..verb(
             "inhibit",
-            "Runs a command; while it runs, nothing is installed and the node is\nnot restarted by itself",
+            "Runs a command during which the daemon installs nothing and does\nnot restart the node",
             |mut words| {
                 let (why, who) = (words.operands.pop(), words.operands.pop());
                 Ok(Command::Inhibit { who: who.unwrap_or_default(), why: why.unwrap_or_default(), command: words.rest })

@@ -27,58 +27,58 @@ pub struct Cli {
 
 pub const EXIT_CODES: &str = "Exit codes:
   0  done
-  1  failed, for a reason that has no code of its own
+  1  failed for another reason
   2  wrong command line
-  3  a mistake in a recipe, a board, an overlay or a lock
-  4  a signature, hash or checksum does not fit; nothing was used
-  5  something could not be fetched
-  6  the package set cannot be satisfied
-  7  refused: the person said no, or the disk is in use";
+  3  an error in a recipe, board, overlay or lock file
+  4  a signature, hash or checksum does not match; nothing was used
+  5  a download failed
+  6  package dependencies cannot be satisfied
+  7  refused: you answered no, or the disk is in use";
 
 #[derive(Args, Debug, Clone)]
 pub struct Talk {
     /// Print results as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
 }
 
 #[derive(Args, Debug, Clone)]
 pub struct Sources {
-    /// Mirror of the distribution's packages: URL, or ARCHIVE=URL (debian, debian-security); repeatable
+    /// Package mirror: URL, or ARCHIVE=URL (debian, debian-security); repeatable
     ///
-    /// Also from the variable FRUITBUILD_MIRROR, from `mirrors:` in fruitbuild/config.yaml of your configuration
-    /// folder, or from this machine's apt configuration, in this order.
+    /// If absent: the variable FRUITBUILD_MIRROR, then `mirrors:` in fruitbuild/config.yaml of your configuration
+    /// folder, then this machine's apt configuration.
     #[arg(long, value_name = "URL")]
     pub mirror: Vec<String>,
-    /// Use nothing but what the package store holds
+    /// Download nothing; use only packages that are in the cache
     #[arg(long)]
     pub offline: bool,
-    /// Folder of the package store and other caches
+    /// Cache folder for packages and compiled programs
     ///
-    /// Also from the variable FRUITBUILD_CACHE; else fruitbuild in the user's cache folder.
+    /// If absent: the variable FRUITBUILD_CACHE, then `fruitbuild` in your user cache folder.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]
 pub enum Verb {
-    /// Install what this machine lacks for builds (and tests)
+    /// Install the system packages that builds need and this machine lacks
     Setup {
-        /// Also what the tests need
+        /// Also install what the tests need
         #[arg(long)]
         tests: bool,
     },
-    /// Start a recipe
+    /// Create a recipe
     Init(Init),
-    /// Check a recipe, its board and its overlays
+    /// Check a recipe, its board and its overlays without building
     Check {
         /// Recipe file
         recipe: PathBuf,
     },
-    /// Choose package versions anew, and show what changed
+    /// Update the package versions in the lock file and show what changed
     Lock {
         /// Recipe file
         recipe: PathBuf,
@@ -87,71 +87,71 @@ pub enum Verb {
     },
     /// Build an image
     Build(Build),
-    /// Say why a package is in an image
+    /// Explain why a package is in an image
     Why {
         /// Package name
         package: String,
         /// Recipe file [default: each lock in recipes/ that has the package]
         recipe: Option<PathBuf>,
     },
-    /// Compare two locks, manifests, images, bundles, repositories or published versions
+    /// Compare two lock files, manifests, images, bundles, repositories or published versions
     Diff {
-        /// The older one
+        /// The older of the two
         old: PathBuf,
-        /// The newer one
+        /// The newer of the two
         new: PathBuf,
-        /// Folder of the release repository that has published versions
+        /// Release repository to look up published versions in
         #[arg(long, short, value_name = "DIR", default_value = "releases")]
         repository: PathBuf,
     },
-    /// Show what is in an image
+    /// Show the contents of an image, bundle or release repository
     Inspect {
         /// Image (.img), bundle (.fruit) or release repository
         image: PathBuf,
-        /// How many of the largest files to list
+        /// Number of largest files to list
         #[arg(long, default_value_t = 20)]
         largest: usize,
-        /// Folder of the keys, for what waits for signatures of a repository
+        /// Key folder, which also holds the changes that wait for signatures
         #[arg(long, short, value_name = "DIR", default_value = "keys")]
         keys: PathBuf,
     },
-    /// Start an image in an emulator
+    /// Start an image in QEMU
     Run(Run),
     /// Write an image to a card
     Flash(Flash),
-    /// Make and change the keys that sign releases
+    /// Create, list, rotate and revoke the keys that sign releases
     Keys {
         #[command(subcommand)]
         what: Keys,
     },
-    /// Sign what waits in a release repository, and renew what expires
+    /// Sign pending changes of a release repository and renew metadata that is about to expire
     Sign(Sign),
-    /// Drop changes that wait for signatures
+    /// Discard changes that wait for signatures
     Discard(Discard),
-    /// Put images into a release repository, signed, with deltas from older ones
+    /// Publish images as signed releases in a repository, with deltas from older releases
     Publish(Publish),
-    /// Take releases out of a repository, and clear away what none needs
+    /// Remove releases from a repository and delete the files that no release needs any more
     Prune(Prune),
-    /// Pack a published release into a bundle that installs on any node
+    /// Pack a published release into a bundle that installs on every node of its board
     Bundle(Bundle),
-    /// Pack a published release into a bundle that installs on nodes with an older one
+    /// Pack a published release into a smaller bundle for nodes that run an older release
     Delta(Delta),
-    /// Check a bundle or repository: signatures, hashes, every blob
+    /// Verify a bundle or repository: signatures, hashes and every blob
     Verify(Verify),
-    /// Print the JSON schema of recipe or board files, for editors
+    /// Print the JSON schema of recipe, board or fruit.yaml files, for editors
     Schema { kind: SchemaKind },
-    /// Print completions for a shell
+    /// Print shell completions
     ShellCompletions { shell: clap_complete::Shell },
     /// Write the man pages into a folder
     Man {
-        /// Folder, made if needed
+        /// Folder; created if it does not exist
         folder: PathBuf,
     },
 }
 
 #[derive(Args, Debug)]
 pub struct Init {
-    /// Recipe file to make [default: recipes/NAME.yaml]
+    /// Recipe file to create [default: recipes/NAME.yaml]
     pub file: Option<PathBuf>,
     /// Name of the image
     #[arg(long)]
@@ -159,13 +159,13 @@ pub struct Init {
     /// Board, such as raspberrypi3
     #[arg(long)]
     pub board: Option<String>,
-    /// Host name; {serial} and {mac} are filled in on the node
+    /// Host name; the node replaces {serial} and {mac}
     #[arg(long)]
     pub hostname: Option<String>,
-    /// Public key, or a file that holds it, of who may log in
+    /// SSH public key that may log in as root, or a file that contains it
     #[arg(long, value_name = "KEY")]
     pub ssh_key: Option<String>,
-    /// What to build on
+    /// Recipe to extend
     #[arg(long)]
     pub base: Option<String>,
     /// Overwrite an existing file
@@ -177,13 +177,13 @@ pub struct Init {
 pub struct Build {
     /// Recipe file
     pub recipe: PathBuf,
-    /// Folder for the image and what belongs to it
+    /// Folder for the image and its companion files
     #[arg(long, short, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
-    /// Fail if the lock lacks something the recipe asks for, instead of changing the lock
+    /// Fail instead of changing the lock file when it does not match the recipe
     #[arg(long)]
     pub locked: bool,
-    /// Fail if a package's scripts do something that fruitbuild neither does itself nor knows to be harmless
+    /// Fail if a maintainer script does something that fruitbuild neither reproduces nor knows to be harmless
     #[arg(long)]
     pub strict: bool,
     /// Build even if nothing changed
@@ -195,31 +195,31 @@ pub struct Build {
 
 #[derive(Args, Debug)]
 pub struct Run {
-    /// Recipe; its image in --out is started
+    /// Recipe whose image in --out to start
     #[arg(value_name = "RECIPE")]
     pub what: PathBuf,
-    /// Another image of the recipe
+    /// Start this image of the recipe instead
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
-    /// One of the board's emulated machines [default: the first]
+    /// Emulated machine, one of those that the board lists [default: the first]
     #[arg(long)]
     pub machine: Option<String>,
-    /// Folder with the image of a recipe
+    /// Folder that contains the recipe's image
     #[arg(long, short, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
-    /// Wait for ssh and log in as root
+    /// Wait until the node accepts SSH, then log in as root
     #[arg(long)]
     pub ssh: bool,
-    /// Port of this machine that leads to the guest's ssh [default: a free one]
+    /// Local port to forward to the guest's SSH port [default: a free one]
     #[arg(long, value_name = "PORT")]
     pub ssh_port: Option<u16>,
     /// Private key for --ssh
     #[arg(long, short, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Disk file that outlives the run; made from the image if it is not there
+    /// Disk file that keeps its state between runs; created from the image if it does not exist
     #[arg(long, value_name = "FILE")]
     pub disk: Option<PathBuf>,
-    /// fruit.yaml to put on the card before it starts
+    /// fruit.yaml to write to the card before the start
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
@@ -228,19 +228,19 @@ pub struct Run {
 
 #[derive(Args, Debug)]
 pub struct Flash {
-    /// Image file: .img, .img.zst, .img.xz or .img.gz; its .bmap beside it is used
+    /// Image file: .img, .img.zst, .img.xz or .img.gz; a .bmap beside it is used
     #[arg(required_unless_present = "list")]
     pub image: Option<PathBuf>,
-    /// Disk (/dev/…) or file to write to
+    /// Disk (/dev/…) to write to; may also be a regular file
     #[arg(required_unless_present = "list")]
     pub target: Option<PathBuf>,
-    /// List the removable disks
+    /// List removable disks
     #[arg(long)]
     pub list: bool,
     /// Do not ask before erasing a disk or overwriting a file
     #[arg(long, short)]
     pub yes: bool,
-    /// fruit.yaml to put on the card
+    /// fruit.yaml to write to the card
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -248,65 +248,65 @@ pub struct Flash {
 /// Where a repository and its keys are, and how the keys are opened.
 #[derive(Args, Debug, Clone)]
 pub struct Signing {
-    /// Folder of the release repository
+    /// Release repository (a folder)
     #[arg(long, short, value_name = "DIR", default_value = "releases")]
     pub repository: PathBuf,
-    /// Folder of the keys, and of what waits for signatures
+    /// Key folder, which also holds the changes that wait for signatures
     #[arg(long, short, value_name = "DIR", default_value = "keys")]
     pub keys: PathBuf,
-    /// File whose first line is the passphrase of the keys, /dev/stdin for example
+    /// File whose first line is the passphrase of the keys, such as /dev/stdin
     ///
-    /// Also from the variable FRUITBUILD_PASSPHRASE_FILE; else it is asked for on the terminal.
+    /// If absent: the variable FRUITBUILD_PASSPHRASE_FILE; if that is unset, fruitbuild asks on the terminal.
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// How long new metadata is good for; repeatable [default: root=1095 targets=365 snapshot=90 timestamp=35]
+    /// How long new metadata is valid; repeatable [default: root=1095 targets=365 snapshot=90 timestamp=35]
     #[arg(long, value_name = "ROLE=DAYS")]
     pub expires: Vec<String>,
 }
 
 #[derive(Subcommand, Debug)]
 pub enum Keys {
-    /// Make the keys of a new repository, and its first root
+    /// Create the keys of a new repository and its first root metadata
     Init {
-        /// Root keys: how many must sign, of how many
+        /// Root keys: N of M must sign
         #[arg(long, value_name = "N/M", default_value = "2/3")]
         root: String,
-        /// Keys that sign the list of releases
+        /// Targets keys, which sign the list of releases: N of M must sign
         #[arg(long, value_name = "N/M", default_value = "1/1")]
         targets: String,
-        /// Keys that sign which lists belong together
+        /// Snapshot keys, which sign the versions of all lists: N of M must sign
         #[arg(long, value_name = "N/M", default_value = "1/1")]
         snapshot: String,
-        /// Keys that sign what is current
+        /// Timestamp keys, which sign the current snapshot: N of M must sign
         #[arg(long, value_name = "N/M", default_value = "1/1")]
         timestamp: String,
-        /// A key that ssh-agent holds, by its public key file: root-2=yubikey.pub; repeatable
+        /// Use a key in ssh-agent, given by its public key file, such as root-2=yubikey.pub; repeatable
         #[arg(long, value_name = "NAME=FILE")]
         agent: Vec<String>,
-        /// A key that is held elsewhere, by its public key file: root-3=berlin.pub; repeatable
+        /// Use a key that is kept elsewhere, given by its public key file, such as root-3=berlin.pub; repeatable
         #[arg(long, value_name = "NAME=FILE")]
         elsewhere: Vec<String>,
         #[command(flatten)]
         signing: Signing,
     },
-    /// Show keys, thresholds and when metadata expires
+    /// List keys, thresholds and expiry dates
     List {
         #[command(flatten)]
         signing: Signing,
     },
-    /// Give a role another key
+    /// Add a key to a role
     Add {
         /// root, targets, snapshot or timestamp
         role: String,
         #[command(flatten)]
         key: NewKey,
-        /// How many keys must sign from now on
+        /// Number of keys that must sign from now on
         #[arg(long)]
         threshold: Option<u32>,
         #[command(flatten)]
         signing: Signing,
     },
-    /// Put a new key in the place of an old one
+    /// Replace a key of a role by a new one
     Rotate {
         /// root, targets, snapshot or timestamp
         role: String,
@@ -317,13 +317,13 @@ pub enum Keys {
         #[command(flatten)]
         signing: Signing,
     },
-    /// Take a key away from a role
+    /// Remove a key from a role
     Revoke {
         /// root, targets, snapshot or timestamp
         role: String,
         /// Name or id of the key
         key: String,
-        /// How many keys must sign from now on
+        /// Number of keys that must sign from now on
         #[arg(long)]
         threshold: Option<u32>,
         #[command(flatten)]
@@ -333,36 +333,36 @@ pub enum Keys {
 
 #[derive(Args, Debug, Clone)]
 pub struct NewKey {
-    /// Name of the key; it is made unless the key folder knows it or one of the options says where it is
+    /// Name of the key; created unless the key folder has it or an option says where it is
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// ssh-agent holds it; this is its public key file
+    /// The key is in ssh-agent; FILE is its public key
     #[arg(long, value_name = "FILE", conflicts_with = "elsewhere")]
     pub agent: Option<PathBuf>,
-    /// It is held elsewhere; this is its public key file
+    /// The key is kept elsewhere; FILE is its public key
     #[arg(long, value_name = "FILE")]
     pub elsewhere: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub struct Sign {
-    /// Write what waits for signatures into a folder: the metadata, its bytes for other tools, and what it changes
+    /// Export pending changes to a folder: the metadata, the bytes to sign, and a summary
     #[arg(long, value_name = "DIR")]
     pub export: Option<PathBuf>,
-    /// Take signatures made elsewhere: exported metadata that was signed, or a bare signature of 64 bytes; repeatable
+    /// Import signatures made elsewhere: signed exported metadata, or a raw 64-byte signature; repeatable
     #[arg(long, value_name = "FILE")]
     pub import: Vec<PathBuf>,
-    /// Sign an exported file with the keys of the key folder, away from the repository
+    /// Sign an exported file with the keys of the key folder, without access to the repository
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "import", "renew"])]
     pub draft: Option<PathBuf>,
-    /// With --draft: only with this key; repeatable
+    /// With --draft: sign only with this key; repeatable
     #[arg(long, value_name = "NAME", requires = "draft")]
     pub with: Vec<String>,
-    /// Sign changes that wait, or with --draft what it says, without asking
+    /// Sign pending changes (with --draft: the exported file) without asking
     #[arg(long, short)]
     pub yes: bool,
-    /// Make new metadata of a role though nothing changed; repeatable [default: timestamp, and snapshot if its keys are
-    /// at hand]
+    /// Renew a role's metadata although nothing changed; repeatable [default: timestamp, and snapshot if its keys are
+    /// available]
     #[arg(long, value_name = "ROLE")]
     pub renew: Vec<String>,
     #[command(flatten)]
@@ -371,7 +371,7 @@ pub struct Sign {
 
 #[derive(Args, Debug)]
 pub struct Discard {
-    /// Roles whose changes are dropped: root, targets, snapshot, timestamp [default: all]
+    /// Roles whose changes to discard: root, targets, snapshot, timestamp [default: all]
     pub roles: Vec<String>,
     #[command(flatten)]
     pub signing: Signing,

@@ -71,6 +71,10 @@ fn meaning(argument: &Arg) -> String {
     }
     let defaults: Vec<_> = argument.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
     if !defaults.is_empty() && argument.get_action().takes_values() {
+        // Help has no full stop at its end where it is one line, as usual in terminals.
+        if !text.is_empty() && !text.ends_with(['.', ']']) {
+            text.push('.');
+        }
         text.push_str(&format!(" Default: `{}`.", defaults.join(" ")));
     }
     text

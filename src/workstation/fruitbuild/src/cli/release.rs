@@ -9,28 +9,28 @@ use super::Signing;
 /// How the pieces of releases are made.
 #[derive(Args, Debug, Clone)]
 pub struct Making {
-    /// Release notes that travel with it: a text file
+    /// Text file with release notes to include
     #[arg(long, value_name = "FILE")]
     pub notes: Option<PathBuf>,
-    /// Level of zstd for whole chunks, 1 to 22 [default: 15]
+    /// zstd compression level of whole chunks, 1 to 22 [default: 15]
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: Option<i32>,
-    /// Most memory that making a delta takes, in MiB [default: 900]
+    /// Memory limit for making a delta, in MiB [default: 900]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
     pub memory: Option<u64>,
 }
 
 /// The limit of a list of releases.
 const PUBLISH_NOTES: &str = "A repository lists at most 2,048 targets, in a file of at most 1 MiB: a release is a target, and \
-so is each delta. From four fifths on a warning says so; `fruitbuild prune` takes old ones out.";
+so is each delta. From four fifths of that on, `publish` warns; `fruitbuild prune` removes old releases.";
 
 #[derive(Args, Debug)]
 #[command(after_help = PUBLISH_NOTES)]
 pub struct Publish {
-    /// Images (.img, or the .manifest.json beside one) to publish; before them the repository, if it is not --repository
+    /// Images to publish (.img, or the .manifest.json beside it); optionally preceded by the repository folder
     #[arg(required = true, value_names = ["[DIR] IMAGE"])]
     pub images: Vec<PathBuf>,
-    /// Make a delta from this older one: an image, a published version, or a folder of either; repeatable
+    /// Make a delta from this older release: an image, a published version, or a folder of either; repeatable
     #[arg(long, value_name = "OLD")]
     pub from: Vec<String>,
     #[command(flatten)]
@@ -41,10 +41,10 @@ pub struct Publish {
 
 #[derive(Args, Debug)]
 pub struct Packing {
-    /// Publish the release, or the delta, first if it is not published yet: all nodes that follow the repository see it
+    /// Publish the release or delta first if it is not published yet; every node that follows the repository sees it
     #[arg(long)]
     pub publish: bool,
-    /// Bundle to write [default: out/PRODUCT-VERSION-BOARD….fruit]
+    /// Bundle file to write [default: out/PRODUCT-VERSION-BOARD….fruit]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub struct Packing {
 
 #[derive(Args, Debug)]
 pub struct Bundle {
-    /// What to pack: an image (.img, or the .manifest.json beside it), or a published version
+    /// Release to pack: an image (.img, or the .manifest.json beside it) or a published version
     pub release: String,
     #[command(flatten)]
     pub packing: Packing,
@@ -63,7 +63,7 @@ pub struct Bundle {
 
 #[derive(Args, Debug)]
 pub struct Delta {
-    /// The older releases, then the new one: images, published versions, or (older ones) folders of either
+    /// Older releases, then the new one: images, published versions or, for older ones, folders of either
     #[arg(required = true, num_args = 2.., value_names = ["OLD", "NEW"])]
     pub releases: Vec<String>,
     #[command(flatten)]
@@ -72,15 +72,15 @@ pub struct Delta {
 
 #[derive(Args, Debug)]
 pub struct Prune {
-    /// Versions to take out
+    /// Versions to remove
     pub versions: Vec<String>,
-    /// Take out all but the newest N of each product and board
+    /// Remove all but the newest N versions of each product and board
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
-    /// Days that a piece stays when nothing needs it any more: nodes may be about to fetch it
+    /// Days to keep a file that no release needs any more, as nodes may be downloading it
     #[arg(long, value_name = "DAYS", default_value_t = 7)]
     pub grace: u32,
-    /// Change nothing, and say what would be changed
+    /// Show what would be removed and change nothing
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -91,10 +91,10 @@ pub struct Prune {
 pub struct Verify {
     /// Bundle (.fruit) or release repository
     pub path: PathBuf,
-    /// Root that nodes trust
+    /// Root metadata that the nodes trust
     #[arg(long, value_name = "FILE", default_value = "releases/metadata/1.root.json")]
     pub root: PathBuf,
-    /// Image that deltas start from, to apply them to; repeatable
+    /// Image that deltas start from, so that they are applied as a check; repeatable
     #[arg(long, value_name = "IMAGE")]
     pub from: Vec<String>,
 }
