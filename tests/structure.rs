@@ -26,22 +26,7 @@ const EDGES: [(&str, &str); 4] = [
 ];
 
 /// Uses of a module by a neighbour that close a circle in a crate.
-const CIRCLES: [(&str, &str, &str); 14] = [
-    ("fruit-debian", "apt_sources", "mirror"),
-    ("fruit-debian", "error", "resolve"),
-    ("fruit-debian", "universe", "lock"),
-    ("fruit-debian", "universe", "store"),
-    ("fruit-image", "erofs::plan", "erofs::writer"),
-    ("fruit-recipe", "declare", "schema"),
-    ("fruit-recipe", "loader", "board"),
-    ("fruit-release", "keys::folder", "keys::store"),
-    ("fruit-release", "tuf::metadata", "tuf::delegation"),
-    ("fruit-release", "tuf::metadata", "tuf::target"),
-    ("fruit-release", "tuf::trust", "tuf::refresh"),
-    ("fruit-release", "tuf::trust", "tuf::search"),
-    ("fruit-root", "scripts", "finish"),
-    ("fruit-update", "install::error", "install::choose"),
-];
+const CIRCLES: [(&str, &str, &str); 1] = [("fruit-update", "install::error", "install::choose")];
 
 /// Modules of libraries that know exit codes.
 const EXIT_CODES: [(&str, &str); 3] =

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::mirror::Mirror;
+use crate::address::Mirror;
 
 /// Bytes of a file that are read.
 const LIMIT: u64 = 1 << 20;

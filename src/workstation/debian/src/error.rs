@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::resolve::Unsatisfiable;
+use crate::explain::Unsatisfiable;
 
 #[derive(thiserror::Error, Debug)]
 #[non_exhaustive]

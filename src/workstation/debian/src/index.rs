@@ -5,22 +5,12 @@ use std::io::BufRead;
 use crate::control::{decode, shorten};
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
+pub use crate::priority::Priority;
 use crate::relation::is_package_name;
 use crate::version::Version;
 
 /// Longest line of an index, in bytes; the longest real one is a Depends field of some 50 kB.
 const MAX_LINE: u64 = 4 << 20;
-
-/// How much a system needs a package (Debian Policy 2.5), the most needed first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    Required,
-    Important,
-    Standard,
-    Optional,
-    Extra,
-}
 
 /// Value of the Multi-Arch field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! Lock ─Store::ensure─► Store ─unpack_all─► Tree + what each package brought
 //! ```
 
+mod address;
 mod apt_sources;
 mod armor;
 pub mod control;
@@ -13,16 +14,20 @@ pub mod date;
 pub mod deb;
 pub mod digest;
 mod error;
+mod explain;
 mod fetch;
 pub mod index;
 pub mod keyring;
 pub mod lock;
+mod locked;
 pub mod mirror;
 mod network;
 pub mod package;
+mod priority;
 pub mod progress;
 pub mod relation;
 pub mod release;
+mod request;
 pub mod resolve;
 pub mod status;
 pub mod store;

@@ -9,12 +9,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::date;
-use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::index::Priority;
 use crate::index::is_clean_path;
+pub use crate::locked::{LockedPackage, LockedRepository};
 use crate::relation::is_package_name;
-use crate::resolve::{Reason, Request, Resolution};
+use crate::request::{Reason, Request};
+use crate::resolve::Resolution;
 use crate::universe::Universe;
 use crate::version::Version;
 
@@ -34,46 +34,6 @@ pub struct Lock {
     pub repositories: Vec<LockedRepository>,
     /// In order of the name.
     pub packages: Vec<LockedPackage>,
-}
-
-/// The state of a repository when it was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LockedRepository {
-    pub archive: String,
-    pub suite: String,
-    pub components: Vec<String>,
-    /// When the archive made this state: `Sat, 12 Sep 2026 07:55:41 UTC`.
-    pub date: String,
-    pub in_release: Sha256,
-    /// Path below the suite's folder to hash.
-    pub indices: BTreeMap<String, Sha256>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LockedPackage {
-    pub name: String,
-    pub version: Version,
-    pub architecture: String,
-    /// Name of the archive, by which its mirror is found.
-    pub archive: String,
-    /// Below the archive.
-    pub path: String,
-    /// Bytes of the .deb file.
-    pub size: u64,
-    pub sha256: Sha256,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub section: String,
-    pub priority: Priority,
-    pub reason: Reason,
-}
-
-impl LockedPackage {
-    /// `name_version_architecture.deb`, for messages.
-    pub fn label(&self) -> String {
-        format!("{}_{}_{}.deb", self.name, self.version, self.architecture)
-    }
 }
 
 impl Lock {

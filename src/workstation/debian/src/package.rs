@@ -11,7 +11,7 @@ use crate::control::{Paragraph, decode};
 use crate::deb::{Layout, decompress};
 use crate::digest::{HashingReader, Sha256};
 use crate::error::{Error, Result};
-use crate::lock::LockedPackage;
+use crate::locked::LockedPackage;
 use crate::release::Vouched;
 use crate::store::Store;
 use crate::tarball::{Entry, EntryKind, TarError, Tarball};

@@ -26,7 +26,7 @@ use crate::apt_sources;
 use crate::digest::hash_all;
 use crate::error::{Error, Result};
 use crate::fetch::{Fetched, Fetcher, Validators};
-use crate::lock::LockedPackage;
+use crate::locked::LockedPackage;
 use crate::mirror::{Mirror, Mirrors, mirrors_in};
 use crate::progress::{Progress, Step};
 use crate::release::{Vouched, suite_folder};

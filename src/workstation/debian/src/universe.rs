@@ -10,7 +10,7 @@ use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::index::{Index, LeftOut, Offer, read_packages};
 use crate::keyring::{Clock, Keyring};
-use crate::lock::LockedRepository;
+use crate::locked::LockedRepository;
 use crate::mirror::Mirrors;
 use crate::progress::{Progress, Step};
 use crate::relation::{Operator, Relations};

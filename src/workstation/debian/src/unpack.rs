@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use fruit_image::tree::Tree;
 
 use crate::error::Result;
-use crate::lock::LockedPackage;
+use crate::locked::LockedPackage;
 use crate::package::{Control, OpenPackage};
 use crate::progress::{Progress, Step};
 use crate::store::{Store, in_parallel};

@@ -46,7 +46,7 @@ macro_rules! mapping {
                 stringify!($name).into()
             }
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let mut object = $crate::schema::Object::new(&[$($doc),*]);
+                let mut object = $crate::describe::Object::new(&[$($doc),*]);
                 $({
                     let default: Option<$ty> = $crate::declare::mapping!(@default $($default)?);
                     let required = default.is_none() && <$ty as $crate::decode::Decode>::absent().is_none();
@@ -134,7 +134,7 @@ macro_rules! keyword {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::schema::words(&[$($doc),*], &[$( ($word, &[$($variant_doc),*]) ),+])
+                $crate::describe::words(&[$($doc),*], &[$( ($word, &[$($variant_doc),*]) ),+])
             }
         }
     };
@@ -206,7 +206,7 @@ macro_rules! text {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::schema::text(&[$($doc),*])
+                $crate::describe::text(&[$($doc),*])
             }
         }
     };

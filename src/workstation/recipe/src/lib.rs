@@ -6,6 +6,7 @@
 mod board;
 mod declare;
 mod decode;
+mod describe;
 mod diagnostic;
 mod load;
 mod loader;
@@ -22,8 +23,8 @@ mod starter;
 mod words;
 
 pub use board::{
-    Alignment, Architecture, Board, BoardKernel, BoardModules, Compatible, Console, DeviceTrees, FileOfPackage,
-    FirmwareFiles, FirmwarePartition, KernelForm, Machine, PartitionTable, Qemu, QemuDisk,
+    Alignment, Architecture, Board, BoardKernel, BoardModules, Compatible, DeviceTrees, FileOfPackage, FirmwareFiles,
+    FirmwarePartition, KernelForm, PartitionTable, Qemu, QemuDisk,
 };
 pub use decode::{Named, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};
@@ -41,6 +42,7 @@ pub use size::{OverlayCap, PartitionSize, Size};
 pub use source::{At, Place, Source};
 pub use starter::{Answers, Base, starter};
 pub use words::{
-    BoardName, Component, DevicePath, FatPath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language, Locale,
-    ModuleName, OverlayName, PackageName, PackagePath, StatePath, Suite, TimeZone, UnitName, Url, UserName,
+    BoardName, Component, Console, DevicePath, FatPath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language,
+    Locale, Machine, ModuleName, OverlayName, PackageName, PackagePath, StatePath, Suite, TimeZone, UnitName, Url,
+    UserName,
 };

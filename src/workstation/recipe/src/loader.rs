@@ -3,14 +3,13 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
-use crate::board::{Console, Machine};
 use crate::declare::{keyword, mapping, text};
 use crate::decode::{Decode, Flaw, Named, scalar, wrong_type};
 use crate::diagnostic::{Diagnostic, Diagnostics, similar};
 use crate::node::{Kind, Node, shorten};
 use crate::size::Size;
 use crate::source::At;
-use crate::words::{FatPath, PackageName, PackagePath};
+use crate::words::{Console, FatPath, Machine, PackageName, PackagePath};
 
 /// The loader, and with it how a slot is chosen.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -334,6 +334,32 @@ text! {
     };
 }
 
+text! {
+    /// A console as the kernel's `console=` takes it: `ttyS1,115200`.
+    "a console such as `ttyS1,115200`"
+    pub struct Console = |text| {
+        let (device, speed) = text.split_once(',').unwrap_or((text, "9600"));
+        let device_good = device.starts_with("tty") && device.len() <= 16 && device.chars().all(|c| c.is_ascii_alphanumeric());
+        if device_good && speed.starts_with(|c: char| c.is_ascii_digit()) && speed.chars().all(|c| c.is_ascii_alphanumeric()) {
+            Ok(())
+        } else {
+            Err(Flaw::new(format!("`{}` is not a console", shorten(text))).help("write the device and its speed: `ttyS1,115200`"))
+        }
+    };
+}
+
+text! {
+    /// A machine of QEMU: `raspi3b`, `virt`, `q35`.
+    "the name of a QEMU machine"
+    pub struct Machine = |text| {
+        if !text.is_empty() && text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+            Ok(())
+        } else {
+            Err(Flaw::new(format!("`{}` is not the name of a QEMU machine", shorten(text))))
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Turns a tree of unpacked Debian packages into a root that boots, without executing anything: the effects of
 //! maintainer scripts as small functions ([`finish`]), an account of the scripts whose effects are not known
-//! ([`scripts`]), what a device does not need taken out ([`prune`]), kernel modules chosen and indexed ([`kernel`]),
+//! ([`scripts`], [`account`]), what a device does not need taken out ([`prune`]), kernel modules chosen and indexed ([`kernel`]),
 //! the content of the initramfs ([`initramfs`]), overlays laid over it ([`overlay`]), and the records that scanners
 //! and auditors read ([`records`], [`sbom`]).
 //!
@@ -8,6 +8,7 @@
 //! [`kernel::install`], [`prune::prune`], [`overlay::apply`], [`finish::units::configure`], [`finish::users::add`],
 //! [`records::write`], [`settle::settle`].
 
+pub mod account;
 mod edit;
 mod error;
 pub mod finish;

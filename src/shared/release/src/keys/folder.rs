@@ -5,14 +5,14 @@
 //! is that repository's, and its `repository.json` says which one that is. Beside a copy of the repository, or another one
 //! with the same keys, it is not seen.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::KeyError;
+use super::file::{read_bounded, remove, write_atomically};
 use super::repository::{Published, Repository};
 use super::signing::Signed;
 use crate::tuf::metadata::Metadata;
@@ -180,7 +180,7 @@ impl Repository {
             let path = draft_path(&drafts_in, &role);
             match self.drafts().find(|draft| draft.role() == &role) {
                 Some(draft) => write_atomically(&path, &draft.to_bytes())?,
-                None => super::store::remove(&path)?,
+                None => remove(&path)?,
             }
         }
         if self.drafts().next().is_none() {
@@ -192,7 +192,7 @@ impl Repository {
 
 /// Removes a file, and its folder if it was the last one there.
 fn forget(path: &Path) -> Result<(), KeyError> {
-    super::store::remove(path)?;
+    remove(path)?;
     if let Some(folder) = path.parent() {
         // Not empty, or never made: both are as they should be.
         let _ = fs::remove_dir(folder);
@@ -207,7 +207,7 @@ fn forget(path: &Path) -> Result<(), KeyError> {
 pub fn discard_drafts(folder: &Path, keys: &Path, roles: &[Role]) -> Result<(), KeyError> {
     let drafts_in = draft_folder(keys, folder)?;
     for role in roles {
-        super::store::remove(&draft_path(&drafts_in, role))?;
+        remove(&draft_path(&drafts_in, role))?;
     }
     if Role::TOP.iter().any(|role| draft_path(&drafts_in, role).exists()) {
         return Ok(());
@@ -237,57 +237,4 @@ pub fn finish_interrupted(folder: &Path, keys: &Path) -> Result<Vec<String>, Key
 
 fn draft_path(drafts_in: &Path, role: &Role) -> PathBuf {
     drafts_in.join(format!("{}.json", role.name()))
-}
-
-/// A file of at most `limit` bytes; `None` if it is not there.
-pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, KeyError> {
-    let failed = |error| KeyError::Io { path: path.to_owned(), error };
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        result => result.map_err(failed)?,
-    };
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(KeyError::File { path: path.to_owned(), why: format!("more than {limit} bytes") });
-    }
-    Ok(Some(bytes))
-}
-
-/// Puts a file in place so that at any moment, also after a power cut, it is the old one or the new one. Its folder is
-/// made if needed.
-///
-/// # Errors
-/// Those of the file system.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    place(path, bytes, 0o644, 0o755)
-}
-
-/// As [`write_atomically`], for the owner's eyes only.
-pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    place(path, bytes, 0o600, 0o700)
-}
-
-fn place(path: &Path, bytes: &[u8], mode: u32, folder_mode: u32) -> Result<(), KeyError> {
-    let failed = |error| KeyError::Io { path: path.to_owned(), error };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(folder_mode).create(folder).map_err(failed)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.{}.new", std::process::id()));
-    let written = (|| {
-        // Left over from a process of the same number that was killed.
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written.map_err(failed)
 }

@@ -8,6 +8,7 @@ mod agent;
 mod describe;
 mod draft;
 mod edit;
+mod file;
 mod folder;
 mod repository;
 mod secret;
@@ -19,9 +20,8 @@ use std::path::PathBuf;
 
 pub use agent::Agent;
 pub use draft::Draft;
-pub use folder::{
-    DRAFTS, discard_drafts, draft_folder, finish_interrupted, repositories_with_drafts, write_atomically,
-};
+pub use file::write_atomically;
+pub use folder::{DRAFTS, discard_drafts, draft_folder, finish_interrupted, repositories_with_drafts};
 pub use repository::{Lifetimes, Plan, Published, Repository};
 pub use secret::{KeyFileError, Passphrase, SecretKey};
 pub use signing::{Signed, Waiting};

@@ -1,14 +1,13 @@
 //! The key folder: `keys.json` says which keys there are and where each is held; `NAME.key` and `NAME.pub` are those
 //! that are held here, in OpenSSH's formats.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::agent::Agent;
-use super::folder::{read_bounded, write_atomically, write_secret};
+use super::file::{read_bounded, write_atomically, write_secret};
 use super::secret::{self, KeyFileError, Passphrase, SecretKey};
 use super::{KeyError, Signer};
 use crate::tuf::{KeyId, PublicKey, Root};
@@ -264,16 +263,5 @@ impl Signer for StoreSigner<'_> {
                 self.agent.insert(agent).sign(key, message).map(Some).map_err(name)
             }
         }
-    }
-}
-
-/// Removes a key's files. They are not overwritten: flash and journals keep copies anyway.
-///
-/// # Errors
-/// Those of `unlink(2)`.
-pub(super) fn remove(path: &Path) -> Result<(), KeyError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(KeyError::Io { path: path.to_owned(), error }),
-        _ => Ok(()),
     }
 }

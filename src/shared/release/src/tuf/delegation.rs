@@ -6,7 +6,7 @@ use super::error::{Error, Role};
 use super::fields::Fields;
 use super::json::Json;
 use super::limits;
-use super::metadata::{Keys, RoleKeys, keys_from_fields, limited};
+use super::roles::{Keys, RoleKeys, keys_from_fields, limited};
 use fruit_base::hex;
 
 /// Roles that may sign for some of a repository's paths.

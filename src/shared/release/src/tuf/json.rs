@@ -152,6 +152,11 @@ impl Json {
     }
 }
 
+/// Numbers beyond 2^63 do not come from our reader, and no file is so long.
+pub(super) fn number(n: u64) -> Json {
+    Json::Number(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
 fn canonical_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     for byte in text.bytes() {

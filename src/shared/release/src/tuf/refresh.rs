@@ -50,11 +50,14 @@ enum Step {
     Done,
 }
 
-impl<'t> Refresh<'t> {
-    pub(super) fn new(trust: &'t mut Trust, clock: Clock) -> Refresh<'t> {
-        Refresh { trust, clock, step: Step::Root, rotations: 0 }
+impl Trust {
+    /// Starts a refresh: from whatever source, file by file. The clock is read once, as section 5.2 wants.
+    pub fn refresh(&mut self, clock: Clock) -> Refresh<'_> {
+        Refresh { trust: self, clock, step: Step::Root, rotations: 0 }
     }
+}
 
+impl Refresh<'_> {
     /// The file that is needed next; `None` at the end.
     #[must_use]
     pub fn want(&self) -> Option<Want> {

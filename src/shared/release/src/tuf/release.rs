@@ -109,8 +109,8 @@ impl Release {
             ("compatible", Json::List(compatible)),
             ("architecture", self.architecture.as_str().into()),
             ("version", self.version.as_str().into()),
-            ("epoch", super::metadata::number(self.epoch)),
-            ("min_bootloader", super::metadata::number(self.min_bootloader)),
+            ("epoch", super::json::number(self.epoch)),
+            ("min_bootloader", super::json::number(self.min_bootloader)),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use super::clock::Clock;
 use super::error::{Error, Role};
 use super::limits;
-use super::metadata::{Keys, RoleKeys, Targets};
+use super::metadata::Targets;
 use super::refresh::{Want, listed};
+use super::roles::{Keys, RoleKeys};
 use super::signed::Held;
 use super::target::Target;
 use super::trust::Trust;
@@ -33,14 +34,21 @@ struct Visit {
     keys: Keys,
 }
 
-impl<'t> Search<'t> {
-    pub(super) fn new(trust: &'t Trust, top: &Targets, path: &str, clock: Clock) -> Search<'t> {
-        let mut search =
-            Search { trust, clock, path: path.to_owned(), to_visit: Vec::new(), visited: Vec::new(), found: None };
+impl Trust {
+    /// Looks for a target in delegated roles too, fetching them as needed.
+    ///
+    /// # Errors
+    /// Those of [`Trust::targets`].
+    pub fn search(&self, path: &str, clock: Clock) -> Result<Search<'_>, Error> {
+        let top = self.usable_targets(&clock)?;
+        let (to_visit, visited) = (Vec::new(), Vec::new());
+        let mut search = Search { trust: self, clock, path: path.to_owned(), to_visit, visited, found: None };
         search.look_into(top);
-        search
+        Ok(search)
     }
+}
 
+impl Search<'_> {
     /// The metadata of the role that is looked at next; `None` at the end.
     #[must_use]
     pub fn want(&self) -> Option<Want> {

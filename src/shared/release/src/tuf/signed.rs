@@ -5,7 +5,8 @@ use super::fields::Fields;
 use super::json::{self, Json};
 use super::key::PublicKey;
 use super::limits;
-use super::metadata::{Keys, Metadata, RoleKeys, limited};
+use super::metadata::Metadata;
+use super::roles::{Keys, RoleKeys, limited};
 
 /// Parsed, not verified.
 pub(crate) struct Envelope {

@@ -3,9 +3,8 @@
 use super::error::Error;
 use super::fields::Fields;
 use super::hashes::{Check, Hashes};
-use super::json::Json;
+use super::json::{Json, number};
 use super::limits;
-use super::metadata::number;
 use super::release::{self, NotARelease, Release};
 use super::verified::Verified;
 

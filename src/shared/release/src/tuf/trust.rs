@@ -3,9 +3,8 @@
 use super::clock::{Clock, Freshness, Time};
 use super::error::{Error, Role};
 use super::hashes::{Check, Mismatch};
-use super::metadata::{Keys, MetaFile, Metadata, RoleKeys, Root, Snapshot, Targets, Timestamp};
-use super::refresh::Refresh;
-use super::search::Search;
+use super::metadata::{MetaFile, Metadata, Root, Snapshot, Targets, Timestamp};
+use super::roles::{Keys, RoleKeys};
 use super::signed::{Envelope, Held};
 use super::target::Target;
 use super::verified::Verified;
@@ -105,11 +104,6 @@ impl Trust {
         }
     }
 
-    /// Starts a refresh: from whatever source, file by file. The clock is read once, as section 5.2 wants.
-    pub fn refresh(&mut self, clock: Clock) -> Refresh<'_> {
-        Refresh::new(self, clock)
-    }
-
     #[must_use]
     pub fn root_version(&self) -> u64 {
         self.root.value.head.version
@@ -187,21 +181,13 @@ impl Trust {
         found.map(|t| Verified::vouch(t.clone())).ok_or_else(|| Error::NoTarget { path: path.to_owned() })
     }
 
-    /// Looks for a target in delegated roles too, fetching them as needed.
-    ///
-    /// # Errors
-    /// Those of [`Trust::targets`].
-    pub fn search(&self, path: &str, clock: Clock) -> Result<Search<'_>, Error> {
-        Ok(Search::new(self, self.usable_targets(&clock)?, path, clock))
-    }
-
     /// Where a target's bytes are in this repository.
     #[must_use]
     pub fn file_of(&self, target: &Verified<Target>) -> String {
         target.file_in(self.root.value.consistent_snapshot)
     }
 
-    fn usable_targets(&self, clock: &Clock) -> Result<&Targets, Error> {
+    pub(super) fn usable_targets(&self, clock: &Clock) -> Result<&Targets, Error> {
         let targets = self.complete()?;
         for role in &Role::TOP {
             if let Some(expires) = self.expires(role) {

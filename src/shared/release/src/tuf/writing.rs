@@ -1,8 +1,9 @@
 //! Metadata types as JSON, for who signs them.
 
 use super::delegation::{Delegation, Delegations, Paths};
-use super::json::{Json, Object};
-use super::metadata::{Keys, MetaFile, Metadata, RoleKeys, Root, SPEC_VERSION, Snapshot, Targets, Timestamp, number};
+use super::json::{Json, Object, number};
+use super::metadata::{MetaFile, Metadata, Root, SPEC_VERSION, Snapshot, Targets, Timestamp};
+use super::roles::{Keys, RoleKeys};
 use super::target::Target;
 
 /// Metadata that can be written.

@@ -6,6 +6,7 @@ use fruit_debian::PackageContents;
 use fruit_debian::relation::Relations;
 use fruit_image::tree::{Content, Inode, Kind, Tree};
 use fruit_recipe::{Diagnostic, Diagnostics, Recipe};
+use fruit_root::account::{self, Unhandled};
 use fruit_root::finish::units::{Enabled, Units};
 use fruit_root::finish::users::UserSpec;
 use fruit_root::finish::{Identity, Release};
@@ -14,9 +15,8 @@ use fruit_root::kernel::needs::{self, Lacking, Wanted};
 use fruit_root::kernel::{self, Selection};
 use fruit_root::prune::{self, Installed, Pruned, Settings};
 use fruit_root::records::Record;
-use fruit_root::scripts::Unhandled;
 use fruit_root::settle::Problem;
-use fruit_root::{PackageScripts, finish, overlay, records, scripts, settle};
+use fruit_root::{PackageScripts, finish, overlay, records, settle};
 
 use super::lock::kernel_package;
 use crate::failure::{Failure, at};
@@ -101,7 +101,7 @@ pub fn finish_root<T>(
     let problems = settle::settle(&mut tree, epoch);
 
     let acknowledged: BTreeSet<&str> = recipe.acknowledge.iter().map(|p| p.as_str()).collect();
-    let mut unhandled = scripts::unhandled(&scripts);
+    let mut unhandled = account::unhandled(&scripts);
     unhandled.retain(|u| !acknowledged.contains(u.package.as_str()));
     let here = |name: &str| packages.iter().any(|p| p.name == name);
     let not_here = acknowledged.into_iter().filter(|name| !here(name)).map(str::to_owned).collect();

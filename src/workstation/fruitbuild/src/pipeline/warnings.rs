@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fruit_root::scripts::Unhandled;
+use fruit_root::account::Unhandled;
 
 use super::root::RootReport;
 use crate::failure::{Exit, Failure};

@@ -10,6 +10,7 @@
 //! files          whole blocks of contents, in the order of paths
 //! ```
 
+mod error;
 mod format;
 mod pack;
 mod plan;
@@ -18,7 +19,7 @@ mod walk;
 mod writer;
 mod xattr;
 
+pub use error::WriteError;
 pub use format::{BLOCK, is_erofs};
 pub use plan::{FileExtents, Options, Plan};
 pub use reader::{DirEntry, FileType, Inode, ReadError, Reader};
-pub use writer::WriteError;

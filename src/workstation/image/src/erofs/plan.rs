@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::error::WriteError;
 use super::format::{
     BLOCK, COMPACT_LEN, DIRENT_LEN, EXTENDED_LEN, LAYOUT_INLINE, LAYOUT_PLAIN, NAME_MAX, S_IFBLK, S_IFCHR, S_IFDIR,
     S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK, SLOT, SUPERBLOCK_AT, SUPERBLOCK_LEN, TARGET_MAX, XATTR_HEADER_LEN,
     encode_device,
 };
 use super::pack::Packer;
-use super::writer::WriteError;
 use super::xattr::{self, Shared};
 use crate::storage::Extent;
 use crate::tree::{Inode, Kind, Tree};

@@ -1,15 +1,14 @@
-//! An account of what the packages' maintainer scripts would have done. The scripts are read, not run: commands that
-//! a first installation reaches are either reproduced by a step of [`crate::finish`], known to be without effect on
-//! an image, or named as unhandled.
+//! What the packages' maintainer scripts would have done. The scripts are read, not run: commands that a first
+//! installation reaches are either reproduced by a step of [`crate::finish`], known to be without effect on an image, or
+//! named as unhandled by [`crate::account`].
 
-mod account;
 mod interpret;
 mod lexer;
+mod reviewed;
 mod syntax;
 
-pub(crate) use account::reviewed_apply;
-pub use account::{Unhandled, unhandled};
 pub use interpret::{Command, commands, known};
+pub(crate) use reviewed::{reviewed, reviewed_apply};
 
 use crate::PackageScripts;
 
@@ -27,7 +26,7 @@ pub struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Its commands; none when it could not be read (which [`unhandled`] tells).
+    /// Its commands; none when it could not be read (which [`crate::account::unhandled`] tells).
     pub fn known_commands(&self) -> &[Command] {
         self.commands.as_deref().unwrap_or_default()
     }
@@ -100,6 +99,7 @@ pub(crate) fn diversion(package: &str, words: &[String]) -> Option<Diversion> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::unhandled;
 
     #[test]
     fn diversions_are_those_that_a_first_installation_adds() {

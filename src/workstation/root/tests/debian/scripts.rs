@@ -1,7 +1,7 @@
 //! The account of maintainer scripts on the packages that a node is made of.
 
 use crate::archive::{Archive, unpack};
-use fruit_root::scripts::unhandled;
+use fruit_root::account::unhandled;
 
 /// The packages of the shipped recipes and what people add to them.
 pub const NODE: [&str; 42] = [

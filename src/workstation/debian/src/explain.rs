@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Reason;
+use crate::request::Reason;
 use crate::version::Version;
 
 /// A need that no package can meet.

@@ -1,12 +1,10 @@
-//! Which commands of the scripts are neither reproduced nor known to be harmless.
+//! An account of what the packages' maintainer scripts would have done: which commands of theirs are neither reproduced nor known to be harmless.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
-use super::interpret::known;
-use super::{Command, diversion, read};
 use crate::PackageScripts;
 use crate::finish::reproduces;
+use crate::scripts::{Command, diversion, known, read, reviewed};
 
 /// A command of a maintainer script whose effect the image lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,47 +150,6 @@ fn writes_after_all(command: &Command) -> bool {
         "getent" | "command" | "type" => false,
         _ => false,
     }
-}
-
-/// The entries of `reviewed.txt`.
-struct Reviewed {
-    package: &'static str,
-    script: &'static str,
-    commands: Vec<&'static str>,
-    /// Let changes below undecided conditions happen, in place of passing them over.
-    apply: bool,
-}
-
-/// What people have looked at: `package script command… : skip|apply reason`. `*` stands for any text in the package's
-/// name, and for all commands or scripts.
-static REVIEWED: LazyLock<Vec<Reviewed>> = LazyLock::new(|| {
-    include_str!("reviewed.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| {
-            let (left, right) = line.split_once(" : ")?;
-            let mut words = left.split_whitespace();
-            let (package, script) = (words.next()?, words.next()?);
-            Some(Reviewed { package, script, commands: words.collect(), apply: right.starts_with("apply") })
-        })
-        .collect()
-});
-
-fn reviewed(package: &str, script: &str, command: &str) -> Option<&'static Reviewed> {
-    REVIEWED.iter().find(|entry| {
-        let named = match entry.package.split_once('*') {
-            Some((start, end)) => package.starts_with(start) && package[start.len()..].ends_with(end),
-            None => entry.package == package,
-        };
-        named
-            && (entry.script == "*" || entry.script == script)
-            && entry.commands.iter().any(|c| *c == "*" || *c == command)
-    })
-}
-
-/// What the table says of a command: `Some(true)` lets an uncertain change happen, `Some(false)` passes it over.
-pub(crate) fn reviewed_apply(package: &str, script: &str, command: &str) -> Option<bool> {
-    reviewed(package, script, command).map(|entry| entry.apply)
 }
 
 /// The commands of all scripts that are not accounted for, in the packages' order.

@@ -1,0 +1,72 @@
+//! Files of key folders and repositories: read with a bound, replaced whole, removed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::KeyError;
+
+/// A file of at most `limit` bytes; `None` if it is not there.
+pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, KeyError> {
+    let failed = |error| KeyError::Io { path: path.to_owned(), error };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        result => result.map_err(failed)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(KeyError::File { path: path.to_owned(), why: format!("more than {limit} bytes") });
+    }
+    Ok(Some(bytes))
+}
+
+/// Puts a file in place so that at any moment, also after a power cut, it is the old one or the new one. Its folder is
+/// made if needed.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+    place(path, bytes, 0o644, 0o755)
+}
+
+/// As [`write_atomically`], for the owner's eyes only.
+pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+    place(path, bytes, 0o600, 0o700)
+}
+
+fn place(path: &Path, bytes: &[u8], mode: u32, folder_mode: u32) -> Result<(), KeyError> {
+    let failed = |error| KeyError::Io { path: path.to_owned(), error };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(folder_mode).create(folder).map_err(failed)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{name}.{}.new", std::process::id()));
+    let written = (|| {
+        // Left over from a process of the same number that was killed.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written.map_err(failed)
+}
+
+/// Removes a file, if it is there. A key's is not overwritten: flash and journals keep copies anyway.
+///
+/// # Errors
+/// Those of `unlink(2)`.
+pub(super) fn remove(path: &Path) -> Result<(), KeyError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(KeyError::Io { path: path.to_owned(), error }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,50 @@
+//! What a lock pins: packages, and the states of repositories they came from.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::priority::Priority;
+use crate::request::Reason;
+use crate::version::Version;
+
+/// The state of a repository when it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedRepository {
+    pub archive: String,
+    pub suite: String,
+    pub components: Vec<String>,
+    /// When the archive made this state: `Sat, 12 Sep 2026 07:55:41 UTC`.
+    pub date: String,
+    pub in_release: Sha256,
+    /// Path below the suite's folder to hash.
+    pub indices: BTreeMap<String, Sha256>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedPackage {
+    pub name: String,
+    pub version: Version,
+    pub architecture: String,
+    /// Name of the archive, by which its mirror is found.
+    pub archive: String,
+    /// Below the archive.
+    pub path: String,
+    /// Bytes of the .deb file.
+    pub size: u64,
+    pub sha256: Sha256,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub section: String,
+    pub priority: Priority,
+    pub reason: Reason,
+}
+
+impl LockedPackage {
+    /// `name_version_architecture.deb`, for messages.
+    pub fn label(&self) -> String {
+        format!("{}_{}_{}.deb", self.name, self.version, self.architecture)
+    }
+}
