@@ -11,10 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
+use fruit_emulate::{Console, Plan, StartFiles};
 use fruit_image::disk::DiskFile;
 use fruit_image::gpt::{self, Partition};
 use fruitbuild::cli;
-use fruitbuild::machine::{self, Console, Plan, StartFiles};
 use fruitbuild::progress::Progress;
 use fruitbuild::verbs::run::Prepared;
 
@@ -67,7 +67,7 @@ impl Node {
         Node {
             prepared,
             console: None,
-            port: machine::free_port().unwrap(),
+            port: fruit_emulate::free_port().unwrap(),
             connection: Mutex::default(),
             device_tree: None,
             stick: None,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fruit_debian::Lock;
-use fruitbuild::device::Programs;
+use fruit_device_programs::Programs;
 
 use super::harness::{fruitbuild, image_of, recipe_path, top};
 
@@ -75,7 +75,7 @@ impl Project {
         }
         // The programs of the node, as a release brings them. What else was built of the same sources stands beside.
         let init = &Programs::new(&shared_cache())
-            .obtain(&["fruit-init"], &lock.architecture, &fruitbuild::progress::Progress::new(true))
+            .obtain(&["fruit-init"], &lock.architecture, &fruit_progress::Silent)
             .unwrap()["fruit-init"];
         let built = init.parent().unwrap();
         let to = self.path("programs").join(built.file_name().unwrap());

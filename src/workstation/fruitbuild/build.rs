@@ -28,9 +28,4 @@ fn main() {
     let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
     let line = source().map_or_else(|| version.clone(), |source| format!("{version} ({source})"));
     println!("cargo::rustc-env=FRUITBUILD_VERSION={line}");
-    // A release runs where this folder is not, and must not name it.
-    if std::env::var_os("FRUITBUILD_SOURCE").is_none() {
-        let manifest = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
-        println!("cargo::rustc-env=FRUITBUILD_TREE={manifest}/../../..");
-    }
 }

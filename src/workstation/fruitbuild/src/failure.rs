@@ -128,8 +128,8 @@ impl From<fruit_release::keys::KeyError> for Failure {
     }
 }
 
-impl From<crate::device::DeviceError> for Failure {
-    fn from(error: crate::device::DeviceError) -> Failure {
+impl From<fruit_device_programs::DeviceError> for Failure {
+    fn from(error: fruit_device_programs::DeviceError) -> Failure {
         Failure::general(error.to_string())
     }
 }

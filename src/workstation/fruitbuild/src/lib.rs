@@ -8,10 +8,8 @@ extern crate fruit_output;
 
 pub mod boot;
 pub mod cli;
-pub mod device;
 pub mod failure;
 pub mod lock;
-pub mod machine;
 pub mod passphrase;
 pub mod pipeline;
 pub mod progress;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fruit_output::talk;
+pub use fruit_progress::Unit;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Work that takes less than this shows no bar.
@@ -48,7 +49,7 @@ impl Progress {
         let bar = match self.style {
             Style::Bars => {
                 let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
-                bar.set_style(unit.style());
+                bar.set_style(style(unit));
                 bar.set_message(name.to_owned());
                 Some(bar)
             }
@@ -67,20 +68,22 @@ impl Progress {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    Bytes,
-    Pieces,
+impl fruit_progress::Progress for Progress {
+    fn say(&self, line: &str) {
+        Progress::say(self, line);
+    }
+
+    fn step(&self, name: &str, total: u64, unit: Unit) -> Box<dyn fruit_progress::Step> {
+        Box::new(Progress::step(self, name, total, unit))
+    }
 }
 
-impl Unit {
-    fn style(self) -> ProgressStyle {
-        let template = match self {
-            Unit::Bytes => "{msg:22} {wide_bar} {bytes:>11}/{total_bytes:11} {eta:>4}",
-            Unit::Pieces => "{msg:22} {wide_bar} {pos:>7}/{len:7} {eta:>4}",
-        };
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-    }
+fn style(unit: Unit) -> ProgressStyle {
+    let template = match unit {
+        Unit::Bytes => "{msg:22} {wide_bar} {bytes:>11}/{total_bytes:11} {eta:>4}",
+        Unit::Pieces => "{msg:22} {wide_bar} {pos:>7}/{len:7} {eta:>4}",
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 struct Shown {
@@ -138,6 +141,20 @@ impl Step {
                 Unit::Pieces => talk(format_args!("{}: {done} of {total}", self.name)),
             }
         }
+    }
+}
+
+impl fruit_progress::Step for Step {
+    fn set_total(&self, total: u64) {
+        Step::set_total(self, total);
+    }
+
+    fn add(&self, amount: u64) {
+        Step::add(self, amount);
+    }
+
+    fn set(&self, done: u64) {
+        Step::set(self, done);
     }
 }
 

@@ -38,7 +38,7 @@ const REQUIRED_MODULES: [&str; 4] = ["dm_mod", "dm_verity", "erofs", "overlay"];
 /// Where boards and overlays that a recipe does not bring are looked for: beside the program's own source or release.
 pub fn search() -> Search {
     let release = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("../share/fruitbuild")));
-    let folders: Vec<PathBuf> = release.into_iter().chain(crate::device::source_tree()).collect();
+    let folders: Vec<PathBuf> = release.into_iter().chain(fruit_device_programs::source_tree()).collect();
     Search {
         recipes: folders.iter().map(|folder| folder.join("recipes")).collect(),
         boards: folders.iter().map(|folder| folder.join("boards")).collect(),

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use fruit_agent::config::AgentConfig;
 use fruit_agent::files as agent_files;
 use fruit_contract::cmdline::hex;
+use fruit_device_programs::Programs;
 use fruit_image::tree::{Content, Inode};
 use fruit_recipe::{InitSystem, Recipe};
 
 use super::root::{Baked, file_content};
 use super::updater::Updater;
-use crate::device::Programs;
 use crate::failure::Failure;
 use crate::progress::Progress;
 

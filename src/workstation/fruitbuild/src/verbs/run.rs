@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fruit_debian::{Lock, Mirrors, Store};
+use fruit_emulate::{Plan, StartFiles};
 use fruit_image::disk::DiskFile;
 use fruit_image::fat::Volume;
 use fruit_image::inspect;
@@ -15,7 +16,6 @@ use fruit_recipe::{Board, FileOfPackage, Recipe};
 
 use crate::cli;
 use crate::failure::{Failure, at};
-use crate::machine::{self, Plan, StartFiles};
 use crate::pipeline::outputs::Names;
 use crate::pipeline::partitions::{BootPackages, package_file};
 use crate::pipeline::{self, lock, sources};
@@ -33,7 +33,7 @@ pub fn run(options: &cli::Run, progress: &Progress) -> Result<(), Failure> {
     let prepared = Prepared::new(options, progress)?;
     let port = match (options.ssh, options.ssh_port) {
         (_, Some(port)) => Some(port),
-        _ => Some(machine::free_port().map_err(|error| Failure::general(error.to_string()))?),
+        _ => Some(fruit_emulate::free_port().map_err(|error| Failure::general(error.to_string()))?),
     };
     let plan = prepared.plan(port);
     if let Some(port) = port {
@@ -77,7 +77,7 @@ impl Prepared {
         let folder = tempfile::tempdir().map_err(|error| Failure::general(error.to_string()))?;
         let disk = options.disk.clone().unwrap_or_else(|| folder.path().join("disk.img"));
         if !disk.exists() {
-            machine::make_disk(&image, &disk, LEAST_DISK).map_err(|error| Failure::general(error.to_string()))?;
+            fruit_emulate::make_disk(&image, &disk, LEAST_DISK).map_err(|error| Failure::general(error.to_string()))?;
         }
         if let Some(config) = &options.config {
             card_config::put(&disk, card_config::read(config)?)?;

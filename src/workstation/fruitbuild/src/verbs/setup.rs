@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::device::{ARCHITECTURES, rust_tool, target};
+use fruit_device_programs::{ARCHITECTURES, rust_tool, target};
+
 use crate::failure::Failure;
 use crate::progress::Progress;
 

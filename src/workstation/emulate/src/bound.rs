@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_program_that_is_killed_leaves_no_child_behind() {
         let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--ignored", "--nocapture", "machine::bound::tests::victim"])
+            .args(["--exact", "--ignored", "--nocapture", "bound::tests::victim"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fruit_contract::cmdline::hex;
+use fruit_progress::{Progress, Unit};
 use sha2::{Digest, Sha256};
 
-use crate::progress::{Progress, Unit};
 pub use rust::rust_tool;
 use rust::{path_with, rustc, watch};
 
@@ -129,7 +129,7 @@ impl Programs {
         &self,
         names: &[&str],
         architecture: &str,
-        progress: &Progress,
+        progress: &dyn Progress,
     ) -> Result<BTreeMap<String, PathBuf>, DeviceError> {
         let target = target(architecture)?;
         let mut files = BTreeMap::new();
@@ -143,7 +143,7 @@ impl Programs {
         Ok(files)
     }
 
-    fn built(&self, name: &str, target: &Target, progress: &Progress) -> Result<PathBuf, DeviceError> {
+    fn built(&self, name: &str, target: &Target, progress: &dyn Progress) -> Result<PathBuf, DeviceError> {
         let Some(tree) = source_tree().filter(|tree| tree.join("Cargo.lock").is_file()) else {
             return Err(DeviceError::NoSource { program: name.to_owned(), target: target.triple.to_owned() });
         };
@@ -180,10 +180,10 @@ impl Programs {
         target: &Target,
         tree: &Path,
         kept: &Path,
-        progress: &Progress,
+        progress: &dyn Progress,
     ) -> Result<(), DeviceError> {
         check_tools(name, target)?;
-        progress.say(format!("compiling {name} for {} (once; kept in the cache)", target.triple));
+        progress.say(&format!("compiling {name} for {} (once; kept in the cache)", target.triple));
         let build_dir = self.cache.join("build");
         let cargo = std::env::var_os("CARGO").map(PathBuf::from).or_else(|| rust_tool("cargo"));
         let cargo = cargo.unwrap_or_else(|| "cargo".into());
