@@ -202,8 +202,8 @@ impl Answer {
 
 /// The cache that the shared builds use.
 pub fn shared_cache() -> PathBuf {
-    let sources = fruitbuild::cli::Sources { mirror: Vec::new(), offline: false, cache: None };
-    fruitbuild::pipeline::sources::cache_folder(&sources).unwrap_or_else(|failure| panic!("{failure}"))
+    let sources = fruit_pipeline::sources::Sources::default();
+    fruit_pipeline::sources::cache_folder(&sources).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 fn blob(sha256: &str) -> PathBuf {

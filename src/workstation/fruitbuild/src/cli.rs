@@ -63,6 +63,13 @@ pub struct Sources {
     pub cache: Option<PathBuf>,
 }
 
+impl From<&Sources> for fruit_pipeline::sources::Sources {
+    fn from(options: &Sources) -> fruit_pipeline::sources::Sources {
+        let Sources { mirror, offline, cache } = options.clone();
+        fruit_pipeline::sources::Sources { mirror, offline, cache }
+    }
+}
+
 #[derive(Subcommand, Debug)]
 pub enum Verb {
     /// Install the system packages that builds need and this machine lacks
@@ -191,6 +198,19 @@ pub struct Build {
     pub force: bool,
     #[command(flatten)]
     pub sources: Sources,
+}
+
+impl From<&Build> for fruit_pipeline::Options {
+    fn from(options: &Build) -> fruit_pipeline::Options {
+        fruit_pipeline::Options {
+            recipe: options.recipe.clone(),
+            out: options.out.clone(),
+            locked: options.locked,
+            strict: options.strict,
+            force: options.force,
+            sources: (&options.sources).into(),
+        }
+    }
 }
 
 #[derive(Args, Debug)]

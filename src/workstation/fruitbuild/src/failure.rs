@@ -37,16 +37,6 @@ impl Failure {
         Failure::new(Exit::General, message)
     }
 
-    /// Names the file that was being made, unless the message does.
-    #[must_use]
-    pub fn about(mut self, file: &std::path::Path) -> Failure {
-        let name = file.display().to_string();
-        if self.details.is_none() && !self.message.contains(&name) {
-            self.message = format!("{name}: {}", self.message);
-        }
-        self
-    }
-
     /// Says what to do about a full disk. Errors of all crates end here as texts that name the file; what they share is the
     /// system's own wording, with the number of ENOSPC, EDQUOT or EFBIG.
     #[must_use]
@@ -128,8 +118,19 @@ impl From<fruit_release::keys::KeyError> for Failure {
     }
 }
 
-impl From<fruit_device_programs::DeviceError> for Failure {
-    fn from(error: fruit_device_programs::DeviceError) -> Failure {
-        Failure::general(error.to_string())
+impl From<fruit_pipeline::Error> for Failure {
+    fn from(error: fruit_pipeline::Error) -> Failure {
+        use fruit_pipeline::Error;
+        match error {
+            Error::Recipe(found) => found.into(),
+            Error::Packages(error) => error.into(),
+            Error::Root(error) => error.into(),
+            Error::Input(message) => Failure::input(message),
+            Error::About { file, error } => {
+                let failure = Failure::from(*error);
+                Failure::new(failure.exit, format!("{}: {failure}", file.display()))
+            }
+            Error::Programs(_) | Error::Io { .. } | Error::Other(_) => Failure::general(error.to_string()),
+        }
     }
 }

@@ -6,12 +6,10 @@
 #[macro_use]
 extern crate fruit_output;
 
-pub mod boot;
 pub mod cli;
 pub mod failure;
 pub mod lock;
 pub mod passphrase;
-pub mod pipeline;
 pub mod progress;
 pub mod publish;
 pub mod signing;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fruit_debian::LockedPackage;
-use fruitbuild::pipeline::lock::is_installed;
+use fruit_pipeline::lock::is_installed;
 
 use super::measure::{Cost, processors, run};
 use super::project::Project;

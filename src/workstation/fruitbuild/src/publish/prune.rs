@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 
+use fruit_pipeline::outputs::forget_file;
 use fruit_release::keys::write_atomically;
 use fruit_release::manifest::ChunkSource;
 use fruit_release::tuf::{Kind, Target};
@@ -16,7 +17,6 @@ use fruit_release::{Digest, Name};
 use super::reference::Shelf;
 use super::trusted::Published;
 use crate::failure::{Failure, at};
-use crate::pipeline::outputs::forget_file;
 
 /// When pieces were first not needed, by name, in seconds since 1970.
 const NOTED: &str = ".unneeded.json";
@@ -153,7 +153,7 @@ fn noted(folder: &Path) -> Result<BTreeMap<String, i64>, Failure> {
 fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Failure> {
     let path = folder.join(NOTED);
     if notes.is_empty() {
-        return forget_file(&path);
+        return Ok(forget_file(&path)?);
     }
     let json = serde_json::to_vec(notes).map_err(|error| Failure::general(error.to_string()))?;
     Ok(write_atomically(&path, &json)?)

@@ -1,12 +1,13 @@
 //! `fruitbuild build`
 
+use fruit_pipeline::outputs::Outcome;
+
 use crate::cli;
 use crate::failure::Failure;
-use crate::pipeline::{self, outputs::Outcome};
 use crate::progress::Progress;
 
 pub fn build(options: &cli::Build, json: bool, progress: &Progress) -> Result<(), Failure> {
-    let outcome = pipeline::build(options, progress)?;
+    let outcome = fruit_pipeline::build(&options.into(), progress)?;
     if json {
         outln!("{}", serde_json::to_string_pretty(&outcome).map_err(|error| Failure::general(error.to_string()))?);
     } else {

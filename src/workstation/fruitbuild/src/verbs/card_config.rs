@@ -50,7 +50,7 @@ pub fn put(card: &Path, text: Vec<u8>) -> Result<(), Failure> {
         size: partition.size(),
         label: volume.label().to_owned(),
         volume_id: volume.volume_id(),
-        time: crate::pipeline::sources::now(),
+        time: fruit_pipeline::sources::now(),
     };
     let mut memory = Memory { bytes: vec![0; usize::try_from(partition.size()).map_err(|error| fail(&error))?].into() };
     fat::write(&tree, &options, &memory).map_err(|error| fail(&error))?;

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use crate::failure::Failure;
-use crate::pipeline;
 use crate::progress::Progress;
 
 pub fn check(recipe: &Path, json: bool, progress: &Progress) -> Result<(), Failure> {
-    let recipe = pipeline::check::check(recipe)?.recipe;
+    let recipe = fruit_pipeline::check::check(recipe)?.recipe;
     if json {
         outln!("{}", String::from_utf8_lossy(&recipe.fingerprint()));
     } else {

@@ -7,10 +7,10 @@ use fruit_contract::image_manifest::ImageManifest;
 use fruit_debian::Lock;
 use fruit_debian::lock::{Change, ChangeKind};
 use fruit_image::tree::{Kind, Tree};
+use fruit_pipeline::inputs::sha256_of;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::pipeline::inputs::sha256_of;
 use crate::publish::slot::read_manifest;
 use crate::verbs::inspect::open_root;
 

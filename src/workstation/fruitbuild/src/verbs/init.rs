@@ -7,7 +7,6 @@ use fruit_recipe::{Answers, Base, BoardName, HostName, ImageName, SshKey, TimeZo
 
 use crate::cli;
 use crate::failure::{Exit, Failure, at};
-use crate::pipeline;
 use crate::progress::Progress;
 
 pub fn init(options: &cli::Init, progress: &Progress) -> Result<(), Failure> {
@@ -100,7 +99,7 @@ fn ssh_keys(text: &str) -> Result<Vec<SshKey>, String> {
 }
 
 fn known_boards() -> Vec<String> {
-    let folders = std::iter::once(PathBuf::from("boards")).chain(pipeline::search().boards);
+    let folders = std::iter::once(PathBuf::from("boards")).chain(fruit_pipeline::search().boards);
     let mut names: Vec<String> = folders
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flatten()

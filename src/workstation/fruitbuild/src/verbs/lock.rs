@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fruit_debian::{Lock, Store};
+use fruit_pipeline::check::{Checked, check};
+use fruit_pipeline::{lock, sources};
 
-use crate::cli::Sources;
+use crate::cli;
 use crate::failure::Failure;
-use crate::pipeline::check::{Checked, check};
-use crate::pipeline::{lock, sources};
 use crate::progress::Progress;
 use crate::verbs::diff::print_changes;
 
-pub fn lock(recipe: &Path, options: &Sources, json: bool, progress: &Progress) -> Result<(), Failure> {
+pub fn lock(recipe: &Path, options: &cli::Sources, json: bool, progress: &Progress) -> Result<(), Failure> {
     let Checked { recipe, repositories, .. } = check(recipe)?;
+    let options = &options.into();
     let store = Store::open(&sources::cache_folder(options)?, options.offline)?;
     let mirrors = sources::mirrors(options, &recipe)?;
     let path = lock::path(&recipe.path);

@@ -12,13 +12,13 @@ use fruit_image::disk::DiskFile;
 use fruit_image::fat::Volume;
 use fruit_image::inspect;
 use fruit_image::tree::Content;
+use fruit_pipeline::boot_files::{BootPackages, package_file};
+use fruit_pipeline::outputs::Names;
+use fruit_pipeline::{lock, sources};
 use fruit_recipe::{Board, FileOfPackage, Recipe};
 
 use crate::cli;
 use crate::failure::{Failure, at};
-use crate::pipeline::outputs::Names;
-use crate::pipeline::partitions::{BootPackages, package_file};
-use crate::pipeline::{self, lock, sources};
 use crate::progress::Progress;
 use crate::verbs::card_config;
 
@@ -63,7 +63,7 @@ impl Prepared {
                 options.what.display()
             )));
         }
-        let recipe = fruit_recipe::load(&options.what, &pipeline::search())?;
+        let recipe = fruit_recipe::load(&options.what, &fruit_pipeline::search())?;
         let image = options.image.clone().unwrap_or_else(|| Names::new(&recipe, &options.out).img);
         if !image.is_file() {
             let message = format!(
@@ -158,11 +158,12 @@ fn start_files(
 }
 
 fn packages_of(recipe: &Recipe, options: &cli::Run, progress: &Progress) -> Result<BootPackages, Failure> {
-    let store = Store::open(&sources::cache_folder(&options.sources)?, options.sources.offline)?;
-    let mirrors: Mirrors = sources::mirrors(&options.sources, recipe)?;
+    let from = sources::Sources::from(&options.sources);
+    let store = Store::open(&sources::cache_folder(&from)?, from.offline)?;
+    let mirrors: Mirrors = sources::mirrors(&from, recipe)?;
     let lock = Lock::load(&lock::path(&recipe.path))?;
-    store.ensure(&pipeline::files_only(&lock), &mirrors, &sources::Bars::new(progress))?;
-    pipeline::boot_packages(&lock, &store, 0)
+    store.ensure(&fruit_pipeline::files_only(&lock), &mirrors, &sources::Bars::new(progress))?;
+    Ok(fruit_pipeline::boot_packages(&lock, &store, 0)?)
 }
 
 /// The file of that name, in whatever folder, of the image's boot-a partition.

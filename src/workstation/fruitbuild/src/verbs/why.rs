@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use fruit_debian::Lock;
+use fruit_pipeline::lock;
 use serde_json::json;
 
 use crate::failure::{Failure, at};
-use crate::pipeline::lock;
 
 pub fn why(package: &str, recipe: Option<&Path>, as_json: bool) -> Result<(), Failure> {
     let locks = match recipe {

@@ -7,16 +7,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fruit_debian::mirror::ENVIRONMENT;
 use fruit_debian::{Keyring, MirrorSources, Mirrors, Repository, Store};
+use fruit_progress::{Progress, Step, Unit};
 use fruit_recipe::Recipe;
 use serde::Deserialize;
 
-use crate::cli::Sources;
-use crate::failure::{Failure, at};
-use crate::progress::{Progress, Step, Unit};
+use crate::error::{Error, at};
 
 /// Debian's name of the archive that a suite's security updates are in.
 const DEBIAN: &str = "debian";
 const DEBIAN_SECURITY: &str = "debian-security";
+
+/// Where packages are taken from and kept.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Mirrors: URL, or ARCHIVE=URL.
+    pub mirror: Vec<String>,
+    /// Use nothing but what the package store holds.
+    pub offline: bool,
+    /// Folder of the package store and other caches; none: of the environment, or the user's.
+    pub cache: Option<PathBuf>,
+}
 
 /// The user's own settings, `fruitbuild/config.yaml` in the configuration folder.
 #[derive(Deserialize, Default)]
@@ -31,10 +41,10 @@ struct Configuration {
 ///
 /// # Errors
 /// Neither is known.
-pub fn cache_folder(sources: &Sources) -> Result<PathBuf, Failure> {
+pub fn cache_folder(sources: &Sources) -> Result<PathBuf, Error> {
     let environment = std::env::var_os("FRUITBUILD_CACHE").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     sources.cache.clone().or(environment).or_else(Store::default_root).ok_or_else(|| {
-        Failure::general("no folder for the package store: neither HOME nor XDG_CACHE_HOME is set; name one with --cache or FRUITBUILD_CACHE")
+        Error::other("no folder for the package store: neither HOME nor XDG_CACHE_HOME is set; name one with --cache or FRUITBUILD_CACHE")
     })
 }
 
@@ -42,7 +52,7 @@ pub fn cache_folder(sources: &Sources) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// A value that is not a mirror, an unreadable configuration.
-pub fn mirrors(sources: &Sources, recipe: &Recipe) -> Result<Mirrors, Failure> {
+pub fn mirrors(sources: &Sources, recipe: &Recipe) -> Result<Mirrors, Error> {
     let configuration = configuration()?;
     let environment = std::env::var(ENVIRONMENT).ok();
     let mut mirrors = Mirrors::find(&MirrorSources {
@@ -63,7 +73,7 @@ pub fn mirrors(sources: &Sources, recipe: &Recipe) -> Result<Mirrors, Failure> {
     Ok(mirrors)
 }
 
-fn configuration() -> Result<Configuration, Failure> {
+fn configuration() -> Result<Configuration, Error> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
     let Some(folder) = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or(home) else {
         return Ok(Configuration::default());
@@ -80,7 +90,7 @@ fn configuration() -> Result<Configuration, Failure> {
 ///
 /// # Errors
 /// A key file that cannot be read.
-pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Failure> {
+pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Error> {
     let distribution = &recipe.distribution;
     let keyring = match &distribution.keyring {
         Some(file) => read_keyring(&file.resolve(&file.value))?,
@@ -123,10 +133,10 @@ pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Failure> {
     Ok(all)
 }
 
-fn read_keyring(path: &Path) -> Result<Arc<Keyring>, Failure> {
+fn read_keyring(path: &Path) -> Result<Arc<Keyring>, Error> {
     let bytes = std::fs::read(path).map_err(at(path))?;
     let keyring = Keyring::parse(&bytes, &path.display().to_string());
-    Ok(Arc::new(keyring.map_err(|why| Failure::input(why.to_string()))?))
+    Ok(Arc::new(keyring.map_err(|why| Error::input(why.to_string()))?))
 }
 
 /// Seconds since 1970-01-01 UTC.
@@ -135,14 +145,14 @@ pub fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Shows the package crate's progress as bars.
+/// Says the package crate's progress as ours.
 pub struct Bars<'p> {
-    progress: &'p Progress,
-    steps: Mutex<BTreeMap<u8, Step>>,
+    progress: &'p dyn Progress,
+    steps: Mutex<BTreeMap<u8, Box<dyn Step>>>,
 }
 
 impl<'p> Bars<'p> {
-    pub fn new(progress: &'p Progress) -> Bars<'p> {
+    pub fn new(progress: &'p dyn Progress) -> Bars<'p> {
         Bars { progress, steps: Mutex::default() }
     }
 }

@@ -9,7 +9,7 @@ use fruit_recipe::{Recipe, UnitName};
 use fruit_root::overlay::{Overlay, RULES_FILE};
 
 use super::{node_defaults, programs, search, sources};
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// A recipe and all that it names on this machine.
 pub struct Checked {
@@ -26,7 +26,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// Whatever is wrong with it or with a file that it names, on its line where it has one.
-pub fn check(path: &Path) -> Result<Checked, Failure> {
+pub fn check(path: &Path) -> Result<Checked, Error> {
     let recipe = fruit_recipe::load(path, &search())?;
     let node = node_defaults(&recipe)?;
     let programs = programs::wanted(&recipe)?;
@@ -35,11 +35,11 @@ pub fn check(path: &Path) -> Result<Checked, Failure> {
     Ok(Checked { recipe, node, programs, overlays, repositories })
 }
 
-fn overlay(folder: &Path) -> Result<Overlay, Failure> {
+fn overlay(folder: &Path) -> Result<Overlay, Error> {
     let overlay = Overlay::read(folder)?;
     for unit in overlay.enable() {
         UnitName::new(unit)
-            .map_err(|why| Failure::input(format!("{}: enable: {why}", folder.join(RULES_FILE).display())))?;
+            .map_err(|why| Error::input(format!("{}: enable: {why}", folder.join(RULES_FILE).display())))?;
     }
     Ok(overlay)
 }
@@ -49,8 +49,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::cli;
-    use crate::progress::Progress;
+    use crate::{Options, sources::Sources};
 
     type Spoil = &'static dyn Fn(&Path);
 
@@ -63,15 +62,15 @@ mod tests {
         let text = "extends: base.yaml\nname: x\nboard: qemu-arm64\ninit: busybox\noverlays: [busybox, odd]\n";
         fs::write(folder.join("recipes/x.yaml"), text).unwrap();
         spoil(folder);
-        let options = cli::Build {
+        let options = Options {
             recipe: folder.join("recipes/x.yaml"),
             out: folder.join("out"),
             locked: false,
             strict: false,
             force: false,
-            sources: cli::Sources { mirror: Vec::new(), offline: true, cache: Some(folder.join("cache")) },
+            sources: Sources { mirror: Vec::new(), offline: true, cache: Some(folder.join("cache")) },
         };
-        let failure = crate::pipeline::build(&options, &Progress::new(true)).err().unwrap();
+        let failure = crate::build(&options, &fruit_progress::Silent).err().unwrap();
         (failure.to_string(), folder.join("cache").exists())
     }
 

@@ -12,13 +12,15 @@ use fruit_image::storage::WriteAt;
 use fruit_image::tree::{Content, Tree};
 use fruit_image::verity;
 use fruit_image::{cpio, erofs, ext4, fat};
-use fruit_recipe::{Bootloader, KernelForm, PartitionTable, Recipe, RootFormat};
+use fruit_recipe::{KernelForm, PartitionTable, Recipe, RootFormat};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::partitions::{self, BootPackages, SlotFiles};
+use super::boot_files::BootPackages;
+use super::flows::{self, SlotFiles};
+use super::partitions;
 use super::root::FinishedRoot;
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// What Windows and macOS show as a drive.
 const TYPE_BASIC_DATA: Uuid = Uuid::from_u128(0xEBD0A0A2_B9E5_4433_87C0_68B6B72699C7);
@@ -70,7 +72,7 @@ pub fn write(
     initramfs: Content,
     epoch: i64,
     target: &Path,
-) -> Result<WrittenCard, Failure> {
+) -> Result<WrittenCard, Error> {
     let disk = Guid::of_disk(recipe.name.as_str());
     let kernel = kernel_image(recipe, &root.kernel)?;
     let mut slot =
@@ -122,12 +124,12 @@ pub fn write(
     Ok(WrittenCard { image, draft, partitions, verity: verity.to_string(), command_line: slot.command_line })
 }
 
-fn fail(error: impl std::fmt::Display) -> Failure {
-    Failure::general(error.to_string())
+fn fail(error: impl std::fmt::Display) -> Error {
+    Error::other(error.to_string())
 }
 
 /// Carries any format's error out of a partition's closure.
-struct Failed(Failure);
+struct Failed(Error);
 
 impl<E: std::fmt::Display> From<E> for Failed {
     fn from(error: E) -> Failed {
@@ -135,8 +137,8 @@ impl<E: std::fmt::Display> From<E> for Failed {
     }
 }
 
-impl From<Failed> for Failure {
-    fn from(failed: Failed) -> Failure {
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Error {
         failed.0
     }
 }
@@ -163,7 +165,7 @@ fn report(layout: &Layout, image: &Image, boot_len: u64, root_len: u64) -> Vec<P
 }
 
 /// The kernel in the form that the board's loader takes.
-fn kernel_image(recipe: &Recipe, image: &Content) -> Result<Content, Failure> {
+fn kernel_image(recipe: &Recipe, image: &Content) -> Result<Content, Error> {
     match recipe.board.kernel.form.value {
         KernelForm::Plain => Ok(image.clone()),
         KernelForm::Gzip => {
@@ -179,7 +181,7 @@ fn kernel_image(recipe: &Recipe, image: &Content) -> Result<Content, Failure> {
 ///
 /// # Errors
 /// Contents that can't be read.
-pub fn compress_initramfs(tree: &Tree) -> Result<Content, Failure> {
+pub fn compress_initramfs(tree: &Tree) -> Result<Content, Error> {
     let mut archive = Vec::new();
     cpio::write_zstd(tree, INITRAMFS_LEVEL, &mut archive).map_err(fail)?;
     Ok(archive.into())
@@ -192,7 +194,7 @@ struct BootSize {
 }
 
 impl BootSize {
-    fn of(tree: &Tree) -> Result<BootSize, Failure> {
+    fn of(tree: &Tree) -> Result<BootSize, Error> {
         let least = |kind| fat::least_size(tree, kind, BOOT_ROOM).map_err(fail);
         let bytes = least(fat::Kind::Fat16)?;
         if bytes < LEAST_FAT32 {
@@ -209,7 +211,7 @@ fn command_line_words(recipe: &Recipe) -> Vec<String> {
     fixed.into_iter().chain(written.map(|w| w.as_str().to_owned())).collect()
 }
 
-fn layout(recipe: &Recipe, disk: Guid, root_len: u64, boot_len: u64) -> Result<Layout, Failure> {
+fn layout(recipe: &Recipe, disk: Guid, root_len: u64, boot_len: u64) -> Result<Layout, Error> {
     let sizes = &recipe.partitions;
     let grown = |len: u64| (len + len * SLOT_HEADROOM / 100).next_multiple_of(SLOT_STEP);
     let boot = sizes.boot.bytes().unwrap_or_else(|| grown(boot_len).max(64 * MIB));
@@ -231,8 +233,8 @@ fn layout(recipe: &Recipe, disk: Guid, root_len: u64, boot_len: u64) -> Result<L
     }
     let wanted = [
         ("firmware", TYPE_BASIC_DATA, sizes.firmware.bytes().unwrap_or(FIRMWARE_SIZE)),
-        ("boot-a", boot_type(recipe), boot),
-        ("boot-b", boot_type(recipe), boot),
+        ("boot-a", flows::boot_type(&recipe.board), boot),
+        ("boot-b", flows::boot_type(&recipe.board), boot),
         ("root-a", TYPE_LINUX, root),
         ("root-b", TYPE_LINUX, root),
         ("state", TYPE_RESERVED, STATE_SIZE),
@@ -252,14 +254,6 @@ fn layout(recipe: &Recipe, disk: Guid, root_len: u64, boot_len: u64) -> Result<L
         PartitionTable::HybridMbr => Mbr::Hybrid { partition: FIRMWARE },
     };
     gpt::plan(Uuid::from_bytes(disk.bytes()), None, recipe.board.alignment.bytes(), mbr, &wanted).map_err(fail)
-}
-
-/// The Pi's own loader looks for its boot partitions among the basic data partitions; elsewhere a PC need not show them.
-fn boot_type(recipe: &Recipe) -> Uuid {
-    match recipe.board.bootloader.value {
-        Bootloader::Tryboot(_) => TYPE_BASIC_DATA,
-        Bootloader::UBoot(_) => TYPE_LINUX,
-    }
 }
 
 /// A UUID that follows from name, version and `part`: two builds of one version are the same bytes.
@@ -283,7 +277,7 @@ enum RootPlan<'t> {
 }
 
 impl<'t> RootPlan<'t> {
-    fn new(recipe: &Recipe, tree: &'t Tree, epoch: i64) -> Result<RootPlan<'t>, Failure> {
+    fn new(recipe: &Recipe, tree: &'t Tree, epoch: i64) -> Result<RootPlan<'t>, Error> {
         let uuid = derived_uuid(recipe, "root");
         let salt = Sha256::digest(uuid.as_bytes())[..16].to_vec();
         let verity = verity::Options { uuid: derived_uuid(recipe, "verity").into_bytes(), salt };
@@ -329,11 +323,11 @@ impl<'t> RootPlan<'t> {
     }
 
     /// With superblock and hash tree.
-    fn total_len(&self) -> Result<u64, Failure> {
+    fn total_len(&self) -> Result<u64, Error> {
         verity::total_len(self.data_len()).map_err(fail)
     }
 
-    fn write(&self, card: &Card) -> Result<verity::Params, Failure> {
+    fn write(&self, card: &Card) -> Result<verity::Params, Error> {
         let (file, start) = card.claim(ROOT_A, self.total_len()?).map_err(fail)?;
         match self {
             RootPlan::Erofs(plan, options) => {

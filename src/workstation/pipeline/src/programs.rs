@@ -8,12 +8,12 @@ use fruit_agent::files as agent_files;
 use fruit_contract::cmdline::hex;
 use fruit_device_programs::Programs;
 use fruit_image::tree::{Content, Inode};
+use fruit_progress::Progress;
 use fruit_recipe::{InitSystem, Recipe};
 
 use super::root::{Baked, file_content};
 use super::updater::Updater;
-use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::error::Error;
 
 const INIT: &str = "fruit-init";
 const AGENT: &str = "fruit-agent";
@@ -42,13 +42,13 @@ pub struct Obtained {
 ///
 /// # Errors
 /// A setting that the program would refuse, on its line.
-pub fn wanted(recipe: &Recipe) -> Result<Wanted, Failure> {
+pub fn wanted(recipe: &Recipe) -> Result<Wanted, Error> {
     let agent = if recipe.agent.is_written() { Some(wanted_agent(recipe)?) } else { None };
     let update = if recipe.update.is_written() { Some(Updater::wanted(recipe)?) } else { None };
     Ok(Wanted { agent, update })
 }
 
-fn wanted_agent(recipe: &Recipe) -> Result<AgentConfig, Failure> {
+fn wanted_agent(recipe: &Recipe) -> Result<AgentConfig, Error> {
     if recipe.init.value != InitSystem::Systemd {
         let wrong = fruit_recipe::Diagnostic::error("the power agent needs systemd, and this recipe has another init");
         return Err(fruit_recipe::Diagnostics::from(wrong.maybe_place(recipe.agent.place(&[]))).into());
@@ -61,7 +61,13 @@ impl Wanted {
     ///
     /// # Errors
     /// As [`Programs::obtain`].
-    pub fn obtain(&self, recipe: &Recipe, cache: &Path, epoch: i64, progress: &Progress) -> Result<Obtained, Failure> {
+    pub fn obtain(
+        &self,
+        recipe: &Recipe,
+        cache: &Path,
+        epoch: i64,
+        progress: &dyn Progress,
+    ) -> Result<Obtained, Error> {
         let architecture = recipe.board.architecture.to_string();
         let optional = [(self.agent.is_some(), AGENT), (self.update.is_some(), UPDATE)];
         let names: Vec<&str> =
@@ -83,13 +89,13 @@ impl Wanted {
     }
 }
 
-fn sha256_of_file(path: &Path) -> Result<String, Failure> {
+fn sha256_of_file(path: &Path) -> Result<String, Error> {
     use sha2::{Digest, Sha256};
-    let bytes = std::fs::read(path).map_err(crate::failure::at(path))?;
+    let bytes = std::fs::read(path).map_err(crate::error::at(path))?;
     Ok(hex(&Sha256::digest(bytes)))
 }
 
-fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<Baked, Failure> {
+fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<Baked, Error> {
     let path = |absolute: &str| absolute.trim_start_matches('/').to_owned();
     let mut baked = vec![
         (path(agent_files::PROGRAM_PATH), Inode::file(file_content(&files[AGENT])?, 0o755, epoch)),

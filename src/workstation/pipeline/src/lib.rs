@@ -1,7 +1,10 @@
 //! From a recipe to a card: check, lock, fetch, unpack, finish, prune, overlay, write, describe.
 
+pub mod boot_files;
 pub mod card;
 pub mod check;
+pub mod error;
+pub mod flows;
 pub mod inputs;
 pub mod lock;
 pub mod outputs;
@@ -21,16 +24,17 @@ use fruit_contract::{HostNameTemplate, InitConfig, NodeConfig};
 use fruit_debian::package::Control;
 use fruit_debian::{Diversions, Lock, LockedPackage, PackageContents, Store, unpack_all, unpack_diverted};
 use fruit_image::tree::Tree;
+use fruit_progress::{Progress, Unit};
 use fruit_recipe::{Recipe, Search};
 use fruit_root::kernel::Selection;
 
-use crate::cli;
-use crate::failure::{Failure, at};
-use crate::progress::{Progress, Unit};
+use boot_files::BootPackages;
+pub use error::Error;
+use error::at;
 use inputs::Inputs;
 use outputs::{Names, Outcome};
-use partitions::BootPackages;
 use root::FinishedRoot;
+use sources::Sources;
 
 /// Modules without which no root can be mounted; the others may lack their hardware.
 const REQUIRED_MODULES: [&str; 4] = ["dm_mod", "dm_verity", "erofs", "overlay"];
@@ -46,14 +50,29 @@ pub fn search() -> Search {
     }
 }
 
+/// What to build, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub recipe: PathBuf,
+    /// Folder for the image and what belongs to it.
+    pub out: PathBuf,
+    /// Fail if the lock lacks something the recipe asks for, instead of changing the lock.
+    pub locked: bool,
+    /// Fail if packages' scripts do something that is neither done here nor known to be harmless.
+    pub strict: bool,
+    /// Build even if nothing changed.
+    pub force: bool,
+    pub sources: Sources,
+}
+
 /// Builds the image of `options.recipe`.
 ///
 /// # Errors
 /// Everything that can be wrong with a recipe, its packages, the network or the disk; nothing half-written stays.
-pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failure> {
+pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Error> {
     let check::Checked { recipe, node, programs, overlays, repositories } = check::check(&options.recipe)?;
     if options.out.exists() && !options.out.is_dir() {
-        return Err(Failure::input(format!("{}: is not a folder; name another one with --out", options.out.display())));
+        return Err(Error::input(format!("{}: is not a folder; name another one with --out", options.out.display())));
     }
     let given_epoch = given_epoch()?;
     let cache = sources::cache_folder(&options.sources)?;
@@ -70,7 +89,7 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
     if !options.force
         && let Some(outcome) = outputs::unchanged(&cache, &names, &inputs)
     {
-        progress.say(format!("nothing changed: {} is up to date", names.img.display()));
+        progress.say(&format!("nothing changed: {} is up to date", names.img.display()));
         warnings::repeat(outcome.summary.warnings, &names.manifest, progress);
         return Ok(outcome);
     }
@@ -83,7 +102,7 @@ pub fn build(options: &cli::Build, progress: &Progress) -> Result<Outcome, Failu
         let boot_packages = scope.spawn(|| boot_packages(&lock, &store, epoch));
         let start = |modules| scope.spawn(move || archive(modules));
         let (root, packages, initramfs) = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress, start)?;
-        Ok::<_, Failure>((root, packages, joined(boot_packages)??, joined(initramfs)??))
+        Ok::<_, Error>((root, packages, joined(boot_packages)??, joined(initramfs)??))
     })?;
     warnings::say(&root.report, &names.manifest, options.strict, progress)?;
     let written = {
@@ -116,9 +135,9 @@ pub fn assemble<T>(
     baked: &programs::Obtained,
     inputs: &Inputs,
     epoch: i64,
-    progress: &Progress,
+    progress: &dyn Progress,
     start: impl FnOnce(Selection) -> T,
-) -> Result<(FinishedRoot, Vec<PackageContents>, T), Failure> {
+) -> Result<(FinishedRoot, Vec<PackageContents>, T), Error> {
     let bars = sources::Bars::new(progress);
     let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
     let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
@@ -127,8 +146,8 @@ pub fn assemble<T>(
 }
 
 /// What a thread of the build made.
-pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Failure> {
-    thread.join().map_err(|_| Failure::general("a thread of the build panicked"))
+pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Error> {
+    thread.join().map_err(|_| Error::other("a thread of the build panicked"))
 }
 
 /// What packages' scripts would have diverted before any file is laid down.
@@ -158,7 +177,7 @@ pub fn files_only(lock: &Lock) -> Vec<LockedPackage> {
 ///
 /// # Errors
 /// As [`build`].
-pub fn boot_packages(lock: &Lock, store: &Store, epoch: i64) -> Result<BootPackages, Failure> {
+pub fn boot_packages(lock: &Lock, store: &Store, epoch: i64) -> Result<BootPackages, Error> {
     let mut trees = BootPackages::new();
     for package in files_only(lock) {
         let one = std::slice::from_ref(&package);
@@ -170,10 +189,10 @@ pub fn boot_packages(lock: &Lock, store: &Store, epoch: i64) -> Result<BootPacka
 }
 
 /// `SOURCE_DATE_EPOCH`, if it is set; else the date of the packages counts.
-fn given_epoch() -> Result<Option<i64>, Failure> {
+fn given_epoch() -> Result<Option<i64>, Error> {
     let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds = text.trim().parse();
-    let wrong = |_| Failure::general(format!("SOURCE_DATE_EPOCH is {text:?}; expected seconds since 1970, or unset"));
+    let wrong = |_| Error::other(format!("SOURCE_DATE_EPOCH is {text:?}; expected seconds since 1970, or unset"));
     seconds.map(Some).map_err(wrong)
 }
 
@@ -181,13 +200,13 @@ fn given_epoch() -> Result<Option<i64>, Failure> {
 ///
 /// # Errors
 /// A value that fruit-init would refuse, on its line.
-pub fn node_defaults(recipe: &Recipe) -> Result<NodeConfig, Failure> {
+pub fn node_defaults(recipe: &Recipe) -> Result<NodeConfig, Error> {
     let mut node: NodeConfig = recipe.first_boot.read()?;
     if node.hostname.is_none() {
         let name: Result<HostNameTemplate, _> = recipe.hostname.as_str().parse();
         let name = name.map_err(|why| {
             let wrong = fruit_recipe::Diagnostic::error(why.to_string()).maybe_place(recipe.hostname.place.clone());
-            Failure::from(fruit_recipe::Diagnostics::from(wrong))
+            Error::from(fruit_recipe::Diagnostics::from(wrong))
         })?;
         node.hostname = Some(name);
     }
@@ -201,8 +220,8 @@ fn initramfs(
     baked: &programs::Obtained,
     inputs: &Inputs,
     epoch: i64,
-) -> Result<Tree, Failure> {
-    let wrong = |what: &'static str| move |why: String| Failure::input(format!("{what}: {why}"));
+) -> Result<Tree, Error> {
+    let wrong = |what: &'static str| move |why: String| Error::input(format!("{what}: {why}"));
     let mut config = InitConfig::new(fruit_contract::init::ImageInfo {
         name: recipe.name.as_str().to_owned(),
         version: recipe.version.as_str().to_owned(),

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fruit_progress::Progress;
 use fruit_root::account::Unhandled;
 
 use super::root::RootReport;
-use crate::failure::{Exit, Failure};
-use crate::progress::Progress;
+use crate::error::Error;
 
 /// Commands by what an image lacks without them, the worst first: rights and accounts, files, settings.
 const EFFECTS: [&[&str]; 3] = [
@@ -84,30 +84,29 @@ fn badness(command: &str) -> usize {
 ///
 /// # Errors
 /// With `strict`, when scripts do more than fruitbuild does.
-pub fn say(report: &RootReport, manifest: &Path, strict: bool, progress: &Progress) -> Result<(), Failure> {
+pub fn say(report: &RootReport, manifest: &Path, strict: bool, progress: &dyn Progress) -> Result<(), Error> {
     let all = list(report);
     for warning in &all {
-        progress.say(format!("warning: {warning}"));
+        progress.say(&format!("warning: {warning}"));
     }
     for name in &report.acknowledged_not_here {
-        progress.say(format!("note: `acknowledge` names {name}, which is not in this image"));
+        progress.say(&format!("note: `acknowledge` names {name}, which is not in this image"));
     }
     if strict && !report.unhandled.is_empty() {
-        return Err(Failure::new(
-            Exit::Input,
+        return Err(Error::input(
             "--strict: packages' scripts do more than fruitbuild does itself; look at them and name the packages under `acknowledge:`",
         ));
     }
     if let Some(line) = count(all.len(), manifest) {
-        progress.say(line);
+        progress.say(&line);
     }
     Ok(())
 }
 
 /// What a build that had nothing to do says of the warnings of the build before it.
-pub fn repeat(warnings: usize, manifest: &Path, progress: &Progress) {
+pub fn repeat(warnings: usize, manifest: &Path, progress: &dyn Progress) {
     if let Some(line) = count(warnings, manifest) {
-        progress.say(line);
+        progress.say(&line);
     }
 }
 

@@ -11,6 +11,7 @@ use fruit_debian::{Lock, PackageContents};
 use fruit_image::draft::Draft;
 use fruit_image::sums::{Sum, Summing, sha256sums};
 use fruit_image::zst::{self, Compressed, Earlier, Frame};
+use fruit_progress::Progress;
 use fruit_recipe::{Diagnostic, Diagnostics, Recipe};
 use fruit_root::sbom::{self, Component, Subject};
 use fruit_update::config::UpdateConfig;
@@ -21,8 +22,7 @@ use super::inputs::Inputs;
 use super::joined;
 use super::root::FinishedRoot;
 use super::warnings;
-use crate::failure::{Failure, at};
-use crate::progress::Progress;
+use crate::error::{Error, at};
 
 pub const TOOL: &str = concat!("fruitbuild-", env!("CARGO_PKG_VERSION"));
 
@@ -87,7 +87,7 @@ pub struct Made<'a> {
 ///
 /// # Errors
 /// File system errors with the path.
-pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<Outcome, Failure> {
+pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<Outcome, Error> {
     let wanted = &made.recipe.outputs;
     let synced = |draft: &Draft| draft.sync().map_err(io);
     // The disk takes the image, and the SBOM is made, while the image is compressed.
@@ -97,7 +97,7 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
         let compressed = wanted.zst.then(|| compress(&made, names, cache)).transpose()?;
         sync.map(|thread| joined(thread)?).transpose()?;
         let sbom = sbom.map(joined).transpose()?;
-        Ok::<_, Failure>((compressed, sbom))
+        Ok::<_, Error>((compressed, sbom))
     })?;
     let image = &made.card.image;
     let mut sums: BTreeMap<PathBuf, Sum> = BTreeMap::new();
@@ -113,7 +113,7 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
         }
     };
     let manifest = manifest(&made, bmap.mapped_bytes(), epoch)?;
-    let manifest_text = manifest.to_text().map_err(|error| Failure::general(error.to_string()))?;
+    let manifest_text = manifest.to_text().map_err(|error| Error::other(error.to_string()))?;
     let texts = [
         (&names.bmap, wanted.bmap.then(|| bmap.to_xml())),
         (&names.sbom, sbom),
@@ -154,11 +154,11 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
     Ok(outcome)
 }
 
-fn io(error: std::io::Error) -> Failure {
-    Failure::general(error.to_string())
+fn io(error: std::io::Error) -> Error {
+    Error::other(error.to_string())
 }
 
-fn compress(made: &Made<'_>, names: &Names, cache: &Path) -> Result<Compressed, Failure> {
+fn compress(made: &Made<'_>, names: &Names, cache: &Path) -> Result<Compressed, Error> {
     let wanted = &made.recipe.outputs;
     let level = i32::try_from(wanted.zstd_level.get()).unwrap_or(i32::MAX);
     let threads = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
@@ -178,21 +178,21 @@ fn earlier(cache: &Path, names: &Names) -> Option<Earlier> {
 ///
 /// # Errors
 /// File system errors with the path.
-pub fn forget_file(path: &Path) -> Result<(), Failure> {
+pub fn forget_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
     }
 }
 
-fn sum_file(path: &Path) -> Result<Sum, Failure> {
+fn sum_file(path: &Path) -> Result<Sum, Error> {
     let mut file = fs::File::open(path).map_err(at(path))?;
     let mut summing = Summing::new(std::io::sink());
     std::io::copy(&mut file, &mut summing).map_err(at(path))?;
     Ok(summing.finish().0)
 }
 
-fn output(path: &Path, sum: Sum) -> Result<Output, Failure> {
+fn output(path: &Path, sum: Sum) -> Result<Output, Error> {
     let meta = fs::metadata(path).map_err(at(path))?;
     Ok(Output { path: path.to_owned(), size: meta.len(), sha256: sum.to_string(), mtime_ns: mtime_ns(&meta) })
 }
@@ -201,7 +201,7 @@ fn mtime_ns(meta: &fs::Metadata) -> i128 {
     i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
 }
 
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let draft = Draft::create(path).map_err(io)?;
     draft.file().write_all(bytes).map_err(at(path))?;
     draft.commit().map_err(io)
@@ -215,7 +215,7 @@ struct SumsTurn<'a> {
 }
 
 impl<'a> SumsTurn<'a> {
-    fn take(path: &'a Path) -> Result<SumsTurn<'a>, Failure> {
+    fn take(path: &'a Path) -> Result<SumsTurn<'a>, Error> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let lock = fs::File::open(folder).and_then(|lock| lock.lock().map(|()| lock)).map_err(at(folder))?;
         Ok(SumsTurn { path, folder, _lock: lock })
@@ -232,20 +232,20 @@ impl<'a> SumsTurn<'a> {
     }
 
     /// Takes out the lines of files that are about to be replaced by others.
-    fn forget(&self, new: &BTreeMap<PathBuf, Sum>) -> Result<(), Failure> {
+    fn forget(&self, new: &BTreeMap<PathBuf, Sum>) -> Result<(), Error> {
         let mut lines = self.lines();
         let before = lines.len();
         lines.retain(|name, sum| new.get(&self.path.with_file_name(name)).is_none_or(|new| new == sum));
         if lines.len() == before { Ok(()) } else { self.write(&lines) }
     }
 
-    fn add(&self, new: &BTreeMap<PathBuf, Sum>) -> Result<(), Failure> {
+    fn add(&self, new: &BTreeMap<PathBuf, Sum>) -> Result<(), Error> {
         let mut lines = self.lines();
         lines.extend(new.iter().map(|(path, sum)| (file_name(path), *sum)));
         self.write(&lines)
     }
 
-    fn write(&self, lines: &BTreeMap<String, Sum>) -> Result<(), Failure> {
+    fn write(&self, lines: &BTreeMap<String, Sum>) -> Result<(), Error> {
         write_whole(self.path, sha256sums(lines.iter().map(|(name, sum)| (name.as_str(), *sum))).as_bytes())
     }
 }
@@ -255,7 +255,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Every input with its hash, what became of them, and how large it is. The same inputs give the same text.
-fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, Failure> {
+fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, Error> {
     let Made { recipe, lock, inputs, root, packages, card } = made;
     let bytes: BTreeMap<&str, u64> = packages.iter().map(|p| (p.name.as_str(), p.bytes)).collect();
     let packages = lock.packages.iter().map(|p| image_manifest::Package {
@@ -326,7 +326,7 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, F
 }
 
 /// What the targets of a signed release say beyond the image's own description.
-fn release(recipe: &Recipe) -> Result<image_manifest::Release, Failure> {
+fn release(recipe: &Recipe) -> Result<image_manifest::Release, Error> {
     let mut release = image_manifest::Release {
         product: recipe.name.as_str().to_owned(),
         epoch: 0,
@@ -338,7 +338,7 @@ fn release(recipe: &Recipe) -> Result<image_manifest::Release, Failure> {
         let number = |key: &str, value: u64| {
             u32::try_from(value).map_err(|_| {
                 let wrong = Diagnostic::error(format!("`{key}` is {value}; it is at most {}", u32::MAX));
-                Failure::from(Diagnostics::from(wrong.maybe_place(recipe.update.place(&[key]))))
+                Error::from(Diagnostics::from(wrong.maybe_place(recipe.update.place(&[key]))))
             })
         };
         release.epoch = number("epoch", config.epoch)?;
@@ -430,7 +430,7 @@ pub struct Turn {
 ///
 /// # Errors
 /// File system errors with the path.
-pub fn turn(cache: &Path, names: &Names, progress: &Progress) -> Result<Turn, Failure> {
+pub fn turn(cache: &Path, names: &Names, progress: &dyn Progress) -> Result<Turn, Error> {
     let path = memory(cache, names, "lock");
     let folder = path.parent().unwrap_or(cache);
     fs::create_dir_all(folder).map_err(at(folder))?;
@@ -438,7 +438,7 @@ pub fn turn(cache: &Path, names: &Names, progress: &Progress) -> Result<Turn, Fa
     match lock.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
-            progress.say(format!("waiting for another build of {}", names.img.display()));
+            progress.say(&format!("waiting for another build of {}", names.img.display()));
             lock.lock().map_err(at(&path))?;
         }
         Err(fs::TryLockError::Error(error)) => return Err(at(&path)(error)),
@@ -471,14 +471,14 @@ fn this_program() -> Option<String> {
     Some(format!("{TOOL} {} {}", meta.len(), mtime_ns(&meta)))
 }
 
-fn remember(cache: &Path, names: &Names, outcome: &Outcome, frames: &[Frame]) -> Result<(), Failure> {
+fn remember(cache: &Path, names: &Names, outcome: &Outcome, frames: &[Frame]) -> Result<(), Error> {
     let path = memory(cache, names, "json");
     let folder = path.parent().unwrap_or(cache);
     fs::create_dir_all(folder).map_err(at(folder))?;
     let kept = |f: &Frame| KeptFrame { key: f.key.to_string(), start: f.start, len: f.len, sum: f.sum.to_string() };
     let frames = frames.iter().map(kept).collect();
     let memory = Memory { program: this_program().unwrap_or_default(), outcome: outcome.clone(), frames };
-    let text = serde_json::to_string(&memory).map_err(|error| Failure::general(error.to_string()))?;
+    let text = serde_json::to_string(&memory).map_err(|error| Error::other(error.to_string()))?;
     write_whole(&path, text.as_bytes())
 }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use fruit_debian::resolve::Reason;
 use fruit_debian::{Lock, LockedPackage, Mirrors, Repository, Request, Store, Universe};
+use fruit_progress::Progress;
 use fruit_recipe::{At, Bootloader, Diagnostic, Diagnostics, InitSystem, Recipe};
 
 use super::sources::{self, Bars};
-use crate::failure::{Exit, Failure};
-use crate::progress::Progress;
+use crate::error::Error;
 
 /// What kernel packages depend on for their scripts, whose work fruitbuild does itself: it makes the initramfs, puts the
 /// kernel on the boot partition, and indexes the modules. A root in which somebody loads modules names its `modprobe`.
@@ -74,8 +74,8 @@ pub fn for_build(
     repositories: &[Repository],
     store: &Store,
     mirrors: &Mirrors,
-    progress: &Progress,
-) -> Result<Lock, Failure> {
+    progress: &dyn Progress,
+) -> Result<Lock, Error> {
     let path = path(&recipe.path);
     let request = request(recipe);
     let old = if path.exists() { Some(Lock::load(&path)?) } else { None };
@@ -84,14 +84,14 @@ pub fn for_build(
             return Ok(lock.clone());
         }
         Some(_) if locked => {
-            return Err(Failure::input(format!(
+            return Err(Error::input(format!(
                 "{}: the recipe asks for something else than this lock has; refresh it with: fruitbuild lock {}",
                 path.display(),
                 recipe.path.display()
             )));
         }
         None if locked => {
-            return Err(Failure::input(format!(
+            return Err(Error::input(format!(
                 "{}: there is no lock; make it with: fruitbuild lock {}",
                 path.display(),
                 recipe.path.display()
@@ -99,7 +99,7 @@ pub fn for_build(
         }
         _ => {}
     }
-    progress.say(format!("choosing packages for {}", path.display()));
+    progress.say(&format!("choosing packages for {}", path.display()));
     // Pins fail closed: if a version is gone from the mirrors, the person refreshes the lock knowingly.
     let pins = old.as_ref().map(Lock::pins).unwrap_or_default();
     let lock = resolve(recipe, &request, &pins, repositories, store, mirrors, progress)?;
@@ -119,8 +119,8 @@ pub fn resolve(
     repositories: &[Repository],
     store: &Store,
     mirrors: &Mirrors,
-    progress: &Progress,
-) -> Result<Lock, Failure> {
+    progress: &dyn Progress,
+) -> Result<Lock, Error> {
     let architecture = recipe.board.architecture.to_string();
     let bars = Bars::new(progress);
     let universe = Universe::load(repositories, &architecture, store, mirrors, sources::now(), &bars)?;
@@ -130,13 +130,12 @@ pub fn resolve(
         .filter(|(name, _)| !universe.offers_of(name).is_empty())
         .map(|(n, v)| (n.clone(), v.clone()))
         .collect();
-    let resolution =
-        universe.resolve(request, &pins).map_err(|why| Failure::new(Exit::Unsatisfiable, why.to_string()))?;
+    let resolution = universe.resolve(request, &pins).map_err(fruit_debian::Error::from)?;
     Ok(Lock::new(request, &universe, &resolution))
 }
 
 /// Names that no repository has are mistakes of the recipe: shown on their line.
-fn unknown_packages(recipe: &Recipe, universe: &Universe) -> Result<(), Failure> {
+fn unknown_packages(recipe: &Recipe, universe: &Universe) -> Result<(), Error> {
     let mut found = Diagnostics::new();
     let named = recipe.packages.iter().chain(&recipe.board.packages).chain([kernel_package(recipe)]);
     for package in named {

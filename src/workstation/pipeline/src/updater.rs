@@ -12,7 +12,7 @@ use fruit_update::files::{BUSYBOX, Content, PROGRAM_PATH, SYSTEMD};
 use sha2::{Digest, Sha256};
 
 use super::root::{Baked, file_content};
-use crate::failure::{Failure, at};
+use crate::error::{Error, at};
 
 /// Most bytes of root metadata.
 const ROOT_MAX: u64 = 512 << 10;
@@ -25,7 +25,7 @@ pub struct Updater {
     root: Vec<u8>,
 }
 
-fn wrong(diagnostic: Diagnostic) -> Failure {
+fn wrong(diagnostic: Diagnostic) -> Error {
     Diagnostics::from(diagnostic).into()
 }
 
@@ -35,7 +35,7 @@ impl Updater {
     /// # Errors
     /// A setting that the updater would refuse, checks that this image can't answer, root metadata that is not there or
     /// is none; on their lines.
-    pub fn wanted(recipe: &Recipe) -> Result<Updater, Failure> {
+    pub fn wanted(recipe: &Recipe) -> Result<Updater, Error> {
         let section = &recipe.update;
         if section.place(&["root"]).is_none() {
             let message = "`update` lacks `root`: the root metadata by which this image will know its releases";
@@ -62,7 +62,7 @@ impl Updater {
     ///
     /// # Errors
     /// The program can't be read.
-    pub fn bake(&self, program: &Path, epoch: i64) -> Result<Baked, Failure> {
+    pub fn bake(&self, program: &Path, epoch: i64) -> Result<Baked, Error> {
         let path = |absolute: &str| absolute.trim_start_matches('/').to_owned();
         let mut files = vec![
             (path(PROGRAM_PATH), Inode::file(file_content(program)?, 0o755, epoch)),
@@ -88,7 +88,7 @@ impl Updater {
 }
 
 /// Checks that nothing in this image would answer make every release fail.
-fn check_health(recipe: &Recipe, config: &UpdateConfig) -> Result<(), Failure> {
+fn check_health(recipe: &Recipe, config: &UpdateConfig) -> Result<(), Error> {
     let refuse = |key: &str, why: &str| {
         Err(wrong(
             Diagnostic::error(why).maybe_place(recipe.update.place(&["health", key])).label("no release would pass"),
@@ -109,7 +109,7 @@ fn check_health(recipe: &Recipe, config: &UpdateConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_root(recipe: &Recipe, config: &UpdateConfig) -> Result<Vec<u8>, Failure> {
+fn read_root(recipe: &Recipe, config: &UpdateConfig) -> Result<Vec<u8>, Error> {
     let place = recipe.update.place(&["root"]);
     let path: PathBuf = match &place {
         Some(place) => place.resolve(config.root.path()),
@@ -172,7 +172,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         std::fs::write(folder.path().join("wrong.json"), "{}").unwrap();
         std::fs::write(folder.path().join("root.json"), signed_root()).unwrap();
-        let recipe = fruit_recipe::load(&path, &crate::pipeline::search()).unwrap_or_else(|e| panic!("{e}"));
+        let recipe = fruit_recipe::load(&path, &crate::search()).unwrap_or_else(|e| panic!("{e}"));
         (folder, Updater::wanted(&recipe).map_err(|failure| failure.to_string()))
     }
 

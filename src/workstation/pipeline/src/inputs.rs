@@ -13,7 +13,7 @@ use fruit_root::overlay::{EntryKind, Overlay, RULES_FILE};
 use sha2::{Digest, Sha256};
 
 use super::programs::Obtained;
-use crate::failure::{Failure, at};
+use crate::error::{Error, at};
 
 /// Raised when the same inputs give other bytes than before.
 const FORMAT: u32 = 1;
@@ -37,7 +37,7 @@ impl Inputs {
         lock: &Lock,
         programs: &Obtained,
         epoch: i64,
-    ) -> Result<Inputs, Failure> {
+    ) -> Result<Inputs, Error> {
         let mut list = vec![
             input("recipe", recipe.name.as_str(), &recipe.fingerprint()),
             input("lock", recipe.name.as_str(), lock.to_text().as_bytes()),
@@ -71,7 +71,7 @@ fn input(kind: &str, name: &str, bytes: &[u8]) -> Input {
 }
 
 /// Owner and time of an overlay's files do not count, whether they are executable does.
-fn overlay_files(folder: &Path, name: &str, overlay: &Overlay, list: &mut Vec<Input>) -> Result<(), Failure> {
+fn overlay_files(folder: &Path, name: &str, overlay: &Overlay, list: &mut Vec<Input>) -> Result<(), Error> {
     let rules = folder.join(RULES_FILE);
     if rules.is_file() {
         list.push(overlay_file(&rules, format!("{name}/{RULES_FILE}"), false)?);
@@ -88,7 +88,7 @@ fn overlay_files(folder: &Path, name: &str, overlay: &Overlay, list: &mut Vec<In
 }
 
 /// Read as a stream: an overlay may hold files of gigabytes.
-fn overlay_file(path: &Path, name: String, executable: bool) -> Result<Input, Failure> {
+fn overlay_file(path: &Path, name: String, executable: bool) -> Result<Input, Error> {
     let mut hash = Sha256::new();
     hash.update([u8::from(executable)]);
     let mut file = fs::File::open(path).map_err(at(path))?;
@@ -108,13 +108,13 @@ fn overlay_file(path: &Path, name: String, executable: bool) -> Result<Input, Fa
 ///
 /// # Errors
 /// A read error.
-pub fn sha256_of(content: &Content) -> Result<String, Failure> {
+pub fn sha256_of(content: &Content) -> Result<String, Error> {
     let mut hash = Sha256::new();
     let mut buf = vec![0; READ];
     let (mut at, len) = (0, content.len());
     while at < len {
         let part = &mut buf[..(len - at).min(READ as u64) as usize];
-        content.read_at(part, at).map_err(|error| Failure::general(error.to_string()))?;
+        content.read_at(part, at).map_err(|error| Error::other(error.to_string()))?;
         hash.update(&*part);
         at += part.len() as u64;
     }

@@ -19,7 +19,7 @@ use fruit_root::settle::Problem;
 use fruit_root::{PackageScripts, finish, overlay, records, settle};
 
 use super::lock::kernel_package;
-use crate::failure::{Failure, at};
+use crate::error::{Error, at};
 
 /// A program of ours for the device, with the files that go with it.
 pub struct Baked {
@@ -63,7 +63,7 @@ pub fn finish_root<T>(
     build_id: &str,
     epoch: i64,
     start: impl FnOnce(Selection) -> T,
-) -> Result<(FinishedRoot, T), Failure> {
+) -> Result<(FinishedRoot, T), Error> {
     let scripts = package_scripts(packages);
     // Before finishing: it makes the users that our programs' sysusers.d files name.
     for one in baked {
@@ -156,7 +156,7 @@ fn identity(recipe: &Recipe, build_id: &str) -> Identity {
     }
 }
 
-fn kernel_release(recipe: &Recipe, tree: &Tree) -> Result<String, Failure> {
+fn kernel_release(recipe: &Recipe, tree: &Tree) -> Result<String, Error> {
     let releases = kernel::releases(tree);
     match &releases[..] {
         [one] => Ok(one.clone()),
@@ -171,15 +171,15 @@ fn kernel_release(recipe: &Recipe, tree: &Tree) -> Result<String, Failure> {
     }
 }
 
-fn diagnostic(one: Diagnostic) -> Failure {
+fn diagnostic(one: Diagnostic) -> Error {
     Diagnostics::from(one).into()
 }
 
-fn device_trees(recipe: &Recipe, tree: &Tree, release: &str) -> Result<BTreeMap<String, Content>, Failure> {
+fn device_trees(recipe: &Recipe, tree: &Tree, release: &str) -> Result<BTreeMap<String, Content>, Error> {
     let folder = format!("usr/lib/linux-image-{release}");
     let mut found = BTreeMap::new();
     for pattern in &recipe.board.device_trees.files {
-        let glob = Glob::new(&format!("{folder}/{}", pattern.as_str())).map_err(Failure::input)?;
+        let glob = Glob::new(&format!("{folder}/{}", pattern.as_str())).map_err(Error::input)?;
         let before = found.len();
         for (path, _, inode) in tree.below(&folder) {
             if let Kind::File(content) = &inode.kind
@@ -205,7 +205,7 @@ fn module_names(wanted: &[Wanted]) -> Vec<String> {
     wanted.iter().map(|one| one.module.clone()).collect()
 }
 
-fn root_modules(recipe: &Recipe, tree: &Tree, release: &str, asked: &[Wanted]) -> Result<Selection, Failure> {
+fn root_modules(recipe: &Recipe, tree: &Tree, release: &str, asked: &[Wanted]) -> Result<Selection, Error> {
     let modules = &recipe.board.modules;
     if !recipe.prune.modules {
         let dir = format!("{}/{release}/kernel", kernel::DIR);
@@ -220,7 +220,7 @@ fn root_modules(recipe: &Recipe, tree: &Tree, release: &str, asked: &[Wanted]) -
     select(recipe, tree, release, named.collect())
 }
 
-fn select(recipe: &Recipe, tree: &Tree, release: &str, names: Vec<String>) -> Result<Selection, Failure> {
+fn select(recipe: &Recipe, tree: &Tree, release: &str, names: Vec<String>) -> Result<Selection, Error> {
     kernel::select(tree, release, &names, false).map_err(|error| match &error {
         fruit_root::Error::UnknownModule { module, release, candidates } => {
             let board = &recipe.board.modules;
@@ -236,7 +236,7 @@ fn select(recipe: &Recipe, tree: &Tree, release: &str, names: Vec<String>) -> Re
     })
 }
 
-fn load_at_boot(recipe: &Recipe, tree: &mut Tree, epoch: i64) -> Result<(), Failure> {
+fn load_at_boot(recipe: &Recipe, tree: &mut Tree, epoch: i64) -> Result<(), Error> {
     if recipe.kernel.load.is_empty() {
         return Ok(());
     }
@@ -250,7 +250,7 @@ fn prune_root(
     tree: &mut Tree,
     modules: &Selection,
     packages: &[PackageScripts],
-) -> Result<Pruned, Failure> {
+) -> Result<Pruned, Error> {
     let wanted = &recipe.prune;
     let switches: [(bool, &[&str]); 9] = [
         (wanted.docs, &["doc", "lint"]),
@@ -284,12 +284,12 @@ fn prune_root(
     Ok(prune::prune(tree, &settings)?)
 }
 
-fn bake(tree: &mut Tree, baked: &Baked, epoch: i64) -> Result<(), Failure> {
+fn bake(tree: &mut Tree, baked: &Baked, epoch: i64) -> Result<(), Error> {
     baked.files.iter().try_for_each(|(path, inode)| put(tree, path, inode.clone(), epoch))
 }
 
-fn put(tree: &mut Tree, path: &str, inode: Inode, epoch: i64) -> Result<(), Failure> {
-    let fail = |error: fruit_image::tree::TreeError| Failure::general(error.to_string());
+fn put(tree: &mut Tree, path: &str, inode: Inode, epoch: i64) -> Result<(), Error> {
+    let fail = |error: fruit_image::tree::TreeError| Error::other(error.to_string());
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let folder = tree.resolve(folder).unwrap_or_else(|_| folder.to_owned());
     tree.make_dirs(&folder, 0o755, epoch).map_err(fail)?;
@@ -312,7 +312,7 @@ fn configure_units(
     scripts: &[PackageScripts],
     more: MoreUnits,
     epoch: i64,
-) -> Result<Vec<Enabled>, Failure> {
+) -> Result<Vec<Enabled>, Error> {
     let services = &recipe.services;
     let names =
         |list: &[fruit_recipe::At<fruit_recipe::UnitName>]| list.iter().map(|u| u.as_str().to_owned()).collect();
@@ -369,7 +369,7 @@ fn package_records(packages: &[PackageContents]) -> Vec<Record> {
 }
 
 /// A file of the workstation as content, by reference.
-pub fn file_content(path: &std::path::Path) -> Result<Content, Failure> {
+pub fn file_content(path: &std::path::Path) -> Result<Content, Error> {
     let source = fruit_image::tree::Source::open(path).map_err(at(path))?;
     let len = source.file().metadata().map_err(at(path))?.len();
     Ok(Content::Range { source, offset: 0, len })

@@ -1,0 +1,55 @@
+//! Why there is no image.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fruit_device_programs::DeviceError;
+use fruit_recipe::Diagnostics;
+
+/// What went wrong on the way to an image. The text says where, and what to do.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    /// Mistakes in a recipe or in what it names, each on its line.
+    #[error(transparent)]
+    Recipe(#[from] Diagnostics),
+    /// Another mistake in what a person wrote or named.
+    #[error("{0}")]
+    Input(String),
+    #[error(transparent)]
+    Packages(#[from] fruit_debian::Error),
+    #[error(transparent)]
+    Root(#[from] fruit_root::Error),
+    #[error(transparent)]
+    Programs(#[from] DeviceError),
+    #[error("{path}: {error}", path = path.display())]
+    Io { path: PathBuf, error: io::Error },
+    /// What went wrong while a file was made whose name the error does not say.
+    #[error("{file}: {error}", file = file.display())]
+    About { file: PathBuf, error: Box<Error> },
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    pub fn input(message: impl Into<String>) -> Error {
+        Error::Input(message.into())
+    }
+
+    pub fn other(message: impl Into<String>) -> Error {
+        Error::Other(message.into())
+    }
+
+    /// Names the file that was being made, unless the message does. Mistakes in a recipe have places of their own.
+    #[must_use]
+    pub fn about(self, file: &Path) -> Error {
+        if matches!(self, Error::Recipe(_)) || self.to_string().contains(&file.display().to_string()) {
+            return self;
+        }
+        Error::About { file: file.to_owned(), error: Box::new(self) }
+    }
+}
+
+/// An error with the path it happened at.
+pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |error| Error::Io { path: path.to_owned(), error }
+}
