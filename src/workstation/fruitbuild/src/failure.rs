@@ -55,10 +55,6 @@ impl Failure {
     pub fn input(message: impl Into<String>) -> Failure {
         Failure::new(Exit::Input, message)
     }
-
-    pub fn refused(message: impl Into<String>) -> Failure {
-        Failure::new(Exit::Refused, message)
-    }
 }
 
 impl fmt::Debug for Failure {
@@ -108,6 +104,33 @@ impl From<fruit_debian::Error> for Failure {
 impl From<fruit_root::Error> for Failure {
     fn from(error: fruit_root::Error) -> Failure {
         Failure::input(error.to_string())
+    }
+}
+
+impl From<fruit_publish::Error> for Failure {
+    fn from(error: fruit_publish::Error) -> Failure {
+        use fruit_publish::Error;
+        let exit = match error {
+            Error::Keys(error) => return error.into(),
+            Error::Source(error) => return error.into(),
+            Error::Input(_) => Exit::Input,
+            Error::Untrusted(_) => Exit::Untrusted,
+            Error::Refused(_) => Exit::Refused,
+            Error::Io { .. } | Error::Other(_) => Exit::General,
+        };
+        Failure::new(exit, error.to_string())
+    }
+}
+
+impl From<fruit_release::SourceError> for Failure {
+    fn from(error: fruit_release::SourceError) -> Failure {
+        use fruit_release::SourceError;
+        let exit = match &error {
+            SourceError::Unreachable { .. } => Exit::Network,
+            SourceError::Broken { .. } => Exit::Untrusted,
+            SourceError::Stopped => Exit::General,
+        };
+        Failure::new(exit, error.to_string())
     }
 }
 

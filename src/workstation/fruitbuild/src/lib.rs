@@ -8,9 +8,5 @@ extern crate fruit_output;
 
 pub mod cli;
 pub mod failure;
-pub mod lock;
-pub mod passphrase;
 pub mod progress;
-pub mod publish;
-pub mod signing;
 pub mod verbs;

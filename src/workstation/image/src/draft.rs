@@ -90,6 +90,17 @@ impl Drop for Draft {
     }
 }
 
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// Those of `unlink(2)`, except that there is no such file.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fruit_contract::image_manifest::{self, ImageManifest};
 use fruit_debian::{Lock, PackageContents};
-use fruit_image::draft::Draft;
+use fruit_image::draft::{self, Draft};
 use fruit_image::sums::{Sum, Summing, sha256sums};
 use fruit_image::zst::{self, Compressed, Earlier, Frame};
 use fruit_progress::Progress;
@@ -136,7 +136,7 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
     if wanted.img {
         made.card.draft.commit().map_err(io)?;
     } else {
-        forget_file(&names.img)?;
+        draft::remove_if_there(&names.img).map_err(at(&names.img))?;
     }
     for (path, text) in texts {
         write_whole(path, text.as_bytes())?;
@@ -172,17 +172,6 @@ fn earlier(cache: &Path, names: &Names) -> Option<Earlier> {
         Some(Frame { key: Sum::parse(&kept.key)?, start: kept.start, len: kept.len, sum: Sum::parse(&kept.sum)? })
     });
     Some(Earlier::new(fs::File::open(&names.zst).ok()?, frames.collect::<Option<Vec<_>>>()?))
-}
-
-/// Removes a file, if it is there.
-///
-/// # Errors
-/// File system errors with the path.
-pub fn forget_file(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(path)(error)),
-        _ => Ok(()),
-    }
 }
 
 fn sum_file(path: &Path) -> Result<Sum, Error> {

@@ -8,10 +8,10 @@ use fruit_debian::Lock;
 use fruit_debian::lock::{Change, ChangeKind};
 use fruit_image::tree::{Kind, Tree};
 use fruit_pipeline::inputs::sha256_of;
+use fruit_publish::slot::read_manifest;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::publish::slot::read_manifest;
 use crate::verbs::inspect::open_root;
 
 pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {

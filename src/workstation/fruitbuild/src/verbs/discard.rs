@@ -1,14 +1,14 @@
 //! `fruitbuild discard`: changes that wait for signatures are dropped.
 
+use fruit_publish::lock::Lock;
+use fruit_publish::signing::role;
 use fruit_release::keys::{Repository, discard_drafts};
 use fruit_release::tuf::Role;
 use serde_json::json;
 
 use crate::cli;
 use crate::failure::Failure;
-use crate::lock::Lock;
 use crate::progress::Progress;
-use crate::signing::role;
 
 pub fn discard(options: &cli::Discard, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let (folder, keys) = (&options.signing.repository, &options.signing.keys);

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use fruit_publish::lock::Lock;
+use fruit_publish::passphrase;
+use fruit_publish::signing::{Desk, role};
 use fruit_release::keys::{Held, KeyStore, Passphrase, Plan, Repository};
 use fruit_release::tuf::{PublicKey, Role};
 use serde_json::json;
 
 use crate::cli::{self, Keys};
 use crate::failure::{Exit, Failure, at};
-use crate::lock::Lock;
-use crate::passphrase;
 use crate::progress::Progress;
-use crate::signing::{Desk, role};
+use crate::verbs::signatures::{self, access};
 
 pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let (desk, signed) = match what {
@@ -22,7 +23,7 @@ pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failu
             let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
             (desk, signed)
         }
-        Keys::List { signing } => return list(&Desk::open(signing, progress)?, as_json),
+        Keys::List { signing } => return list(&Desk::open(&access(signing)?, progress)?, as_json),
         Keys::Add { role: name, key, threshold, signing } => {
             let (mut desk, role) = (open(signing, progress)?, role(name)?);
             let public = new_key(&mut desk, key, signing)?;
@@ -49,13 +50,13 @@ pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failu
             (desk, signed)
         }
     };
-    desk.report(&signed, as_json, progress);
+    signatures::report(&desk, &signed, as_json, progress);
     Ok(())
 }
 
 /// For a change of keys. New keys would sign releases that wait, in passing.
 fn open(options: &cli::Signing, progress: &Progress) -> Result<Desk, Failure> {
-    let desk = Desk::open(options, progress)?;
+    let desk = Desk::open(&access(options)?, progress)?;
     desk.expect_no_draft(&Role::Targets)?;
     Ok(desk)
 }
@@ -74,6 +75,7 @@ fn init(
     options: &cli::Signing,
     progress: &Progress,
 ) -> Result<Desk, Failure> {
+    let access = access(options)?;
     let lock = Lock::take(&options.repository, &options.keys, progress)?;
     if options.repository.join("metadata").exists() || options.keys.join("keys.json").exists() {
         let message = format!(
@@ -116,7 +118,7 @@ fn init(
         let entry = plan.entry(role).or_insert_with(|| (Vec::new(), threshold));
         entry.0.push(key);
     }
-    let mut desk = Desk::with(options, Repository::default(), lock)?;
+    let mut desk = Desk::with(&access, Repository::default(), lock)?;
     desk.store = store;
     desk.repository = Repository::new(&plan, desk.now, &desk.lifetimes)?;
     Ok(desk)

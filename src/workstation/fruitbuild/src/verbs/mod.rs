@@ -17,5 +17,6 @@ pub mod schema;
 pub mod setup;
 pub mod shell;
 pub mod sign;
+pub mod signatures;
 pub mod verify;
 pub mod why;

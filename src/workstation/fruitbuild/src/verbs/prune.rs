@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use fruit_publish::prune::{Sweep, chosen, needed, target_paths};
+use fruit_publish::reference::Shelf;
+use fruit_publish::signing::Desk;
 use serde_json::json;
 
 use fruit_release::tuf::Role;
@@ -9,16 +12,14 @@ use fruit_release::tuf::Role;
 use crate::cli;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::publish::prune::{Sweep, chosen, needed, target_paths};
-use crate::publish::reference::Shelf;
-use crate::signing::Desk;
+use crate::verbs::signatures::{self, access};
 
 const DAY: i64 = 86_400;
 const MIB: f64 = (1 << 20) as f64;
 
 pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let repository = &options.signing.repository;
-    let mut desk = Desk::open(&options.signing, progress)?;
+    let mut desk = Desk::open(&access(&options.signing)?, progress)?;
     desk.expect_no_draft(&Role::Targets)?;
     let shelf = Shelf::open(repository)?;
     let going = chosen(&shelf, &options.versions, options.keep)?;
@@ -31,7 +32,7 @@ pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result
     if changes {
         desk.repository.remove_targets(&paths, desk.now, &desk.lifetimes)?;
         let signed = desk.finish(&BTreeSet::new(), &[Role::Targets])?;
-        desk.report(&signed, false, progress);
+        signatures::report(&desk, &signed, false, progress);
         if !signed.waiting.is_empty() {
             return Err(Failure::general("the change is not signed yet; once it is, `fruitbuild prune` clears away"));
         }

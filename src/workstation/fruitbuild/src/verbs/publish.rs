@@ -2,20 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use fruit_publish::advice;
+use fruit_publish::export::{self, Bundle, Extent};
+use fruit_publish::folder::Folder;
+use fruit_publish::pieces::{DeltaSize, Options};
+use fruit_publish::reference::{Old, Shelf, Slots};
+use fruit_publish::release::{self, Wanted, read_notes};
+use fruit_publish::signing::Desk;
+use fruit_publish::slot::Slot;
+use fruit_publish::trusted::Published;
 use serde_json::{Value, json};
 
 use crate::cli;
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
-use crate::publish::advice;
-use crate::publish::export::{self, Bundle, Extent};
-use crate::publish::folder::Folder;
-use crate::publish::pieces::{DeltaSize, Options};
-use crate::publish::publish::{self, Wanted, read_notes};
-use crate::publish::reference::{Old, Shelf, Slots};
-use crate::publish::slot::Slot;
-use crate::publish::trusted::Published;
-use crate::signing::Desk;
+use crate::verbs::signatures::{self, access};
 
 pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let mut signing = options.signing.clone();
@@ -31,7 +32,7 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
             "nothing to publish: name images, the .img files that `fruitbuild build` makes, behind the repository",
         ));
     }
-    let mut desk = Desk::open(&signing, progress)?;
+    let mut desk = Desk::open(&access(&signing)?, progress)?;
     let shelf = Shelf::open_if_there(&signing.repository)?;
     let mut slots = Slots::default();
     for image in images {
@@ -49,10 +50,10 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
         advice::about(slot, shelf.as_ref(), &identities, progress)?;
         wanted.push(Wanted { slot, olds: olds.found });
     }
-    let (added, signed) = publish::publish(&mut desk, &folder, &wanted, &notes, &making(&options.making), progress)?;
+    let (added, signed) = release::publish(&mut desk, &folder, &wanted, &notes, &making(&options.making), progress)?;
     let waiting: Vec<_> = signed.waiting.iter().map(|w| w.role.name()).collect();
     if as_json {
-        let row = |one: &publish::Added| {
+        let row = |one: &release::Added| {
             json!({
                 "release": one.path, "name": one.name, "deltas": one.deltas, "changed": one.changed, "waiting": waiting,
             })
@@ -60,7 +61,7 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
         outln!("{:#}", json!({"published": added.iter().map(row).collect::<Vec<_>>()}));
         return Ok(());
     }
-    desk.report(&signed, false, progress);
+    signatures::report(&desk, &signed, false, progress);
     for one in &added {
         say_deltas(&one.deltas, progress);
         match (one.changed, waiting.is_empty()) {
@@ -111,7 +112,7 @@ fn make(
     if !packing.publish && packing.making.notes.is_some() {
         return Err(Failure::input("--notes needs --publish: a published release has its notes already"));
     }
-    let mut desk = if packing.publish { Some(Desk::open(&packing.signing, progress)?) } else { None };
+    let mut desk = if packing.publish { Some(Desk::open(&access(&packing.signing)?, progress)?) } else { None };
     let shelf = Shelf::open_if_there(repository)?;
     let mut slots = Slots::default();
     slots.add(new, shelf.as_ref(), None)?;
@@ -134,9 +135,9 @@ fn make(
         Some(desk) => {
             let notes = read_notes(packing.making.notes.as_deref())?;
             let wanted = [Wanted { slot, olds: from.found }];
-            let (added, signed) = publish::publish(desk, &folder, &wanted, &notes, &making(&packing.making), progress)?;
+            let (added, signed) = release::publish(desk, &folder, &wanted, &notes, &making(&packing.making), progress)?;
             if !signed.waiting.is_empty() {
-                desk.report(&signed, false, progress);
+                signatures::report(desk, &signed, false, progress);
                 let why = "the release is not signed yet; once it is, give the same command without --publish";
                 return Err(Failure::general(why));
             }

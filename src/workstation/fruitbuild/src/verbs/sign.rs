@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use fruit_publish::passphrase;
+use fruit_publish::signing::{Desk, role};
 use fruit_release::keys::{Draft, Entry, Held, KeyError, KeyStore, write_atomically};
 use fruit_release::tuf::{KeyId, Role};
 use serde_json::json;
 
 use crate::cli;
 use crate::failure::{Exit, Failure, at};
-use crate::passphrase;
 use crate::progress::Progress;
-use crate::signing::{Desk, role};
+use crate::verbs::signatures::{self, access};
 
 /// Bytes of a bare ed25519 signature, as other tools write it.
 const SIGNATURE: usize = 64;
@@ -21,7 +22,7 @@ pub fn sign(options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(
     if let Some(draft) = &options.draft {
         return sign_draft(draft, options, as_json, progress);
     }
-    let mut desk = Desk::open(&options.signing, progress)?;
+    let mut desk = Desk::open(&access(&options.signing)?, progress)?;
     if let Some(folder) = &options.export {
         return export(&desk, folder, as_json, progress);
     }
@@ -48,7 +49,7 @@ pub fn sign(options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(
         vec![Role::Root, Role::Targets]
     };
     let signed = desk.finish(&renew, &complete)?;
-    desk.report(&signed, as_json, progress);
+    signatures::report(&desk, &signed, as_json, progress);
     Ok(())
 }
 
@@ -153,7 +154,7 @@ fn sign_draft(file: &Path, options: &cli::Sign, as_json: bool, progress: &Progre
         }
     }
     if let Some(failure) = trouble {
-        return Err(failure);
+        return Err(failure.into());
     }
     result?;
     if signed.is_empty() {

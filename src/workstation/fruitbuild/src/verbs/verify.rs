@@ -5,6 +5,11 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use fruit_publish::check::{self, Found};
+use fruit_publish::folder::Folder;
+use fruit_publish::reference::Slots;
+use fruit_publish::slot::Slot;
+use fruit_publish::trusted::{Published, Trusted, clock, timeless};
 use fruit_release::bundle::{self, Stream};
 use fruit_release::{Name, Source};
 use serde_json::{Value, json};
@@ -12,11 +17,6 @@ use serde_json::{Value, json};
 use crate::cli;
 use crate::failure::{Failure, at};
 use crate::progress::{Progress, Unit};
-use crate::publish::check::{self, Found};
-use crate::publish::folder::Folder;
-use crate::publish::reference::Slots;
-use crate::publish::slot::Slot;
-use crate::publish::trusted::{Published, Trusted, clock, timeless};
 
 /// Whether a path is a bundle or a repository.
 pub fn is_release(path: &Path) -> bool {
@@ -58,7 +58,7 @@ impl Place {
         let place = self.source().place();
         let found = match self {
             Place::Bundle(stream) => {
-                check::releases(&mut || stream.next_entry().map_err(Failure::from), releases, olds, &step)
+                check::releases(&mut || stream.next_entry().map_err(fruit_publish::Error::from), releases, olds, &step)
             }
             Place::Repository(folder) => {
                 let mut names = names.into_iter();
@@ -73,7 +73,10 @@ impl Place {
                 check::releases(&mut next, releases, olds, &step)
             }
         };
-        found.map_err(|failure| Failure::new(failure.exit, format!("{place}: {failure}")))
+        found.map_err(|error| {
+            let failure = Failure::from(error);
+            Failure::new(failure.exit, format!("{place}: {failure}"))
+        })
     }
 }
 
@@ -227,7 +230,7 @@ fn show_waiting(waiting: &[Waits], as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn patches(delta: &crate::publish::trusted::PublishedDelta) -> u64 {
+fn patches(delta: &fruit_publish::trusted::PublishedDelta) -> u64 {
     use fruit_release::manifest::ChunkSource;
     let sizes = delta.delta.volumes.iter().flatten().map(|source| match source {
         ChunkSource::Patch { size, .. } => u64::from(*size),

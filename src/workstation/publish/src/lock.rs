@@ -4,8 +4,9 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::failure::{Failure, at};
-use crate::progress::Progress;
+use fruit_progress::Progress;
+
+use crate::error::{Error, at};
 
 /// The file that is locked, in the repository and in the key folder.
 const NAME: &str = ".lock";
@@ -20,13 +21,13 @@ impl Lock {
     ///
     /// # Errors
     /// Folders that cannot be made or written, with the path.
-    pub fn take(repository: &Path, keys: &Path, progress: &Progress) -> Result<Lock, Failure> {
+    pub fn take(repository: &Path, keys: &Path, progress: &dyn Progress) -> Result<Lock, Error> {
         // Always in this order, so that no two commands wait for each other.
         Ok(Lock { _files: [lock(repository, progress)?, lock(keys, progress)?] })
     }
 }
 
-fn lock(folder: &Path, progress: &Progress) -> Result<File, Failure> {
+fn lock(folder: &Path, progress: &dyn Progress) -> Result<File, Error> {
     fs::create_dir_all(folder).map_err(at(folder))?;
     let path = folder.join(NAME);
     let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
@@ -39,7 +40,7 @@ fn lock(folder: &Path, progress: &Progress) -> Result<File, Failure> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            progress.say(format!("waiting for another fruitbuild that is changing {}", folder.display()));
+            progress.say(&format!("waiting for another fruitbuild that is changing {}", folder.display()));
             file.lock().map_err(at(&path))?;
         }
         Err(TryLockError::Error(error)) => return Err(at(&path)(error)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use fruit_progress::Progress;
 use fruit_release::keys::Signed;
 use fruit_release::manifest::{CHUNK, Volume, VolumeKind};
 use fruit_release::tuf::{Role, Target};
@@ -13,8 +14,7 @@ use super::folder::Folder;
 use super::pieces::{self, DeltaSize, Options, Piece};
 use super::reference::Old;
 use super::slot::Slot;
-use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::error::Error;
 use crate::signing::Desk;
 
 /// A release that is to be published, with deltas from `olds`.
@@ -46,8 +46,8 @@ pub fn publish(
     wanted: &[Wanted<'_>],
     notes: &str,
     options: &Options,
-    progress: &Progress,
-) -> Result<(Vec<Added>, Signed), Failure> {
+    progress: &dyn Progress,
+) -> Result<(Vec<Added>, Signed), Error> {
     desk.expect_no_draft(&Role::Targets)?;
     let targets = desk.repository.targets()?;
     let (mut add, mut added) = (Vec::new(), Vec::new());
@@ -83,20 +83,20 @@ fn prepare(
     Wanted { slot, olds }: &Wanted<'_>,
     notes: &str,
     options: &Options,
-    progress: &Progress,
+    progress: &dyn Progress,
     add: &mut Vec<Piece>,
-) -> Result<Added, Failure> {
+) -> Result<Added, Error> {
     let identity = &slot.identity;
     for old in olds {
         let other = &old.slot.identity;
         if (&other.product, &other.board) != (&identity.product, &identity.board) {
-            return Err(Failure::input(format!(
+            return Err(Error::input(format!(
                 "a delta to {} {} for {} cannot start from {} {} for {}",
                 identity.product, identity.version, identity.board, other.product, other.version, other.board
             )));
         }
         if other.build_id == identity.build_id {
-            return Err(Failure::input(format!("{}: a delta from a build to itself", identity.version)));
+            return Err(Error::input(format!("{}: a delta from a build to itself", identity.version)));
         }
     }
     let path = manifest_like(identity).target_path();
@@ -132,25 +132,25 @@ fn prepare(
     Ok(Added { path, name, deltas: sizes, changed: add.len() > before })
 }
 
-fn target(piece: &Piece) -> Result<Target, Failure> {
-    Target::new(&piece.path, piece.len, piece.digest.0, &piece.release).map_err(|e| Failure::general(e.to_string()))
+fn target(piece: &Piece) -> Result<Target, Error> {
+    Target::new(&piece.path, piece.len, piece.digest.0, &piece.release).map_err(|e| Error::other(e.to_string()))
 }
 
 /// The manifest of a release that is published already, if it is the one of `slot`.
-fn published(folder: &Folder, target: &Target, path: &str, slot: &Slot) -> Result<(Manifest, Piece), Failure> {
+fn published(folder: &Folder, target: &Target, path: &str, slot: &Slot) -> Result<(Manifest, Piece), Error> {
     let digest = target.sha256().map(|sha256| Digest(*sha256)).unwrap_or(Digest([0; 32]));
-    let release = target.release().map_err(|why| Failure::general(format!("{path}: {why}")))?.clone();
+    let release = target.release().map_err(|why| Error::other(format!("{path}: {why}")))?.clone();
     let piece = Piece { path: path.to_owned(), digest, len: target.length(), release };
     let bytes = folder.read(&piece.name())?;
     if Digest::of(&bytes) != digest {
-        return Err(Failure::new(
-            crate::failure::Exit::Untrusted,
-            format!("{}: not what the metadata vouches for", folder.path(&piece.name()).display()),
-        ));
+        return Err(Error::untrusted(format!(
+            "{}: not what the metadata vouches for",
+            folder.path(&piece.name()).display()
+        )));
     }
-    let manifest = Manifest::read(&bytes).map_err(|error| Failure::general(format!("{path}: {error}")))?;
+    let manifest = Manifest::read(&bytes).map_err(|error| Error::other(format!("{path}: {error}")))?;
     if manifest.build_id != slot.identity.build_id {
-        return Err(Failure::input(format!(
+        return Err(Error::input(format!(
             "{} {} for {} is published with another content (build {}); raise `version:` in the recipe",
             manifest.product, manifest.version, manifest.board, manifest.build_id
         )));
@@ -159,7 +159,7 @@ fn published(folder: &Folder, target: &Target, path: &str, slot: &Slot) -> Resul
 }
 
 /// The digest that the manifest of a slot has, which is not published here.
-fn digest_of(slot: &Slot) -> Result<Digest, Failure> {
+fn digest_of(slot: &Slot) -> Result<Digest, Error> {
     use fruit_image::storage::ReadAt;
     let mut manifest = pieces::manifest_of(&slot.identity, "");
     for kind in VolumeKind::ALL {
@@ -168,13 +168,13 @@ fn digest_of(slot: &Slot) -> Result<Digest, Failure> {
         let mut buffer = vec![0; CHUNK as usize];
         for at in (0..region.len()).step_by(CHUNK as usize) {
             let bytes = &mut buffer[..(region.len() - at).min(CHUNK) as usize];
-            region.read_exact_at(bytes, at).map_err(|error| Failure::general(error.to_string()))?;
+            region.read_exact_at(bytes, at).map_err(|error| Error::other(error.to_string()))?;
             chunks.push(Digest::of(bytes));
         }
         let verity = (kind == VolumeKind::Root).then(|| slot.verity.clone());
         manifest.volumes.push(Volume { kind, len: region.len(), verity, chunks });
     }
-    let bytes = manifest.write().map_err(|error| Failure::general(error.to_string()))?;
+    let bytes = manifest.write().map_err(|error| Error::other(error.to_string()))?;
     Ok(Digest::of(&bytes))
 }
 
@@ -182,12 +182,12 @@ fn digest_of(slot: &Slot) -> Result<Digest, Failure> {
 ///
 /// # Errors
 /// A file that cannot be read, is too long, or is not text.
-pub fn read_notes(path: Option<&Path>) -> Result<String, Failure> {
+pub fn read_notes(path: Option<&Path>) -> Result<String, Error> {
     let Some(path) = path else { return Ok(String::new()) };
-    let notes = std::fs::read_to_string(path).map_err(crate::failure::at(path))?;
+    let notes = std::fs::read_to_string(path).map_err(crate::error::at(path))?;
     if notes.len() > fruit_release::manifest::NOTES_MAX {
         let (has, most) = (notes.len(), fruit_release::manifest::NOTES_MAX);
-        return Err(Failure::input(format!("{}: {has} bytes of release notes, at most {most} fit", path.display())));
+        return Err(Error::input(format!("{}: {has} bytes of release notes, at most {most} fit", path.display())));
     }
     Ok(notes)
 }

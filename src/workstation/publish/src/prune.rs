@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-use fruit_pipeline::outputs::forget_file;
+use fruit_image::draft;
 use fruit_release::keys::write_atomically;
 use fruit_release::manifest::ChunkSource;
 use fruit_release::tuf::{Kind, Target};
@@ -16,7 +16,7 @@ use fruit_release::{Digest, Name};
 
 use super::reference::Shelf;
 use super::trusted::Published;
-use crate::failure::{Failure, at};
+use crate::error::{Error, at};
 
 /// When pieces were first not needed, by name, in seconds since 1970.
 const NOTED: &str = ".unneeded.json";
@@ -25,9 +25,9 @@ const NOTED: &str = ".unneeded.json";
 ///
 /// # Errors
 /// A version that is not there.
-pub fn chosen<'s>(shelf: &'s Shelf, versions: &[String], keep: Option<u32>) -> Result<Vec<&'s Published>, Failure> {
+pub fn chosen<'s>(shelf: &'s Shelf, versions: &[String], keep: Option<u32>) -> Result<Vec<&'s Published>, Error> {
     if let Some(none) = versions.iter().find(|v| !shelf.releases.iter().any(|r| &r.manifest.version == *v)) {
-        return Err(Failure::input(format!("{none}: {}", shelf.versions())));
+        return Err(Error::input(format!("{none}: {}", shelf.versions())));
     }
     let same = |a: &Published, b: &Published| {
         (&a.manifest.product, &a.manifest.board) == (&b.manifest.product, &b.manifest.board)
@@ -56,7 +56,7 @@ pub fn needed<'r>(
     shelf: &Shelf,
     targets: impl IntoIterator<Item = &'r Target>,
     releases: &[&Published],
-) -> Result<HashSet<Name>, Failure> {
+) -> Result<HashSet<Name>, Error> {
     let mut names: HashSet<Name> = shelf.trusted.metadata.iter().cloned().collect();
     for target in targets {
         let Some(sha256) = target.sha256() else { continue };
@@ -64,7 +64,7 @@ pub fn needed<'r>(
         let is_release = target.release().is_ok_and(|release| matches!(release.kind, Kind::Release));
         if is_release && !releases.iter().any(|release| release.name == name) {
             let path = shelf.folder.path(&name);
-            return Err(Failure::general(format!("{}: not there, so what it needs is not known", path.display())));
+            return Err(Error::other(format!("{}: not there, so what it needs is not known", path.display())));
         }
         names.insert(name);
     }
@@ -108,7 +108,7 @@ impl Sweep<'_> {
     ///
     /// # Errors
     /// File system errors with the path.
-    pub fn run(&self, folder: &Path) -> Result<Cleared, Failure> {
+    pub fn run(&self, folder: &Path) -> Result<Cleared, Error> {
         let before = noted(folder)?;
         let (mut cleared, mut notes, mut gone) = (Cleared::default(), BTreeMap::new(), Vec::new());
         for (name, size) in pieces(folder)? {
@@ -140,7 +140,7 @@ impl Sweep<'_> {
     }
 }
 
-fn noted(folder: &Path) -> Result<BTreeMap<String, i64>, Failure> {
+fn noted(folder: &Path) -> Result<BTreeMap<String, i64>, Error> {
     let path = folder.join(NOTED);
     match fs::read(&path) {
         // Without it every grace begins anew.
@@ -150,18 +150,18 @@ fn noted(folder: &Path) -> Result<BTreeMap<String, i64>, Failure> {
     }
 }
 
-fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Failure> {
+fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Error> {
     let path = folder.join(NOTED);
     if notes.is_empty() {
-        return Ok(forget_file(&path)?);
+        return draft::remove_if_there(&path).map_err(at(&path));
     }
-    let json = serde_json::to_vec(notes).map_err(|error| Failure::general(error.to_string()))?;
+    let json = serde_json::to_vec(notes).map_err(|error| Error::other(error.to_string()))?;
     Ok(write_atomically(&path, &json)?)
 }
 
 /// All pieces in the folder, with their sizes.
-fn pieces(folder: &Path) -> Result<Vec<(Name, u64)>, Failure> {
-    let entries = |path: &Path| -> Result<Vec<fs::DirEntry>, Failure> {
+fn pieces(folder: &Path) -> Result<Vec<(Name, u64)>, Error> {
+    let entries = |path: &Path| -> Result<Vec<fs::DirEntry>, Error> {
         match fs::read_dir(path) {
             Ok(entries) => entries.collect::<Result<_, _>>().map_err(at(path)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),

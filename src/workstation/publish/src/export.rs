@@ -5,14 +5,14 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 use fruit_image::draft::Draft;
+use fruit_progress::{Progress, Unit};
 use fruit_release::bundle::Writer;
 use fruit_release::manifest::ChunkSource;
 use fruit_release::{Name, Source};
 
 use super::folder::Folder;
 use super::trusted::{Published, PublishedDelta, Trusted};
-use crate::failure::Failure;
-use crate::progress::{Progress, Unit};
+use crate::error::Error;
 
 /// What goes into a bundle besides the metadata.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,9 +43,9 @@ pub fn write(
     extent: Extent,
     only: &dyn Fn(&str) -> bool,
     target: &Path,
-    progress: &Progress,
-) -> Result<Bundle, Failure> {
-    let io = |error: io::Error| Failure::general(error.to_string());
+    progress: &dyn Progress,
+) -> Result<Bundle, Error> {
+    let io = |error: io::Error| Error::other(error.to_string());
     let names = names(trusted, release, extent, only);
     let step = progress.step("writing the bundle", names.len() as u64, Unit::Pieces);
     let draft = Draft::create(target).map_err(io)?;
@@ -96,18 +96,18 @@ fn names(trusted: &Trusted, release: &Published, extent: Extent, only: &dyn Fn(&
 ///
 /// # Errors
 /// A chunk that is missing or altered; write errors.
-pub fn reassemble(source: &mut dyn Source, release: &Published, files: [&Path; 2]) -> Result<(), Failure> {
+pub fn reassemble(source: &mut dyn Source, release: &Published, files: [&Path; 2]) -> Result<(), Error> {
     use std::os::unix::fs::FileExt;
     for (volume, path) in release.manifest.volumes.iter().zip(files) {
-        let file = std::fs::File::create(path).map_err(crate::failure::at(path))?;
-        file.set_len(volume.len).map_err(crate::failure::at(path))?;
+        let file = std::fs::File::create(path).map_err(crate::error::at(path))?;
+        file.set_len(volume.len).map_err(crate::error::at(path))?;
         for (i, chunk) in volume.chunks.iter().enumerate() {
             let bytes = super::check::chunk(source, *chunk, volume.chunk_len(i))?;
             let bytes = bytes
-                .ok_or_else(|| Failure::general(format!("{}: {} is not there", source.place(), Name::Chunk(*chunk))))?;
+                .ok_or_else(|| Error::other(format!("{}: {} is not there", source.place(), Name::Chunk(*chunk))))?;
             let at = i as u64 * fruit_release::manifest::CHUNK;
             if bytes.iter().any(|&byte| byte != 0) {
-                file.write_all_at(&bytes, at).map_err(crate::failure::at(path))?;
+                file.write_all_at(&bytes, at).map_err(crate::error::at(path))?;
             }
         }
     }

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fruit_delta::{EncodeError, Source as Coded};
 use fruit_image::storage::{Extent, ReadAt, Region};
+use fruit_progress::{Progress, Unit};
 use fruit_release::manifest::{CHUNK, ChunkSource, State, Volume, VolumeKind};
 use fruit_release::tuf::{Base, Kind, Release};
 use fruit_release::{Delta, Digest, Manifest, Name, frame};
 
 use super::folder::Folder;
 use super::slot::{Identity, Slot};
-use crate::failure::Failure;
-use crate::progress::{Progress, Unit};
+use crate::error::Error;
 
 /// A file that targets metadata is to vouch for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,8 +79,8 @@ pub fn add_release(
     slot: &Slot,
     notes: &str,
     options: &Options,
-    progress: &Progress,
-) -> Result<(Manifest, Piece), Failure> {
+    progress: &dyn Progress,
+) -> Result<(Manifest, Piece), Error> {
     let identity = &slot.identity;
     let mut manifest = manifest_of(identity, notes);
     for kind in VolumeKind::ALL {
@@ -89,7 +89,7 @@ pub fn add_release(
         let chunks = add_chunks(folder, &region, kind, options, progress)?;
         manifest.volumes.push(Volume { kind, len: region.len(), verity, chunks });
     }
-    let bytes = manifest.write().map_err(|error| Failure::input(error.to_string()))?;
+    let bytes = manifest.write().map_err(|error| Error::input(error.to_string()))?;
     let piece = Piece {
         path: manifest.target_path(),
         digest: Digest::of(&bytes),
@@ -106,23 +106,23 @@ fn add_chunks(
     region: &Region,
     kind: VolumeKind,
     options: &Options,
-    progress: &Progress,
-) -> Result<Vec<Digest>, Failure> {
-    let count = usize::try_from(region.len().div_ceil(CHUNK)).map_err(|e| Failure::general(e.to_string()))?;
+    progress: &dyn Progress,
+) -> Result<Vec<Digest>, Error> {
+    let count = usize::try_from(region.len().div_ceil(CHUNK)).map_err(|e| Error::other(e.to_string()))?;
     let step = progress.step(&format!("chunks of {}", kind.name()), region.len(), Unit::Bytes);
     let next = AtomicUsize::new(0);
     let digests = Mutex::new(vec![None; count]);
     // The same chunk may come several times; one thread makes it.
     let taken = Mutex::new(HashSet::new());
-    let one = |i: usize| -> Result<(), Failure> {
+    let one = |i: usize| -> Result<(), Error> {
         let offset = i as u64 * CHUNK;
         let len = (region.len() - offset).min(CHUNK);
         let mut bytes = vec![0; len as usize];
-        region.read_exact_at(&mut bytes, offset).map_err(|error| Failure::general(error.to_string()))?;
+        region.read_exact_at(&mut bytes, offset).map_err(|error| Error::other(error.to_string()))?;
         let digest = Digest::of(&bytes);
         let name = Name::Chunk(digest);
         if !folder.has(&name) && taken.lock().is_ok_and(|mut taken| taken.insert(digest)) {
-            let packed = frame::encode(&bytes, options.level).map_err(|e| Failure::general(e.to_string()))?;
+            let packed = frame::encode(&bytes, options.level).map_err(|e| Error::other(e.to_string()))?;
             folder.put(&name, &packed)?;
         }
         if let Ok(mut digests) = digests.lock() {
@@ -131,7 +131,7 @@ fn add_chunks(
         step.add(len);
         Ok(())
     };
-    let work = || -> Result<(), Failure> {
+    let work = || -> Result<(), Error> {
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             if i >= count {
@@ -143,11 +143,11 @@ fn add_chunks(
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let panicked = |_| Err(Failure::general("a thread that compresses chunks ended early"));
+        let panicked = |_| Err(Error::other("a thread that compresses chunks ended early"));
         running.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
     })?;
     let digests = digests.into_inner().unwrap_or_default();
-    digests.into_iter().collect::<Option<_>>().ok_or_else(|| Failure::general("a chunk was left out"))
+    digests.into_iter().collect::<Option<_>>().ok_or_else(|| Error::other("a chunk was left out"))
 }
 
 /// What a delta came to.
@@ -177,8 +177,8 @@ pub fn add_delta(
     (manifest, to): (&Manifest, Digest),
     from: Digest,
     options: &Options,
-    progress: &Progress,
-) -> Result<(Piece, DeltaSize), Failure> {
+    progress: &dyn Progress,
+) -> Result<(Piece, DeltaSize), Error> {
     let (old_bytes, new_bytes) = (bytes(old), bytes(new));
     let total: u64 = new.parts.iter().map(|part| part.extent.len).sum();
     let step = progress.step(&format!("delta from {}", old.identity.version), total, Unit::Bytes);
@@ -188,7 +188,7 @@ pub fn add_delta(
         step.set(done);
     };
     let coded = fruit_delta::encode(&volumes(old, &old_bytes), &volumes(new, &new_bytes), &coding, &show)
-        .map_err(|error: EncodeError| Failure::general(error.to_string()))?;
+        .map_err(|error: EncodeError| Error::other(error.to_string()))?;
     let mut size = DeltaSize {
         from: old.identity.version.clone(),
         copied: 0,
@@ -209,7 +209,7 @@ pub fn add_delta(
     let state: State = old.state()?;
     let path = manifest.delta_path(&state.build_id);
     let base = Base { version: state.version.clone(), sha256: from.0 };
-    let bytes = Delta::new(state, to, sources).write().map_err(|error| Failure::general(error.to_string()))?;
+    let bytes = Delta::new(state, to, sources).write().map_err(|error| Error::other(error.to_string()))?;
     size.index_bytes = bytes.len() as u64;
     let piece = Piece {
         path,
@@ -221,7 +221,7 @@ pub fn add_delta(
     Ok((piece, size))
 }
 
-fn keep(folder: &Folder, coded: Coded, chunk: Digest, size: &mut DeltaSize) -> Result<ChunkSource, Failure> {
+fn keep(folder: &Folder, coded: Coded, chunk: Digest, size: &mut DeltaSize) -> Result<ChunkSource, Error> {
     Ok(match coded {
         Coded::Copy { volume, offset } => {
             size.copied += 1;
@@ -235,13 +235,13 @@ fn keep(folder: &Folder, coded: Coded, chunk: Digest, size: &mut DeltaSize) -> R
             }
             size.patched += 1;
             size.patch_bytes += bytes.len() as u64;
-            let len = u32::try_from(bytes.len()).map_err(|error| Failure::general(error.to_string()))?;
+            let len = u32::try_from(bytes.len()).map_err(|error| Error::other(error.to_string()))?;
             ChunkSource::Patch { patch: digest, size: len }
         }
         Coded::Full => {
             size.whole += 1;
             let path = folder.path(&Name::Chunk(chunk));
-            size.whole_bytes += std::fs::metadata(&path).map_err(crate::failure::at(&path))?.len();
+            size.whole_bytes += std::fs::metadata(&path).map_err(crate::error::at(&path))?.len();
             ChunkSource::Full {}
         }
     })

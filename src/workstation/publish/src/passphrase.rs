@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use fruit_release::keys::Passphrase;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::failure::{Exit, Failure, at};
+use crate::error::{Error, at};
 
 /// Names the file, for machines that sign.
 pub const VARIABLE: &str = "FRUITBUILD_PASSPHRASE_FILE";
@@ -19,25 +19,25 @@ const LIMIT: u64 = 4096;
 ///
 /// # Errors
 /// A file that cannot be read or is empty; no terminal; two different answers.
-pub fn ask(file: Option<PathBuf>, what: &str, new: bool) -> Result<Passphrase, Failure> {
+pub fn ask(file: Option<PathBuf>, what: &str, new: bool) -> Result<Passphrase, Error> {
     if let Some(path) = file.or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from)) {
         let opened = File::open(&path).map_err(at(&path))?;
         let line = first_line(BufReader::new(opened.take(LIMIT))).map_err(at(&path))?;
         if line.is_empty() {
-            return Err(Failure::general(format!("{}: there is no passphrase in the first line", path.display())));
+            return Err(Error::other(format!("{}: there is no passphrase in the first line", path.display())));
         }
         return Ok(line);
     }
     if !std::io::stdin().is_terminal() {
         let message = format!("no passphrase for {what}: there is no terminal; name a file with --passphrase-file");
-        return Err(Failure::new(Exit::Refused, message));
+        return Err(Error::refused(message));
     }
     let typed = prompt(&format!("Passphrase for {what}: "))?;
     if typed.is_empty() {
-        return Err(Failure::new(Exit::Refused, "no passphrase"));
+        return Err(Error::refused("no passphrase"));
     }
     if new && prompt("The same again: ")? != typed {
-        return Err(Failure::new(Exit::Refused, "the two passphrases differ"));
+        return Err(Error::refused("the two passphrases differ"));
     }
     Ok(typed)
 }
@@ -50,8 +50,8 @@ fn first_line(mut input: impl BufRead) -> std::io::Result<Passphrase> {
     Ok(Passphrase::new(line))
 }
 
-fn prompt(question: &str) -> Result<Passphrase, Failure> {
-    let failed = |error: std::io::Error| Failure::general(format!("the terminal: {error}"));
+fn prompt(question: &str) -> Result<Passphrase, Error> {
+    let failed = |error: std::io::Error| Error::other(format!("the terminal: {error}"));
     let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
     let before = tcgetattr(&terminal).map_err(|error| failed(error.into()))?;
     let mut silent = before.clone();

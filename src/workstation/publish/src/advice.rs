@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use fruit_progress::Progress;
 use fruit_release::keys::KeyError;
 use fruit_release::manifest::{SlotSizes, VolumeKind};
 use fruit_release::tuf::limits;
@@ -10,8 +11,7 @@ use fruit_update::files::PROGRAM_PATH;
 
 use super::reference::Shelf;
 use super::slot::{Identity, Slot};
-use crate::failure::{Exit, Failure};
-use crate::progress::Progress;
+use crate::error::Error;
 use crate::signing::Desk;
 
 /// Bytes of a target in the list of releases, generously.
@@ -21,10 +21,10 @@ const TARGET_BYTES: usize = 1000;
 ///
 /// # Errors
 /// Verity parameters that are none.
-pub fn about(slot: &Slot, shelf: Option<&Shelf>, olds: &[&Identity], progress: &Progress) -> Result<(), Failure> {
+pub fn about(slot: &Slot, shelf: Option<&Shelf>, olds: &[&Identity], progress: &dyn Progress) -> Result<(), Error> {
     let name = format!("{} {} for {}", slot.identity.product, slot.identity.version, slot.identity.board);
     if !has_updater(slot) {
-        progress.say(format!(
+        progress.say(&format!(
             "warning: {name} carries no updater (its recipe has no `update:` section): nodes that install it cannot be \
              updated any more"
         ));
@@ -47,7 +47,7 @@ pub fn about(slot: &Slot, shelf: Option<&Shelf>, olds: &[&Identity], progress: &
     }
     for (version, key, has) in small {
         let needs = if key == "root" { needs.root } else { needs.boot };
-        progress.say(format!(
+        progress.say(&format!(
             "warning: {name} does not fit cards that were made with {version}: its {key} needs {} MiB and the slots there \
              have {}. Those nodes cannot install it; their cards have to be written anew. Slots get room, before the first \
              cards are made, with `partitions: {{{key}: {}M}}` in the recipe",
@@ -60,10 +60,10 @@ pub fn about(slot: &Slot, shelf: Option<&Shelf>, olds: &[&Identity], progress: &
 }
 
 /// What a slot's partitions must have room for.
-fn needs(slot: &Slot) -> Result<SlotSizes, Failure> {
+fn needs(slot: &Slot) -> Result<SlotSizes, Error> {
     let root = slot.part(VolumeKind::Root).extent.len;
     // With the hash tree, which is made on the node.
-    let root = fruit_image::verity::total_len(root).map_err(|error| Failure::general(error.to_string()))?;
+    let root = fruit_image::verity::total_len(root).map_err(|error| Error::other(error.to_string()))?;
     Ok(SlotSizes { root, boot: slot.part(VolumeKind::Boot).extent.len })
 }
 
@@ -76,17 +76,17 @@ fn has_updater(slot: &Slot) -> bool {
 /// Refuses, before anything is made, what the list of releases has no room for, and warns when that is near.
 ///
 /// # Errors
-/// [`Exit::Refused`], with the remedy.
-pub fn about_room(desk: &Desk, adding: usize, progress: &Progress) -> Result<(), Failure> {
+/// [`Error::Refused`], with the remedy.
+pub fn about_room(desk: &Desk, adding: usize, progress: &dyn Progress) -> Result<(), Error> {
     let (count, bytes) = desk.repository.targets_size()?;
     let (count, bytes) = (count + adding, bytes + adding * TARGET_BYTES);
     let remedy = "take old ones out with: fruitbuild prune --keep N";
     if count > limits::TARGET_COUNT || bytes > limits::TARGETS {
         let full = KeyError::TooManyTargets { count, bytes };
-        return Err(Failure::new(Exit::Refused, format!("{full}. Nothing was published; {remedy}")));
+        return Err(Error::refused(format!("{full}. Nothing was published; {remedy}")));
     }
     if count > limits::TARGET_COUNT * 8 / 10 || bytes > limits::TARGETS * 8 / 10 {
-        progress.say(format!(
+        progress.say(&format!(
             "warning: the list of releases has {count} of {} targets, in {} of {} KiB (a release is one, and so is each \
              delta); {remedy}",
             limits::TARGET_COUNT,

@@ -2,9 +2,9 @@
 
 use fruit_release::manifest::ManifestError;
 use fruit_release::tuf::{Clock, Freshness, Kind, Release, Time, Trust};
-use fruit_release::{Delta, Digest, Manifest, Name, Source, SourceError};
+use fruit_release::{Delta, Digest, Manifest, Name, Source};
 
-use crate::failure::{Exit, Failure};
+use crate::error::Error;
 
 /// A source whose metadata has been verified.
 pub struct Trusted {
@@ -42,19 +42,8 @@ pub fn timeless() -> Clock {
     Clock::Unset { built: Time::from_seconds(0), saved: None }
 }
 
-impl From<SourceError> for Failure {
-    fn from(error: SourceError) -> Failure {
-        let exit = match &error {
-            SourceError::Unreachable { .. } => Exit::Network,
-            SourceError::Broken { .. } => Exit::Untrusted,
-            SourceError::Stopped => Exit::General,
-        };
-        Failure::new(exit, error.to_string())
-    }
-}
-
-fn untrusted(place: &str) -> impl Fn(&dyn std::fmt::Display) -> Failure + '_ {
-    move |why| Failure::new(Exit::Untrusted, format!("{place}: {why}"))
+fn untrusted(place: &str) -> impl Fn(&dyn std::fmt::Display) -> Error + '_ {
+    move |why| Error::untrusted(format!("{place}: {why}"))
 }
 
 impl Trusted {
@@ -63,7 +52,7 @@ impl Trusted {
     ///
     /// # Errors
     /// Metadata that is missing, not signed, expired or not of one piece; read errors.
-    pub fn verify(source: &mut dyn Source, anchor: &[u8], clock: Clock) -> Result<Trusted, Failure> {
+    pub fn verify(source: &mut dyn Source, anchor: &[u8], clock: Clock) -> Result<Trusted, Error> {
         let place = source.place();
         let refused = untrusted(&place);
         let mut trust = Trust::from_root(anchor).map_err(|error| refused(&error))?;
@@ -97,7 +86,7 @@ impl Trusted {
     ///
     /// # Errors
     /// A file that is missing or is not what the metadata vouches for.
-    pub fn releases(&self, source: &mut dyn Source) -> Result<Vec<Published>, Failure> {
+    pub fn releases(&self, source: &mut dyn Source) -> Result<Vec<Published>, Error> {
         self.listed(source).map(|(releases, _)| releases)
     }
 
@@ -105,7 +94,7 @@ impl Trusted {
     ///
     /// # Errors
     /// A file that is not what the metadata vouches for.
-    pub fn listed(&self, source: &mut dyn Source) -> Result<(Vec<Published>, Vec<Missing>), Failure> {
+    pub fn listed(&self, source: &mut dyn Source) -> Result<(Vec<Published>, Vec<Missing>), Error> {
         let place = source.place();
         let refused = untrusted(&place);
         let targets = self.trust.targets(&self.clock).map_err(|error| refused(&error))?;
@@ -146,6 +135,6 @@ impl Trusted {
     }
 }
 
-fn of_file(place: &str, name: &Name, why: &ManifestError) -> Failure {
-    Failure::new(Exit::Untrusted, format!("{place}: {name}: {why}"))
+fn of_file(place: &str, name: &Name, why: &ManifestError) -> Error {
+    Error::untrusted(format!("{place}: {name}: {why}"))
 }

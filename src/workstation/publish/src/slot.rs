@@ -16,7 +16,7 @@ use fruit_image::verity;
 use fruit_release::manifest::{SlotSizes, State, Verity, VolumeKind};
 use fruit_release::{Digest, Manifest};
 
-use crate::failure::{Failure, at};
+use crate::error::{Error, at};
 
 /// What a release is, as its target's entry says it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,7 +77,7 @@ impl Slot {
     ///
     /// # Errors
     /// Verity parameters that are none.
-    pub fn state(&self) -> Result<State, Failure> {
+    pub fn state(&self) -> Result<State, Error> {
         let parameters = parameters(&self.verity)?;
         Ok(State {
             version: self.identity.version.clone(),
@@ -91,11 +91,11 @@ impl Slot {
     ///
     /// # Errors
     /// No manifest beside the image, an image without slot a, damage.
-    pub fn of_image(path: &Path) -> Result<Slot, Failure> {
+    pub fn of_image(path: &Path) -> Result<Slot, Error> {
         let (image, manifest) = image_and_manifest(path)?;
         let described = read_manifest(&manifest)?;
-        let disk = DiskFile::open(&image).map_err(|error| Failure::general(error.to_string()))?;
-        let in_image = |error: &dyn std::fmt::Display| Failure::general(format!("{}: {error}", image.display()));
+        let disk = DiskFile::open(&image).map_err(|error| Error::other(error.to_string()))?;
+        let in_image = |error: &dyn std::fmt::Display| Error::other(format!("{}: {error}", image.display()));
         let found = gpt::read(&disk).map_err(|error| in_image(&error))?;
         let partition = |name: &str| {
             let found = found.layout.partitions.iter().find(|p| p.name == name);
@@ -109,7 +109,7 @@ impl Slot {
         let boot = partition("boot-a")?;
         let (root_len, boot_len) = (root.len, boot.len);
         let fat = fat::Volume::open(&Window::new(&disk, boot.offset, boot.len)).map_err(|e| in_image(&e))?.size();
-        let source = Source::open(&image).map_err(|error| Failure::general(error.to_string()))?;
+        let source = Source::open(&image).map_err(|error| Error::other(error.to_string()))?;
         let parts = [
             root_part(&source, Extent { offset: root.offset, len: data }),
             boot_part(&source, &disk, Extent { offset: boot.offset, len: fat }),
@@ -117,7 +117,7 @@ impl Slot {
         let [root, boot] = parts;
         Ok(Slot {
             identity: identity(described, SlotSizes { root: root_len, boot: boot_len })
-                .map_err(|why| Failure::input(format!("{}: {why}", manifest.display())))?,
+                .map_err(|why| Error::input(format!("{}: {why}", manifest.display())))?,
             verity,
             parts: [root.map_err(|e| in_image(&e))?, boot.map_err(|e| in_image(&e))?],
         })
@@ -127,17 +127,17 @@ impl Slot {
     ///
     /// # Errors
     /// Volumes that are not what the manifest says.
-    pub fn of_volumes(identity: Identity, manifest: &Manifest, files: [&Path; 2]) -> Result<Slot, Failure> {
-        let missing = || Failure::general("a manifest without root or without verity parameters");
+    pub fn of_volumes(identity: Identity, manifest: &Manifest, files: [&Path; 2]) -> Result<Slot, Error> {
+        let missing = || Error::other("a manifest without root or without verity parameters");
         let len = |kind| manifest.volume(kind).map(|v| v.len).ok_or_else(missing);
         let verity = manifest.volume(VolumeKind::Root).and_then(|v| v.verity.clone()).ok_or_else(missing)?;
         let [root, boot] = files;
         let broken = |path: &Path| {
             let path = path.to_owned();
-            move |error: String| Failure::general(format!("{}: {error}", path.display()))
+            move |error: String| Error::other(format!("{}: {error}", path.display()))
         };
-        let open = |path: &Path| Source::open(path).map_err(|error| Failure::general(error.to_string()));
-        let disk = DiskFile::open(boot).map_err(|error| Failure::general(error.to_string()))?;
+        let open = |path: &Path| Source::open(path).map_err(|error| Error::other(error.to_string()));
+        let disk = DiskFile::open(boot).map_err(|error| Error::other(error.to_string()))?;
         let whole = |len| Extent { offset: 0, len };
         let root_part = root_part(&open(root)?, whole(len(VolumeKind::Root)?)).map_err(broken(root))?;
         let boot_part = boot_part(&open(boot)?, &disk, whole(len(VolumeKind::Boot)?)).map_err(broken(boot))?;
@@ -146,19 +146,19 @@ impl Slot {
 }
 
 /// An image and the manifest beside it, found by either.
-fn image_and_manifest(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+fn image_and_manifest(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let stem = [".manifest.json", ".img"].iter().find_map(|ending| name.strip_suffix(ending));
     let stem = stem.ok_or_else(|| {
         let hint = if name.ends_with(".zst") { "; unpack it first: zstd -d" } else { "" };
-        Failure::input(format!("{}: expected an image (.img) or its manifest (.manifest.json){hint}", path.display()))
+        Error::input(format!("{}: expected an image (.img) or its manifest (.manifest.json){hint}", path.display()))
     })?;
     let (image, manifest) =
         (path.with_file_name(format!("{stem}.img")), path.with_file_name(format!("{stem}.manifest.json")));
     for (wanted, other) in [(&image, &manifest), (&manifest, &image)] {
         if !wanted.is_file() {
             let why = format!("{}: not there; it belongs beside {}", wanted.display(), other.display());
-            return Err(Failure::input(format!("{why}. `fruitbuild build` makes both")));
+            return Err(Error::input(format!("{why}. `fruitbuild build` makes both")));
         }
     }
     Ok((image, manifest))
@@ -168,11 +168,11 @@ fn image_and_manifest(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
 ///
 /// # Errors
 /// A file that cannot be read or is no manifest.
-pub fn read_manifest(path: &Path) -> Result<ImageManifest, Failure> {
+pub fn read_manifest(path: &Path) -> Result<ImageManifest, Error> {
     let file = std::fs::File::open(path).map_err(at(path))?;
     let mut bytes = Vec::new();
     file.take(image_manifest::TEXT_MAX + 1).read_to_end(&mut bytes).map_err(at(path))?;
-    ImageManifest::read(&bytes).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+    ImageManifest::read(&bytes).map_err(|error| Error::input(format!("{}: {error}", path.display())))
 }
 
 fn identity(described: ImageManifest, slot_sizes: SlotSizes) -> Result<Identity, String> {
@@ -216,8 +216,8 @@ fn verity_of<D: Disk + ?Sized>(root: &D, parameters: &str) -> Result<Verity, Str
     Ok(Verity { uuid: fruit_contract::cmdline::hex(&uuid), parameters: parameters.to_owned() })
 }
 
-fn parameters(verity: &Verity) -> Result<verity::Params, Failure> {
-    verity.parameters.parse().map_err(|error: verity::NotParams| Failure::general(error.to_string()))
+fn parameters(verity: &Verity) -> Result<verity::Params, Error> {
+    verity.parameters.parse().map_err(|error: verity::NotParams| Error::other(error.to_string()))
 }
 
 /// The root; where it is no EROFS its files are not known, and it is coded as one.

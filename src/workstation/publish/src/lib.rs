@@ -3,12 +3,17 @@
 
 pub mod advice;
 pub mod check;
+pub mod error;
 pub mod export;
 pub mod folder;
+pub mod lock;
+pub mod passphrase;
 pub mod pieces;
 pub mod prune;
-#[allow(clippy::module_inception, reason = "the act in the folder of all that has to do with it")]
-pub mod publish;
 pub mod reference;
+pub mod release;
+pub mod signing;
 pub mod slot;
 pub mod trusted;
+
+pub use error::Error;

@@ -9,7 +9,7 @@ use super::export;
 use super::folder::Folder;
 use super::slot::{Identity, Slot};
 use super::trusted::{Published, Trusted, timeless};
-use crate::failure::{Failure, at};
+use crate::error::{Error, at};
 
 /// A repository whose own metadata has been verified.
 pub struct Shelf {
@@ -21,7 +21,7 @@ pub struct Shelf {
 impl Shelf {
     /// # Errors
     /// Metadata that is not of one piece, files that are missing.
-    pub fn open(path: &Path) -> Result<Shelf, Failure> {
+    pub fn open(path: &Path) -> Result<Shelf, Error> {
         let mut folder = Folder::new(path);
         let anchor = folder.read(&fruit_release::Name::Root(1))?;
         let trusted = Trusted::verify(&mut folder, &anchor, timeless())?;
@@ -33,7 +33,7 @@ impl Shelf {
     ///
     /// # Errors
     /// As [`Shelf::open`].
-    pub fn open_if_there(path: &Path) -> Result<Option<Shelf>, Failure> {
+    pub fn open_if_there(path: &Path) -> Result<Option<Shelf>, Error> {
         let timestamp = Folder::new(path).has(&fruit_release::Name::Timestamp);
         timestamp.then(|| Shelf::open(path)).transpose()
     }
@@ -69,7 +69,7 @@ impl Slots {
     ///
     /// # Errors
     /// Nothing of that name; damage.
-    pub fn add(&mut self, text: &str, shelf: Option<&Shelf>, like: Option<&Identity>) -> Result<(), Failure> {
+    pub fn add(&mut self, text: &str, shelf: Option<&Shelf>, like: Option<&Identity>) -> Result<(), Error> {
         let path = Path::new(text);
         if path.is_dir() {
             let before = self.found.len();
@@ -87,7 +87,7 @@ impl Slots {
                 }
             }
             if self.found.len() == before {
-                return Err(Failure::input(format!("{text}: holds no other release of this product and board")));
+                return Err(Error::input(format!("{text}: holds no other release of this product and board")));
             }
             return Ok(());
         }
@@ -102,7 +102,7 @@ impl Slots {
             return Ok(());
         }
         let shelf = shelf.ok_or_else(|| {
-            Failure::input(format!("{text}: no such file, and nothing is published that could have this version"))
+            Error::input(format!("{text}: no such file, and nothing is published that could have this version"))
         })?;
         let same = |r: &&Published| {
             r.release.version == text
@@ -111,12 +111,12 @@ impl Slots {
         let found: Vec<&Published> = shelf.releases.iter().filter(same).collect();
         match found[..] {
             [release] => self.add_release(shelf, release),
-            [] => Err(Failure::input(format!("{text}: no such file, and {}", shelf.versions()))),
-            _ => Err(Failure::input(format!("{text}: several products or boards have this version; name the image"))),
+            [] => Err(Error::input(format!("{text}: no such file, and {}", shelf.versions()))),
+            _ => Err(Error::input(format!("{text}: several products or boards have this version; name the image"))),
         }
     }
 
-    fn add_release(&mut self, shelf: &Shelf, release: &Published) -> Result<(), Failure> {
+    fn add_release(&mut self, shelf: &Shelf, release: &Published) -> Result<(), Error> {
         // Beside the repository, where there is room; elsewhere if nothing can be written there.
         let mut place = tempfile::Builder::new();
         place.prefix(".fruitbuild-release-");
@@ -164,7 +164,7 @@ fn is_other_of(one: &Identity, like: &Identity) -> bool {
     (&one.product, &one.board) == (&like.product, &like.board) && one.build_id != like.build_id
 }
 
-fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = std::fs::read_dir(folder).map_err(at(folder))?;
     let mut found = Vec::new();
     for entry in entries {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fruit_delta::OldVolume;
+use fruit_progress::Step;
 use fruit_release::manifest::{CHUNK, ChunkSource};
 use fruit_release::{Delta, Digest, Name, Source, frame};
 use serde::Serialize;
@@ -10,17 +11,16 @@ use serde::Serialize;
 use super::pieces::{self, Bytes};
 use super::slot::Slot;
 use super::trusted::{Published, PublishedDelta};
-use crate::failure::{Exit, Failure};
-use crate::progress::Step;
+use crate::error::Error;
 
 /// A chunk's content, if the source has it.
 ///
 /// # Errors
 /// Read errors; a frame that is damaged or whose content is another.
-pub fn chunk(source: &mut dyn Source, digest: Digest, len: usize) -> Result<Option<Vec<u8>>, Failure> {
+pub fn chunk(source: &mut dyn Source, digest: Digest, len: usize) -> Result<Option<Vec<u8>>, Error> {
     let name = Name::Chunk(digest);
     let Some(packed) = source.get(&name, name.limit())? else { return Ok(None) };
-    let altered = |why: String| Failure::new(Exit::Untrusted, format!("{}: {name}: {why}", source.place()));
+    let altered = |why: String| Error::untrusted(format!("{}: {name}: {why}", source.place()));
     let bytes = frame::decode(&packed, len).map_err(|error| altered(error.to_string()))?;
     if bytes.len() != len || Digest::of(&bytes) != digest {
         return Err(altered("its content is another".into()));
@@ -60,16 +60,16 @@ struct Use<'r> {
 /// # Errors
 /// Blobs that are damaged or altered, patches that do not give what they should; read errors.
 pub fn releases(
-    next: &mut dyn FnMut() -> Result<Option<(Name, Vec<u8>)>, Failure>,
+    next: &mut dyn FnMut() -> Result<Option<(Name, Vec<u8>)>, Error>,
     releases: &[Published],
     olds: &[Slot],
-    step: &Step,
-) -> Result<Vec<Found>, Failure> {
+    step: &dyn Step,
+) -> Result<Vec<Found>, Error> {
     let bases = olds.iter().map(Base::new).collect::<Result<Vec<_>, _>>()?;
     let uses = uses(releases);
     let mut there: BTreeSet<Name> = BTreeSet::new();
     while let Some((name, bytes)) = next()? {
-        let altered = |why: String| Failure::new(Exit::Untrusted, format!("{name}: {why}"));
+        let altered = |why: String| Error::untrusted(format!("{name}: {why}"));
         match &name {
             Name::Chunk(digest) => {
                 let content = frame::decode(&bytes, CHUNK as usize).map_err(|error| altered(error.to_string()))?;
@@ -107,7 +107,7 @@ struct Base {
 }
 
 impl Base {
-    fn new(slot: &Slot) -> Result<Base, Failure> {
+    fn new(slot: &Slot) -> Result<Base, Error> {
         Ok(Base { root_hash: slot.state()?.root_hash, parts: pieces::bytes(slot) })
     }
 

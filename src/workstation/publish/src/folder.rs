@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fruit_image::draft::Draft;
 use fruit_release::{Name, Source, SourceError};
 
-use crate::failure::{Failure, at};
+use crate::error::{Error, at};
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -38,11 +38,11 @@ impl Folder {
     ///
     /// # Errors
     /// File system errors with the path.
-    pub fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Failure> {
+    pub fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path(name);
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder).map_err(at(folder))?;
-        let io = |error: io::Error| Failure::general(error.to_string());
+        let io = |error: io::Error| Error::other(error.to_string());
         let draft = Draft::create(&path).map_err(io)?;
         draft.file().write_all(bytes).map_err(at(&path))?;
         draft.commit().map_err(io)
@@ -52,11 +52,11 @@ impl Folder {
     ///
     /// # Errors
     /// Not there, too large, unreadable.
-    pub fn read(&self, name: &Name) -> Result<Vec<u8>, Failure> {
+    pub fn read(&self, name: &Name) -> Result<Vec<u8>, Error> {
         match self.clone().get(name, name.limit()) {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(Failure::general(format!("{}: not there", self.path(name).display()))),
-            Err(error) => Err(Failure::general(error.to_string())),
+            Ok(None) => Err(Error::other(format!("{}: not there", self.path(name).display()))),
+            Err(error) => Err(Error::other(error.to_string())),
         }
     }
 }

@@ -1,0 +1,52 @@
+//! Why nothing was published, signed or read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fruit_release::SourceError;
+use fruit_release::keys::KeyError;
+
+/// What went wrong with a repository of releases, its keys or an image for it. The text says where, and what to do.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    /// A mistake in what a person wrote or named.
+    #[error("{0}")]
+    Input(String),
+    /// A signature or hash that does not fit: nothing was used.
+    #[error("{0}")]
+    Untrusted(String),
+    /// What must not be done as things are, or what the person did not want.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("{path}: {error}", path = path.display())]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    pub fn input(message: impl Into<String>) -> Error {
+        Error::Input(message.into())
+    }
+
+    pub fn untrusted(message: impl Into<String>) -> Error {
+        Error::Untrusted(message.into())
+    }
+
+    pub fn refused(message: impl Into<String>) -> Error {
+        Error::Refused(message.into())
+    }
+
+    pub fn other(message: impl Into<String>) -> Error {
+        Error::Other(message.into())
+    }
+}
+
+/// An error with the path it happened at.
+pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |error| Error::Io { path: path.to_owned(), error }
+}
