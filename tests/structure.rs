@@ -16,11 +16,7 @@ use modules::{Modules, circles};
 use serde_json::Value;
 
 /// Crates that use one they should not: the user, and what it uses.
-const EDGES: [(&str, &str); 5] = [
-    // Configuration and installed files of the programs; they belong into the contract.
-    ("fruit-pipeline", "fruit-agent"),
-    ("fruit-pipeline", "fruit-update"),
-    ("fruit-publish", "fruit-update"),
+const EDGES: [(&str, &str); 2] = [
     // What programs of a node share belongs into a crate beside them.
     ("fruit-update", "fruit-agent"),
     ("fruit-update", "fruit-init"),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::Board;
+use fruit_contract::agent::config::Board;
 
 /// What the board's HAT memory makes the firmware put into the device tree.
 pub const PRODUCT: &str = "Pi stack";

@@ -22,14 +22,15 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use fruit_contract::agent::config::AgentConfig;
+use fruit_contract::settings::ConfigError;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::account::Ending;
-use crate::config::{AgentConfig, ConfigError};
 use crate::live::Live;
 use crate::metrics;
 use crate::serve::{Answer, Server};
-use crate::status::Status;
+use crate::status;
 use crate::vitals::Roots;
 use crate::{board, journal, realtime, shutdown, termination};
 use book::Entry;
@@ -137,7 +138,7 @@ impl Answer for Answers {
 
     fn status(&self) -> String {
         // Strings and numbers only: nothing here that JSON cannot say.
-        serde_json::to_string(&Status::of(&self.live)).unwrap_or_default() + "\n"
+        serde_json::to_string(&status::of(&self.live)).unwrap_or_default() + "\n"
     }
 
     fn stopping(&self, kind: &str) -> bool {

@@ -3,8 +3,9 @@
 
 pub mod observe;
 
+use fruit_contract::agent::config::{Health, SystemdCondition};
+
 use crate::condition::{Condition, Conditions};
-use crate::config::{Health, SystemdCondition};
 use observe::{Observation, Reading};
 
 /// What an observation means for one condition.

@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::Chip;
+use fruit_contract::agent::config::Chip;
 
 /// What the kernel shows as the user of a line (`gpioinfo`).
 pub const CONSUMER: &str = "fruit-agent";

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use fruit_contract::agent::config::AgentConfig;
+
 use crate::account::{Account, Ending};
 use crate::beat::{Permit, Record};
 use crate::clock::{Clock, Monotonic};
 use crate::condition::{Condition, Conditions};
-use crate::config::AgentConfig;
 use crate::health::Verdict;
 use crate::vitals::Roots;
 use crate::watchdog::Watchdog;

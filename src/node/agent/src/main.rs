@@ -6,12 +6,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fruit_agent::config::{AgentConfig, CONFIG_PATH, SOCKET_PATH};
-use fruit_agent::files::HOOK_NAME;
 use fruit_agent::shutdown::Hook;
-use fruit_agent::status::Status;
 use fruit_agent::vitals::Roots;
 use fruit_agent::{daemon, journal, serve, shutdown};
+use fruit_contract::agent::config::{AgentConfig, CONFIG_PATH, SOCKET_PATH};
+use fruit_contract::agent::files::HOOK_NAME;
+use fruit_contract::agent::status::Status;
 use fruit_output::{Finished, talk, text as say};
 
 const HELP: &str = "\

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use fruit_contract::agent::status::{Status, THROTTLE_FLAGS};
+
 use crate::live::Live;
-use crate::status::{Status, THROTTLE_FLAGS};
+use crate::status;
 
 /// Upper ends of the histogram of the beat's deviation, microseconds.
 const DEVIATION_ENDS: [u64; 12] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000];
@@ -40,7 +42,7 @@ fn flag(value: bool) -> f64 {
 
 /// All metrics at this moment.
 pub fn render(live: &Live) -> String {
-    let status = Status::of(live);
+    let status = status::of(live);
     let mut text = Text::default();
     text.family("fruit_agent_info", "gauge", "Version of the agent.");
     text.sample("fruit_agent_info", &[("version", &status.version)], 1.0);

@@ -9,8 +9,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fruit_contract::agent::config::AgentConfig;
+
 use crate::board;
-use crate::config::AgentConfig;
 use crate::line::Port;
 use crate::serve::ask;
 use crate::systemd::{PRIVATE_SOCKET, SYSTEM_BUS, Systemd};

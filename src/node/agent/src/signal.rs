@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn by_default_every_width_that_a_board_can_be_set_to_orders_and_a_spike_does_not() {
-        let mut line = Debounce::new(crate::config::Signal::default().least_pulse());
+        let mut line = Debounce::new(fruit_contract::agent::config::Signal::default().least_pulse());
         // Clocks of board and node differ: 1 ms may be measured as less.
         for (micros, orders) in [(1, false), (300, false), (900, true), (1_000, true), (5_000, true), (255_000, true)] {
             assert!(!line.edge(Edge::Falling, 7_000));

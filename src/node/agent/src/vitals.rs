@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use fruit_contract::agent::vitals::{DiskWear, Temperature, Vitals};
 
 use crate::account::ResetCause;
 use crate::health::observe::share_used;
@@ -30,45 +30,6 @@ impl Roots {
     }
 }
 
-/// One temperature sensor.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Temperature {
-    pub zone: String,
-    pub celsius: f64,
-}
-
-/// Wear of one card or eMMC, where it tells (JEDEC JESD84-B51, `DEVICE_LIFE_TIME_EST`, `PRE_EOL_INFO`).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct DiskWear {
-    pub device: String,
-    /// Upper end of the life used, in per cent: SLC area, MLC area. 110 = more than all of it.
-    pub life_used_percent: Vec<u8>,
-    /// 1 normal, 2 warning (80 % of the reserve used), 3 urgent (90 %).
-    pub pre_eol: Option<u8>,
-}
-
-/// The figures.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Vitals {
-    /// Seconds.
-    pub uptime: Option<f64>,
-    /// Under-voltage right now.
-    pub under_voltage: Option<bool>,
-    /// Flags of the firmware: bit 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft temperature limit; the same
-    /// from bit 16 on for "since boot".
-    pub throttled: Option<u32>,
-    pub temperatures: Vec<Temperature>,
-    /// Bytes.
-    pub memory_total: Option<u64>,
-    /// Bytes.
-    pub memory_available: Option<u64>,
-    /// Share of the writable root in use, in per cent.
-    pub overlay_used_percent: Option<f64>,
-    pub disks: Vec<DiskWear>,
-    /// Memory of the agent itself that is in RAM, bytes.
-    pub agent_resident: Option<u64>,
-}
-
 fn text(path: &Path) -> Option<String> {
     let mut bytes = fs::read(path).ok()?;
     bytes.truncate(FILE_MAX);
@@ -92,42 +53,38 @@ fn hex(word: &str) -> Option<u32> {
     u32::from_str_radix(word.trim_start_matches("0x"), 16).ok()
 }
 
-impl Vitals {
-    /// Reads all figures. `overlay` is where the fill of the writable root is asked.
-    pub fn read(roots: &Roots, overlay: &Path) -> Vitals {
-        let Roots { proc, sys, .. } = roots;
-        let under_voltage = folders(&sys.join("class/hwmon"), "hwmon")
-            .into_iter()
-            // drivers/hwmon/raspberrypi-hwmon.c
-            .find(|(_, path)| text(&path.join("name")).as_deref() == Some("rpi_volt"))
-            .and_then(|(_, path)| number(&path.join("in0_lcrit_alarm")))
-            .map(|alarm| alarm != 0);
-        let throttled = text(&sys.join("devices/platform/soc/soc:firmware/get_throttled"));
-        let temperatures =
-            folders(&sys.join("class/thermal"), "thermal_zone").into_iter().filter_map(|(name, path)| {
-                let millis = number(&path.join("temp"))?;
-                Some(Temperature { zone: text(&path.join("type")).unwrap_or(name), celsius: millis as f64 / 1_000.0 })
-            });
-        let meminfo = text(&proc.join("meminfo")).unwrap_or_default();
-        let memory = |key: &str| {
-            let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
-            line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
-        };
-        let uptime = text(&proc.join("uptime"));
-        Vitals {
-            uptime: uptime.and_then(|uptime| uptime.split(' ').next()?.parse().ok()),
-            under_voltage,
-            throttled: throttled.and_then(|flags| hex(&flags)),
-            temperatures: temperatures.collect(),
-            memory_total: memory("MemTotal:"),
-            memory_available: memory("MemAvailable:"),
-            overlay_used_percent: share_used(overlay).ok(),
-            disks: disks(sys),
-            agent_resident: resident(Path::new("/proc/self/statm")),
-        }
+/// Reads all figures. `overlay` is where the fill of the writable root is asked.
+pub fn read(roots: &Roots, overlay: &Path) -> Vitals {
+    let Roots { proc, sys, .. } = roots;
+    let under_voltage = folders(&sys.join("class/hwmon"), "hwmon")
+        .into_iter()
+        // drivers/hwmon/raspberrypi-hwmon.c
+        .find(|(_, path)| text(&path.join("name")).as_deref() == Some("rpi_volt"))
+        .and_then(|(_, path)| number(&path.join("in0_lcrit_alarm")))
+        .map(|alarm| alarm != 0);
+    let throttled = text(&sys.join("devices/platform/soc/soc:firmware/get_throttled"));
+    let temperatures = folders(&sys.join("class/thermal"), "thermal_zone").into_iter().filter_map(|(name, path)| {
+        let millis = number(&path.join("temp"))?;
+        Some(Temperature { zone: text(&path.join("type")).unwrap_or(name), celsius: millis as f64 / 1_000.0 })
+    });
+    let meminfo = text(&proc.join("meminfo")).unwrap_or_default();
+    let memory = |key: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
+    };
+    let uptime = text(&proc.join("uptime"));
+    Vitals {
+        uptime: uptime.and_then(|uptime| uptime.split(' ').next()?.parse().ok()),
+        under_voltage,
+        throttled: throttled.and_then(|flags| hex(&flags)),
+        temperatures: temperatures.collect(),
+        memory_total: memory("MemTotal:"),
+        memory_available: memory("MemAvailable:"),
+        overlay_used_percent: share_used(overlay).ok(),
+        disks: disks(sys),
+        agent_resident: resident(Path::new("/proc/self/statm")),
     }
 }
-
 fn disks(sys: &Path) -> Vec<DiskWear> {
     let cards = folders(&sys.join("class/block"), "mmcblk").into_iter();
     // mmcblk0p1 and mmcblk0boot0 are parts of mmcblk0.
@@ -188,7 +145,7 @@ mod tests {
     #[test]
     fn a_node_without_sensors_has_no_figures() {
         let root = tempfile::tempdir().unwrap();
-        let vitals = Vitals::read(&Roots::below(root.path()), Path::new("/nowhere"));
+        let vitals = read(&Roots::below(root.path()), Path::new("/nowhere"));
         let none = Vitals { agent_resident: vitals.agent_resident, ..Vitals::default() };
         assert_eq!(vitals, none);
         assert!(vitals.agent_resident.unwrap() > 0);
@@ -210,7 +167,7 @@ mod tests {
         put("sys/class/block/mmcblk1/device/life_time", "0x00 0x00\n");
         put("proc/uptime", "12.34 40.00\n");
         put("proc/meminfo", "MemTotal:         949448 kB\nMemFree: 1 kB\nMemAvailable:     800000 kB\n");
-        let vitals = Vitals::read(&Roots::below(root.path()), root.path());
+        let vitals = read(&Roots::below(root.path()), root.path());
         assert_eq!(vitals.uptime, Some(12.34));
         assert_eq!((vitals.under_voltage, vitals.throttled), (Some(true), Some(0x50005)));
         assert_eq!(vitals.temperatures, [Temperature { zone: "cpu-thermal".to_owned(), celsius: 48.312 }]);

@@ -155,7 +155,7 @@ fn the_hook_leaves_the_line_alone_on_a_reboot_without_a_board_and_when_the_board
 #[test]
 fn systemd_calls_the_hook_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
-    let hook = folder.path().join(fruit_agent::files::HOOK_NAME);
+    let hook = folder.path().join(fruit_contract::agent::files::HOOK_NAME);
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_fruit-agent"), &hook).unwrap();
     let called = Command::new(&hook).arg("reboot").env_remove("JOURNAL_STREAM").output().unwrap();
     assert!(called.status.success());

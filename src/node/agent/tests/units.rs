@@ -5,7 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fruit_agent::files::{Content, FILES, PROGRAM_PATH};
+use fruit_contract::agent::files::{FILES, PROGRAM_PATH};
+use fruit_contract::installed::Content;
 
 /// Exposure that `systemd-analyze security` may find at most, of 100.
 const EXPOSURE_MAX: &str = "20";
@@ -16,7 +17,7 @@ fn root() -> tempfile::TempDir {
         let path = root.path().join(file.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         match file.content {
-            Content::Text(text) => fs::write(path, text).unwrap(),
+            Content::Text(text) | Content::Script(text) => fs::write(path, text).unwrap(),
             Content::Link(target) => symlink(target, path).unwrap(),
         }
     }

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use fruit_update::config::CONFIG_PATH;
+use fruit_contract::update::config::CONFIG_PATH;
 
 const ABOUT: &str = "\
 Updates this node.

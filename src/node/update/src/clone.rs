@@ -4,14 +4,15 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use fruit_contract::Slot;
+use fruit_contract::update::status::{Content, EventKind, Identity, Progress, Step};
 use fruit_release::Digest;
 use fruit_release::manifest::{CHUNK, VolumeKind};
 use fruit_verity::{BadBlock, Params, VerityError};
 
 use crate::card::{Card, CardError};
-use crate::install::{Hooks, Progress, Step};
+use crate::install::Hooks;
 use crate::slot::{Differences, Reading};
-use crate::state::{Content, EventKind, Identity, Phase, StateError};
+use crate::state::{Phase, StateError};
 use crate::updater::Updater;
 
 /// Why the running slot was not copied.

@@ -5,7 +5,6 @@
 //! full, broken or not there still commits and falls back.
 
 mod node;
-mod report;
 mod work;
 
 use std::io;
@@ -17,14 +16,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use fruit_agent::{journal, termination};
+use fruit_contract::settings::ConfigError;
+use fruit_contract::update::config::{ROOT_PATH, RootPath, UpdateConfig};
 use rustix::event::{PollFd, PollFlags, poll};
 use sd_notify::NotifyState;
 
-use crate::config::{ConfigError, ROOT_PATH, RootPath, UpdateConfig};
 use crate::http::{Alive, Stop};
 
 pub use node::{Node, NodeError, Site, open};
-pub use report::{REPORT_PATH, Report};
 pub use work::{Daemon, End};
 
 /// Between two signs of life.

@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fruit_contract::init::ImageInfo;
 use fruit_contract::report::BootReport;
+use fruit_contract::update::status::Identity;
 use fruit_contract::{BOOT_REPORT_PATH, CommandLine};
 use fruit_release::tuf::{Clock, Node, Time};
 use fruit_verity::Params;
 
 use crate::local_time;
-use crate::state::Identity;
 
 /// Its time of change is the latest time that systemd-timesyncd knew.
 const SAVED_CLOCK: &str = "var/lib/systemd/timesync/clock";

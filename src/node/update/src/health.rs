@@ -12,12 +12,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fruit_agent::config::SOCKET_PATH;
 use fruit_agent::serve;
-use fruit_agent::status::Status;
 use fruit_agent::systemd::{PRIVATE_SOCKET, Systemd};
+use fruit_contract::agent::config::SOCKET_PATH;
+use fruit_contract::agent::status::Status;
 
-use crate::config::{AgentCheck, FailedUnits, HealthChecks, Reach};
+use fruit_contract::update::config::{AgentCheck, FailedUnits, HealthChecks, Reach};
 
 /// Time that systemd has for an answer.
 const SYSTEMD_TIME: Duration = Duration::from_secs(10);

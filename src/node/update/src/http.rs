@@ -27,7 +27,8 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnecto
 pub use download::Download;
 pub use mirrors::Mirrors;
 
-use crate::config::{ProxyUrl, UpdateConfig};
+use fruit_contract::update::config::{ProxyUrl, UpdateConfig};
+
 use crate::local_time;
 use pace::Pace;
 use watch::{Watch, WatchConnector};
@@ -165,7 +166,7 @@ struct Answer {
 /// # Errors
 /// No such URL; certificates that can't be read.
 pub fn download(url: &str, settings: &Settings<'_>) -> Result<Download, HttpError> {
-    crate::config::check_url(url).map_err(HttpError::Url)?;
+    fruit_contract::update::config::check_url(url).map_err(HttpError::Url)?;
     Ok(Download::new(Client::new(settings)?, url))
 }
 

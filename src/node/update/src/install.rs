@@ -12,10 +12,11 @@ mod write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fruit_contract::Slot;
+use fruit_contract::update::status::{Content, EventKind, Identity, Progress, Step};
 use fruit_release::tuf::{Freshness, Trust};
 use fruit_release::{Digest, Manifest, Source};
 
-use crate::state::{Content, EventKind, Identity, Phase};
+use crate::state::Phase;
 use crate::trust;
 use crate::updater::Updater;
 
@@ -43,30 +44,6 @@ impl Default for Request {
     fn default() -> Request {
         Request { version: None, force: false, tries: 3 }
     }
-}
-
-/// What an install is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// Taking in metadata.
-    Metadata,
-    /// Going through the chunks of the slot.
-    Writing,
-    /// Reading again what was written.
-    Checking,
-}
-
-/// How far it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Progress {
-    pub step: Step,
-    /// Chunks.
-    pub done: u64,
-    pub total: u64,
-    /// Bytes.
-    pub fetched: u64,
-    pub written: u64,
 }
 
 /// How the outside takes part in an install.

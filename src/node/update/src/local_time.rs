@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::window::WeekMinute;
+use fruit_contract::update::window::WeekMinute;
 
 /// Made by systemd-timesyncd when the network has set the clock.
 const SYNCHRONIZED: &str = "run/systemd/timesync/synchronized";

@@ -10,19 +10,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use fruit_agent::journal;
+use fruit_contract::update::config::{RootPath, UpdateConfig};
+use fruit_contract::update::report::{REPORT_PATH, Report};
 use fruit_output::{Finished, talk};
 use fruit_release::Source;
 use fruit_update::clone::CloneError;
-use fruit_update::config::{RootPath, UpdateConfig};
-use fruit_update::daemon::{self, Node, REPORT_PATH, Site};
+use fruit_update::daemon::{self, Node, Site};
 use fruit_update::http::Settings;
 use fruit_update::install::{self, ExitStatus, Hooks, InstallError, Outcome, Request};
 use fruit_update::lock::{self, Lock, LockError};
 use fruit_update::sources::Sources;
-use fruit_update::status::Status;
 use fruit_update::trial::{Next, TrialError};
 use fruit_update::updater::Updater;
-use fruit_update::{inhibit, origin, progress, tryboot};
+use fruit_update::{inhibit, origin, progress, status, tryboot};
 use serde_json::{Value, json};
 
 use cli::{Asked, Cli, Command};
@@ -191,8 +191,8 @@ impl Here<'_> {
             Lock::is_held(Path::new(lock::PATH)).then(|| progress::read(Path::new(progress::PATH))).flatten();
         // An image without root metadata has a status too.
         let anchor = self.node.anchor().unwrap_or_default();
-        let status = Status::of(&updater, &anchor, progress)?;
-        let daemon = daemon::Report::read(Path::new(REPORT_PATH)).and_then(|report| serde_json::to_value(report).ok());
+        let status = status::of(&updater, &anchor, progress)?;
+        let daemon = Report::read(Path::new(REPORT_PATH)).and_then(|report| serde_json::to_value(report).ok());
         show::status(&status, self.cli.json, daemon.as_ref());
         Ok(ExitCode::SUCCESS)
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::install::Progress;
+use fruit_contract::update::status::Progress;
 
 /// Where the file is on a node.
 pub const PATH: &str = "/run/fruit/update/progress.json";
@@ -55,7 +55,7 @@ pub fn read(path: &Path) -> Option<Progress> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::install::Step;
+    use fruit_contract::update::status::Step;
 
     #[test]
     fn what_is_told_is_read_until_the_work_ends() {

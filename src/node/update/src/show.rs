@@ -3,11 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use fruit_contract::update::status::{Content, Event, EventKind, Progress, Status, Step};
 use fruit_release::tuf::Time;
-use fruit_update::install::{Counts, Installed, Progress, Step};
+use fruit_update::install::{Counts, Installed};
 use fruit_update::progress::{self, Board};
-use fruit_update::state::{Content, Event, EventKind};
-use fruit_update::status::{Status, describe};
+use fruit_update::status::describe;
 use serde_json::{Value, json};
 
 const MIB: f64 = (1 << 20) as f64;

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
+use fruit_contract::update::config::SourceAddress;
 use fruit_release::Source;
 use fruit_release::bundle::Stream;
 
-use crate::config::SourceAddress;
 use crate::folder::{self, Content, Repository};
 use crate::http::{self, HttpError, Mirrors, Settings};
 use crate::usb::{self, Stick};

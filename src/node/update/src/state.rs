@@ -11,6 +11,7 @@ use std::io;
 
 use fruit_contract::Slot;
 use fruit_contract::crc32::crc32;
+use fruit_contract::update::status::{Content, Event, EventKind, Failed, Identity};
 use fruit_release::digest::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -39,66 +40,6 @@ pub enum StateError {
     Write(io::Error),
 }
 
-/// Which release something is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Identity {
-    pub product: String,
-    pub board: String,
-    pub version: String,
-    pub build_id: String,
-    /// Value of `fruit.verity=`, empty if there is none.
-    pub verity: String,
-    /// Of the release's file; an image that was flashed does not know it.
-    #[serde(default)]
-    pub manifest: Option<Digest>,
-    /// Security epoch.
-    #[serde(default)]
-    pub epoch: u64,
-}
-
-impl Identity {
-    /// Whether both are one build.
-    pub fn is(&self, other: &Identity) -> bool {
-        self.product == other.product && self.build_id == other.build_id && self.verity == other.verity
-    }
-
-    /// What people call it.
-    pub fn name(&self) -> String {
-        format!("{} {}", self.product, self.version)
-    }
-}
-
-/// What is in a slot.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(tag = "content", rename_all = "snake_case")]
-pub enum Content {
-    /// Nothing that this program wrote or started.
-    #[default]
-    Unknown,
-    /// Partly written.
-    Incomplete { release: Identity },
-    /// Every byte is there. `good`: it ran and was committed, or it is a copy of one that did.
-    Complete { release: Identity, good: bool },
-}
-
-impl Content {
-    /// The release that is completely there.
-    pub fn complete(&self) -> Option<&Identity> {
-        match self {
-            Content::Complete { release, .. } => Some(release),
-            _ => None,
-        }
-    }
-
-    /// The release that is completely there and has proved itself.
-    pub fn good(&self) -> Option<&Identity> {
-        match self {
-            Content::Complete { release, good: true } => Some(release),
-            _ => None,
-        }
-    }
-}
-
 /// What is under way.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
@@ -109,40 +50,6 @@ pub enum Phase {
     Installing { slot: Slot, release: Identity },
     /// The slot is on trial: from the next boot on, or already running.
     Trial { slot: Slot, release: Identity },
-}
-
-/// A release that failed on this node.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Failed {
-    pub release: Identity,
-    pub reason: String,
-    /// Seconds since 1970, as far as the node knew.
-    pub time: u64,
-}
-
-/// Something that happened.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Event {
-    /// Seconds since 1970, as far as the node knew.
-    pub time: u64,
-    pub event: EventKind,
-    /// The release, as people call it.
-    pub release: String,
-    /// The reason of a failure, the counts of an install.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub text: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    Installed,
-    Committed,
-    Failed,
-    RolledBack,
-    Cloned,
-    /// An install that did not come to its end.
-    Stopped,
 }
 
 /// Everything that is remembered.

@@ -1,86 +1,38 @@
 //! Where a node stands, in a sentence for people and in fields for programs.
 
-use fruit_contract::Slot;
+use fruit_contract::update::status::{Progress, Standing, Status, Step};
 use fruit_release::tuf::{Freshness, Role, Time};
-use serde::Serialize;
 
 use crate::card::CardError;
-use crate::install::{Progress, Step};
-use crate::state::{Content, Failed, Identity, Phase};
+use crate::state::Phase;
 use crate::trust;
 use crate::updater::Updater;
 
-/// What a node is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standing {
-    Idle,
-    /// A slot is being written.
-    Installing,
-    /// A slot was being written, and nobody is at it any more.
-    Interrupted,
-    /// Something is to be tried, or was given up: the next boot shows it.
-    WaitingForRestart,
-    /// The running release has to prove itself.
-    OnTrial,
-}
-
-/// Everything that there is to say.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Status {
-    pub standing: Standing,
-    /// One sentence.
-    pub summary: String,
-    pub running: Identity,
-    pub slot: Slot,
-    /// What is in slot a and in slot b.
-    pub slots: [Content; 2],
-    /// How far an install is that is at work now.
-    pub progress: Option<Progress>,
-    /// `fresh`, `stale since …`, or `unknown`.
-    pub freshness: String,
-    /// Why there is no metadata that could be judged.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trust_error: Option<String>,
-    /// Version of the trusted root.
-    pub root_version: Option<u64>,
-    /// Version of the newest timestamp that was verified.
-    pub timestamp_version: Option<u64>,
-    /// Highest security epoch that was reached.
-    pub epoch: u64,
-    /// Newest signed time that was verified.
-    pub newest_signed: Option<String>,
-    pub failed: Vec<Failed>,
-    pub last_error: Option<String>,
-}
-
-impl Status {
-    /// `anchor`: root metadata of the image. `progress`: of an install that is at work now, in this process or another.
-    ///
-    /// # Errors
-    /// The boot choice can't be read.
-    pub fn of(updater: &Updater, anchor: &[u8], progress: Option<Progress>) -> Result<Status, CardError> {
-        let state = updater.state();
-        let (standing, summary) = sentence(updater, progress)?;
-        let trust = trust::load(&*updater.store, anchor, state.newest_signed);
-        let freshness = trust.as_ref().map_or(Freshness::Unknown, |trust| trust.freshness(&updater.facts.clock));
-        Ok(Status {
-            standing,
-            summary,
-            running: updater.running(),
-            slot: updater.card.running,
-            slots: state.slots.clone(),
-            progress,
-            freshness: freshness.to_string(),
-            root_version: trust.as_ref().ok().map(|trust| trust.root_version()),
-            timestamp_version: trust.as_ref().ok().and_then(|trust| trust.version(&Role::Timestamp)),
-            trust_error: trust.err().map(|error| error.to_string()),
-            epoch: state.epoch.max(updater.facts.epoch),
-            newest_signed: state.newest_signed.map(|seconds| Time::from_seconds(seconds).to_string()),
-            failed: state.failed.clone(),
-            last_error: state.last_error.clone(),
-        })
-    }
+/// Everything that there is to say. `anchor`: root metadata of the image. `progress`: of an install that is at work now, in this process or another.
+///
+/// # Errors
+/// The boot choice can't be read.
+pub fn of(updater: &Updater, anchor: &[u8], progress: Option<Progress>) -> Result<Status, CardError> {
+    let state = updater.state();
+    let (standing, summary) = sentence(updater, progress)?;
+    let trust = trust::load(&*updater.store, anchor, state.newest_signed);
+    let freshness = trust.as_ref().map_or(Freshness::Unknown, |trust| trust.freshness(&updater.facts.clock));
+    Ok(Status {
+        standing,
+        summary,
+        running: updater.running(),
+        slot: updater.card.running,
+        slots: state.slots.clone(),
+        progress,
+        freshness: freshness.to_string(),
+        root_version: trust.as_ref().ok().map(|trust| trust.root_version()),
+        timestamp_version: trust.as_ref().ok().and_then(|trust| trust.version(&Role::Timestamp)),
+        trust_error: trust.err().map(|error| error.to_string()),
+        epoch: state.epoch.max(updater.facts.epoch),
+        newest_signed: state.newest_signed.map(|seconds| Time::from_seconds(seconds).to_string()),
+        failed: state.failed.clone(),
+        last_error: state.last_error.clone(),
+    })
 }
 
 /// What an install is doing, in words.

@@ -1,6 +1,7 @@
 //! What becomes of a release on trial, and the way back to the release before.
 
 use fruit_contract::bootctl::Refused;
+use fruit_contract::update::status::{Content, EventKind, Identity};
 use fruit_contract::{BootControl, Slot};
 use fruit_release::Manifest;
 use fruit_release::manifest::{CHUNK, VolumeKind};
@@ -9,7 +10,7 @@ use fruit_verity::{BadBlock, Params, VerityError};
 use crate::card::{Card, CardError};
 use crate::install;
 use crate::slot::{Reading, holds_chunk};
-use crate::state::{Content, EventKind, Identity, Phase, StateError};
+use crate::state::{Phase, StateError};
 use crate::updater::Updater;
 
 /// Why a trial can't be ended or begun.

@@ -1,10 +1,11 @@
 //! A node's updater: the card, what is remembered, and how the two are brought together after a boot or a power cut.
 
+use fruit_contract::update::status::{Content, EventKind, Identity};
 use fruit_contract::{BootControl, Slot};
 
 use crate::card::{Card, CardError};
 use crate::facts::Facts;
-use crate::state::{Content, EventKind, Identity, Memory, Phase, State, StateError};
+use crate::state::{Memory, Phase, State, StateError};
 use crate::store::Store;
 
 /// Why nothing can be done.

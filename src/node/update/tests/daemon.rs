@@ -23,14 +23,15 @@ use std::time::{Duration, Instant};
 use card::Bench;
 use fruit_contract::Slot;
 use fruit_contract::bootctl::{BLOCK_SIZE, Stored};
-use fruit_update::config::UpdateConfig;
-use fruit_update::daemon::{Daemon, End, Node, REPORT_PATH, Report, Site};
+use fruit_contract::update::config::UpdateConfig;
+use fruit_contract::update::report::{REPORT_PATH, Report};
+use fruit_contract::update::window::WeekMinute;
+use fruit_update::daemon::{Daemon, End, Node, Site};
 use fruit_update::health::Places;
 use fruit_update::http::Stop;
 use fruit_update::inhibit::Inhibitor;
 use fruit_update::state::Phase;
 use fruit_update::store::Store;
-use fruit_update::window::WeekMinute;
 use kit::{Image, Repository, noise};
 use server::{Answer, Server};
 

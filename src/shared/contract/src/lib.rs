@@ -1,7 +1,9 @@
 //! What a node and its image agree on: the boot-control block, the GUIDs of the disk, the kernel command line, the
-//! configuration of fruit-init, and the user's `fruit.yaml`. Used on the workstation and on the device.
+//! configuration of fruit-init, the user's `fruit.yaml`, and configuration, installed files and status of agent and
+//! updater. Used on the workstation and on the device.
 
 pub mod access;
+pub mod agent;
 pub mod bootctl;
 pub mod cmdline;
 pub mod config;
@@ -10,12 +12,16 @@ pub mod guid;
 pub mod hostname;
 pub mod image_manifest;
 pub mod init;
+pub mod installed;
 pub mod locale;
 pub mod network;
 pub mod read;
 pub mod report;
+pub mod settings;
 pub mod template;
 mod text;
+pub mod update;
+pub mod values;
 pub mod wifi;
 mod yaml;
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fruit_contract::image_manifest::{self, ImageManifest};
+use fruit_contract::update::config::UpdateConfig;
 use fruit_debian::{Lock, PackageContents};
 use fruit_image::draft::{self, Draft};
 use fruit_image::sums::{Sum, Summing, sha256sums};
@@ -14,7 +15,6 @@ use fruit_image::zst::{self, Compressed, Earlier, Frame};
 use fruit_progress::Progress;
 use fruit_recipe::{Diagnostic, Diagnostics, Recipe};
 use fruit_root::sbom::{self, Component, Subject};
-use fruit_update::config::UpdateConfig;
 use serde::{Deserialize, Serialize};
 
 use super::card::WrittenCard;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fruit_agent::config::AgentConfig;
-use fruit_agent::files as agent_files;
+use fruit_contract::agent::config::{AgentConfig, CONFIG_PATH};
+use fruit_contract::agent::files::{FILES, PROGRAM_PATH};
 use fruit_contract::cmdline::hex;
 use fruit_device_programs::Programs;
 use fruit_image::tree::{Content, Inode};
 use fruit_progress::Progress;
 use fruit_recipe::{InitSystem, Recipe};
 
-use super::root::{Baked, file_content};
+use super::root::{Baked, below_root, file_content, installed};
 use super::updater::Updater;
 use crate::error::Error;
 
@@ -96,17 +96,10 @@ fn sha256_of_file(path: &Path) -> Result<String, Error> {
 }
 
 fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<Baked, Error> {
-    let path = |absolute: &str| absolute.trim_start_matches('/').to_owned();
     let mut baked = vec![
-        (path(agent_files::PROGRAM_PATH), Inode::file(file_content(&files[AGENT])?, 0o755, epoch)),
-        (path(fruit_agent::config::CONFIG_PATH), Inode::file(config.to_yaml().as_str(), 0o644, epoch)),
+        (below_root(PROGRAM_PATH), Inode::file(file_content(&files[AGENT])?, 0o755, epoch)),
+        (below_root(CONFIG_PATH), Inode::file(config.to_yaml().as_str(), 0o644, epoch)),
     ];
-    for file in agent_files::FILES {
-        let inode = match file.content {
-            agent_files::Content::Text(text) => Inode::file(text, 0o644, epoch),
-            agent_files::Content::Link(target) => Inode::symlink(target, epoch),
-        };
-        baked.push((path(file.path), inode));
-    }
+    baked.extend(FILES.iter().map(|file| installed(file, epoch)));
     Ok(Baked { files: baked })
 }

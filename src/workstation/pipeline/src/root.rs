@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fruit_contract::installed::InstalledFile;
 use fruit_debian::PackageContents;
 use fruit_debian::relation::Relations;
 use fruit_image::tree::{Content, Inode, Kind, Tree};
@@ -373,4 +374,19 @@ pub fn file_content(path: &std::path::Path) -> Result<Content, Error> {
     let source = fruit_image::tree::Source::open(path).map_err(at(path))?;
     let len = source.file().metadata().map_err(at(path))?.len();
     Ok(Content::Range { source, offset: 0, len })
+}
+
+/// A path as the tree has it: from the root, without the first slash.
+pub(super) fn below_root(path: &str) -> String {
+    path.trim_start_matches('/').to_owned()
+}
+
+/// A file that an image needs for one of our programs, as the tree has it.
+pub(super) fn installed(file: &InstalledFile, epoch: i64) -> (String, Inode) {
+    let inode = match file.content {
+        fruit_contract::installed::Content::Text(text) => Inode::file(text, 0o644, epoch),
+        fruit_contract::installed::Content::Script(text) => Inode::file(text, 0o755, epoch),
+        fruit_contract::installed::Content::Link(target) => Inode::symlink(target, epoch),
+    };
+    (below_root(file.path), inode)
 }

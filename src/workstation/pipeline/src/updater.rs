@@ -4,14 +4,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fruit_contract::cmdline::hex;
+use fruit_contract::update::config::{AgentCheck, CONFIG_PATH, FailedUnits, ROOT_PATH, RootPath, UpdateConfig};
+use fruit_contract::update::files::{BUSYBOX, PROGRAM_PATH, SYSTEMD};
 use fruit_image::tree::Inode;
 use fruit_recipe::{Diagnostic, Diagnostics, InitSystem, Recipe};
 use fruit_release::tuf::Trust;
-use fruit_update::config::{AgentCheck, CONFIG_PATH, FailedUnits, ROOT_PATH, RootPath, UpdateConfig};
-use fruit_update::files::{BUSYBOX, Content, PROGRAM_PATH, SYSTEMD};
 use sha2::{Digest, Sha256};
 
-use super::root::{Baked, file_content};
+use super::root::{Baked, below_root, file_content, installed};
 use crate::error::{Error, at};
 
 /// Most bytes of root metadata.
@@ -63,21 +63,13 @@ impl Updater {
     /// # Errors
     /// The program can't be read.
     pub fn bake(&self, program: &Path, epoch: i64) -> Result<Baked, Error> {
-        let path = |absolute: &str| absolute.trim_start_matches('/').to_owned();
         let mut files = vec![
-            (path(PROGRAM_PATH), Inode::file(file_content(program)?, 0o755, epoch)),
-            (path(CONFIG_PATH), Inode::file(self.config.to_yaml().as_str(), 0o644, epoch)),
-            (path(ROOT_PATH), Inode::file(self.root.clone(), 0o644, epoch)),
+            (below_root(PROGRAM_PATH), Inode::file(file_content(program)?, 0o755, epoch)),
+            (below_root(CONFIG_PATH), Inode::file(self.config.to_yaml().as_str(), 0o644, epoch)),
+            (below_root(ROOT_PATH), Inode::file(self.root.clone(), 0o644, epoch)),
         ];
         let starters = if self.init == InitSystem::Systemd { SYSTEMD } else { BUSYBOX };
-        for file in starters {
-            let inode = match file.content {
-                Content::Text(text) => Inode::file(text, 0o644, epoch),
-                Content::Script(text) => Inode::file(text, 0o755, epoch),
-                Content::Link(target) => Inode::symlink(target, epoch),
-            };
-            files.push((path(file.path), inode));
-        }
+        files.extend(starters.iter().map(|file| installed(file, epoch)));
         Ok(Baked { files })
     }
 

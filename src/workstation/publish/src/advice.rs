@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use fruit_contract::update::files::PROGRAM_PATH;
 use fruit_progress::Progress;
 use fruit_release::keys::KeyError;
 use fruit_release::manifest::{SlotSizes, VolumeKind};
 use fruit_release::tuf::limits;
-use fruit_update::files::PROGRAM_PATH;
 
 use super::reference::Shelf;
 use super::slot::{Identity, Slot};

@@ -162,7 +162,7 @@ impl Seeds {
         self.put("copyright", "dep5", "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: 2025 A\nLicense: GPL-2+ and (MIT or BSD-3-clause)\n\nLicense: MIT\n Text\n");
         self.put("sums", "sum", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         self.put("agent_request", "metrics", "GET /metrics HTTP/1.1\r\nHost: node\r\nAccept: */*\r\n\r\n");
-        self.put("agent_config", "default", fruit_agent::config::AgentConfig::default().to_yaml());
+        self.put("agent_config", "default", fruit_contract::agent::config::AgentConfig::default().to_yaml());
     }
 
     fn packages(&self) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, sync_channel};
 use std::time::{Duration, Instant};
 
+use fruit_contract::agent::config::WatchdogDevice;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sd_notify::NotifyState;
 
@@ -16,7 +17,6 @@ use crate::account::Ending;
 use crate::beat::{self, Stamp, Timing};
 use crate::clock::{Clock, Monotonic};
 use crate::condition::{Condition, Conditions};
-use crate::config::WatchdogDevice;
 use crate::line::{InputLine, OutputLine, Port};
 use crate::live::Live;
 use crate::signal::Debounce;

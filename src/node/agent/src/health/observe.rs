@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::{Health, OverlayCondition, Stall, SystemdCondition, Window};
+use fruit_contract::agent::config::{Health, OverlayCondition, Stall, SystemdCondition, Window};
+
 use crate::systemd::{Systemd, UnitState};
 
 /// A measured share, or why there is none.

@@ -1,5 +1,6 @@
+use fruit_contract::agent::config::{AgentConfig, Stall, Window};
+
 use super::*;
-use crate::config::{AgentConfig, Stall, Window};
 use crate::systemd::UnitState;
 
 fn config(health: &str) -> Health {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fruit_agent::status::Status;
+use fruit_contract::agent::status::Status;
 
 /// Far more than anything takes: a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);

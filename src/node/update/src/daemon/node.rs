@@ -5,15 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fruit_agent::config::AgentConfig;
 use fruit_agent::journal;
+use fruit_contract::agent::config::AgentConfig;
 use fruit_contract::report::BootReport;
+use fruit_contract::update::config::UpdateConfig;
+use fruit_contract::update::window::WeekMinute;
 use fruit_contract::{CommandLine, Guid};
 use fruit_init::disk;
 
 use super::below;
 use crate::card::{self, CardError, Control, ControlBlock};
-use crate::config::UpdateConfig;
 use crate::facts::{Facts, FactsError, Roots};
 use crate::health::Places;
 use crate::inhibit::{self, Inhibitor};
@@ -21,7 +22,6 @@ use crate::state::Memory;
 use crate::store::{self, Folder};
 use crate::tryboot::{self, FirmwarePartition, Tryboot};
 use crate::updater::{Updater, UpdaterError};
-use crate::window::WeekMinute;
 use crate::{local_time, lock, restart};
 
 /// Partition with the firmware, and the one with the boot-control block.
@@ -105,7 +105,7 @@ impl Node {
 
 /// Where the power agent answers; without a configuration that can be read it is at the usual place.
 fn agent_socket(root: &Path) -> PathBuf {
-    let config = AgentConfig::read(&below(root, fruit_agent::config::CONFIG_PATH)).unwrap_or_default();
+    let config = AgentConfig::read(&below(root, fruit_contract::agent::config::CONFIG_PATH)).unwrap_or_default();
     config.metrics.socket.path().to_owned()
 }
 

@@ -7,15 +7,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fruit_agent::journal;
 use fruit_contract::Slot;
+use fruit_contract::update::config::{ClonePolicy, Policy, UpdateConfig, WithoutClock};
+use fruit_contract::update::report::{REPORT_PATH, Report};
+use fruit_contract::update::status::{Progress, Step};
+use fruit_contract::update::window;
 use fruit_release::{Source, SourceError};
 use sd_notify::NotifyState;
 
-use super::{Node, REPORT_PATH, Report, below};
+use super::{Node, below};
 use crate::card::CardError;
-use crate::config::{ClonePolicy, Policy, UpdateConfig, WithoutClock};
 use crate::health::{self, Verdict};
 use crate::http::{Alive, Settings, Stop};
-use crate::install::{self, ExitStatus, Hooks, InstallError, Outcome, Progress, Request, Step};
+use crate::install::{self, ExitStatus, Hooks, InstallError, Outcome, Request};
 use crate::lock::{Lock, LockError};
 use crate::progress::Board;
 use crate::sources::{Candidate, Sources};
@@ -24,7 +27,6 @@ use crate::trial::{Next, TrialError};
 use crate::tryboot;
 use crate::updater::Updater;
 use crate::usb::Stick;
-use crate::window;
 
 /// Between two looks at what there is to do.
 const TICK: Duration = Duration::from_millis(500);

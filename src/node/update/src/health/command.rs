@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::config::CommandLine;
+use fruit_contract::update::config::CommandLine;
 
 /// Between two looks at the program.
 const LOOK: Duration = Duration::from_millis(50);

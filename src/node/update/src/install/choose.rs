@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use fruit_contract::Slot;
+use fruit_contract::update::status::Identity;
 use fruit_release::manifest::{CHUNK, VolumeKind};
 use fruit_release::tuf::{Kind, Release, Target, Trust, Unfit, Verified, compare_versions};
 use fruit_release::{Delta, Digest, Manifest, Name, Source};
@@ -11,7 +12,6 @@ use fruit_verity::Params;
 use super::{InstallError, Request};
 use crate::card::{Card, CardError};
 use crate::slot::holds_chunk;
-use crate::state::Identity;
 use crate::trust::TrustError;
 use crate::updater::Updater;
 

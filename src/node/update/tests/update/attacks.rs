@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use fruit_contract::Slot;
+use fruit_contract::update::status::Content;
 use fruit_release::bundle::Stream;
 use fruit_release::manifest::{CHUNK, VolumeKind};
 use fruit_release::{Digest, Name, frame};
 use fruit_update::install::{self, ExitStatus, InstallError, Outcome, Refusal, Request};
 use fruit_update::pipe::{Patience, Patient};
-use fruit_update::state::{Content, Phase};
-use fruit_update::status::Status;
+use fruit_update::state::Phase;
+use fruit_update::status;
 
 use crate::card::Bench;
 use crate::install::{installed, new, old};
@@ -115,7 +116,7 @@ fn a_release_that_is_listed_and_held_back_is_an_error_with_its_name_also_in_the_
     let error = install::check(&mut bench.updater(), &anchor(), &mut repository, &request).unwrap_err();
     assert_eq!(error.outcome(), ExitStatus::Source, "{error}");
     assert!(error.to_string().contains("1.1") && error.to_string().contains(&name.to_string()), "{error}");
-    let summary = Status::of(&bench.updater(), &anchor(), None).unwrap().summary;
+    let summary = status::of(&bench.updater(), &anchor(), None).unwrap().summary;
     assert!(summary.contains(&name.to_string()), "{summary}");
     let error = bench.install(&mut repository).unwrap_err();
     assert!(matches!(error, InstallError::HeldBack { .. }), "{error}");

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fruit_contract::Slot;
+use fruit_contract::update::status::{EventKind, Progress, Step};
 use fruit_release::tuf::{Clock, Time};
 use fruit_update::card::Card;
-use fruit_update::install::{self, ExitStatus, Hooks, InstallError, Progress, Request, Step};
-use fruit_update::state::{EventKind, Phase};
-use fruit_update::status::Status;
+use fruit_update::install::{self, ExitStatus, Hooks, InstallError, Request};
+use fruit_update::state::Phase;
+use fruit_update::status;
 use fruit_update::store::Folder;
 use fruit_update::trial::TrialError;
 use fruit_update::updater::Updater;
@@ -18,7 +19,7 @@ use crate::install::{installed, new, old};
 use crate::kit::{Repository, TIME, anchor};
 
 fn sentence(bench: &Bench) -> String {
-    Status::of(&bench.updater(), &anchor(), None).unwrap().summary
+    status::of(&bench.updater(), &anchor(), None).unwrap().summary
 }
 
 #[test]
@@ -27,7 +28,7 @@ fn each_stage_of_an_update_has_its_sentence() {
     let mut bench = Bench::new(&old);
     assert_eq!(sentence(&bench), "idle: pistack 1.0 runs from slot a");
     let progress = Progress { step: Step::Writing, done: 3, total: 12, fetched: 1, written: 2 };
-    let status = Status::of(&bench.updater(), &anchor(), Some(progress)).unwrap();
+    let status = status::of(&bench.updater(), &anchor(), Some(progress)).unwrap();
     assert!(status.summary.starts_with("installing"), "{}", status.summary);
     assert!(status.summary.contains("3 of 12"), "{}", status.summary);
 
@@ -40,7 +41,7 @@ fn each_stage_of_an_update_has_its_sentence() {
     assert_eq!(sentence(&bench), "waiting for a restart: pistack 1.1 was given up (no network), slot a boots next");
     bench.restart(&[&old, &new]);
     assert_eq!(sentence(&bench), "idle: pistack 1.0 runs from slot a; pistack 1.1 failed here: no network");
-    let json = serde_json::to_value(Status::of(&bench.updater(), &anchor(), None).unwrap()).unwrap();
+    let json = serde_json::to_value(status::of(&bench.updater(), &anchor(), None).unwrap()).unwrap();
     assert_eq!(json["freshness"], "unknown");
     assert_eq!(json["running"]["version"], "1.0");
 }
@@ -80,7 +81,7 @@ fn expired_metadata_is_refused_by_a_clock_that_is_trusted_and_named_stale_withou
     let error = bench.install(&mut repository).unwrap_err();
     assert!(error.to_string().contains("expired"), "{error}");
     assert_eq!(error.outcome(), ExitStatus::Refused);
-    let status = Status::of(&bench.updater(), &anchor(), None).unwrap();
+    let status = status::of(&bench.updater(), &anchor(), None).unwrap();
     assert!(status.summary.contains("expired"), "{}", status.summary);
 
     bench.clock = Clock::Unset { built: Time::from_seconds(TIME as i64), saved: None };
@@ -133,7 +134,7 @@ fn a_full_data_partition_stops_an_install_before_the_first_write() {
         assert!(error.to_string().contains("can't be"), "{room}: {error}");
         assert_eq!(error.outcome(), ExitStatus::Failed);
         assert_eq!(disk.content().places, content.places, "{room}: nothing on the card changed");
-        assert!(Status::of(&updater, &anchor(), None).unwrap().summary.contains("can't be"));
+        assert!(status::of(&updater, &anchor(), None).unwrap().summary.contains("can't be"));
     }
 }
 

@@ -19,7 +19,10 @@ pub enum SourceAddress {
 const LONGEST: usize = 1024;
 
 /// Whether `url` is one that pieces can be fetched from; else what is wrong with it.
-pub(crate) fn check_url(url: &str) -> Result<(), String> {
+///
+/// # Errors
+/// What is wrong, as a sentence.
+pub fn check_url(url: &str) -> Result<(), String> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let rest = rest.ok_or_else(|| format!("`{url}` does not begin with https:// or http://"))?;
     let host = rest.split('/').next().unwrap_or_default();

@@ -9,18 +9,17 @@ mod source;
 
 use std::path::Path;
 
-use fruit_agent::config::AbsolutePath;
 use serde::{Deserialize, Serialize};
 
 pub use check::Check;
-pub use fruit_agent::config::{Span, UnitName};
 pub use health::{AgentCheck, CommandCheck, CommandLine, FailedUnits, HealthChecks, Reach};
 pub use rate::Rate;
-#[cfg(feature = "daemon")]
-pub(crate) use source::check_url;
-pub use source::{ProxyUrl, SourceAddress};
+pub use source::{ProxyUrl, SourceAddress, check_url};
 
-use crate::window::Window;
+use crate::bootctl::MAX_TRIES;
+use crate::settings::{self, ConfigError};
+use crate::update::window::Window;
+use crate::values::AbsolutePath;
 
 /// Where the updater looks when nothing else is named.
 pub const CONFIG_PATH: &str = "/etc/fruit/update.yaml";
@@ -28,15 +27,6 @@ pub const CONFIG_PATH: &str = "/etc/fruit/update.yaml";
 pub const ROOT_PATH: &str = "/etc/fruit/update/root.json";
 /// Most sources, windows, commands and addresses that one configuration may have.
 const LIST_MAX: usize = 32;
-
-/// A configuration that cannot be used, with the place of the mistake.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{path}: cannot be read: {source}")]
-    Read { path: String, source: std::io::Error },
-    #[error("{path}:{line}:{column}: {message}")]
-    Invalid { path: String, line: u64, column: u64, message: String },
-}
 
 /// The whole configuration. Only `root` has no default.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -152,11 +142,9 @@ impl TryFrom<u32> for Tries {
     type Error = String;
 
     fn try_from(tries: u32) -> Result<Tries, String> {
-        /// What the loader's script counts, `fruit_contract::bootctl::MAX_TRIES`.
-        const MOST: u32 = 7;
         match tries {
-            1..=MOST => Ok(Tries(tries)),
-            _ => Err(format!("{tries} tries are not possible; the loader counts 1 to {MOST}")),
+            1..=MAX_TRIES => Ok(Tries(tries)),
+            _ => Err(format!("{tries} tries are not possible; the loader counts 1 to {MAX_TRIES}")),
         }
     }
 }
@@ -270,8 +258,7 @@ impl UpdateConfig {
     /// # Errors
     /// The file cannot be read, or [`ConfigError::Invalid`] with the place of the first mistake.
     pub fn read(path: &Path) -> Result<UpdateConfig, ConfigError> {
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        let (text, shown) = settings::text_of(path)?;
         UpdateConfig::from_yaml(&text, &shown)
     }
 
@@ -280,30 +267,12 @@ impl UpdateConfig {
     /// # Errors
     /// [`ConfigError::Invalid`] with the place of the first mistake.
     pub fn from_yaml(text: &str, path: &str) -> Result<UpdateConfig, ConfigError> {
-        serde_saphyr::from_str::<UpdateConfig>(text).map_err(|error| {
-            let error = error.without_snippet();
-            let at = error.location();
-            ConfigError::Invalid {
-                path: path.to_owned(),
-                line: at.map_or(1, |at| at.line()),
-                column: at.map_or(1, |at| at.column()),
-                message: message_alone(&error.to_string()),
-            }
-        })
+        settings::parse(text, path)
     }
 
     /// This configuration as the text of a file that [`UpdateConfig::from_yaml`] reads back to an equal value.
     pub fn to_yaml(&self) -> String {
-        // Strings, numbers, lists and maps only: nothing here that YAML cannot say.
-        serde_saphyr::to_string(self).unwrap_or_default()
-    }
-}
-
-/// The parser's message ends with its own idea of the place, which the error says at its front already.
-fn message_alone(message: &str) -> String {
-    match message.rfind(" at line ") {
-        Some(at) => message[..at].trim_end_matches(':').to_owned(),
-        None => message.to_owned(),
+        settings::to_yaml(self)
     }
 }
 

@@ -2,31 +2,23 @@
 //! one: every bound is checked while it is deserialized, so that whoever reads it out of a larger document gets the
 //! same errors at the same places.
 
-mod quantity;
-mod text;
+mod device;
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use quantity::{Percent, Span};
-pub use text::{AbsolutePath, Chip, UnitName, WatchdogDevice};
+pub use device::{Chip, WatchdogDevice};
+
+use crate::settings::{self, ConfigError};
+use crate::values::{AbsolutePath, Percent, Span, UnitName};
 
 /// Where the agent looks when nothing else is named.
 pub const CONFIG_PATH: &str = "/etc/fruit/agent.yaml";
 
 /// GPIO lines that one uAPI v2 request can number within a chip of the Pi: BCM2711 has 58, BCM2837 54.
 const LINES_OF_CHIP: u8 = 64;
-
-/// A configuration that cannot be used, with the place of the mistake.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{path}: cannot be read: {source}")]
-    Read { path: String, source: std::io::Error },
-    #[error("{path}:{line}:{column}: {message}")]
-    Invalid { path: String, line: u64, column: u64, message: String },
-}
 
 /// The whole configuration. Every key has a default; an empty file is a valid one.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -332,8 +324,7 @@ impl AgentConfig {
     /// # Errors
     /// The file cannot be read, or [`ConfigError::Invalid`] with the place of the first mistake.
     pub fn read(path: &Path) -> Result<AgentConfig, ConfigError> {
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        let (text, shown) = settings::text_of(path)?;
         AgentConfig::from_yaml(&text, &shown)
     }
 
@@ -343,30 +334,11 @@ impl AgentConfig {
     /// [`ConfigError::Invalid`] with the place of the first mistake.
     pub fn from_yaml(text: &str, path: &str) -> Result<AgentConfig, ConfigError> {
         // A file with nothing but comments is a null document, which is no mapping to serde.
-        let parsed = serde_saphyr::from_str::<Option<AgentConfig>>(text);
-        parsed.map(Option::unwrap_or_default).map_err(|error| {
-            let error = error.without_snippet();
-            let at = error.location();
-            ConfigError::Invalid {
-                path: path.to_owned(),
-                line: at.map_or(1, |at| at.line()),
-                column: at.map_or(1, |at| at.column()),
-                message: message_alone(&error.to_string()),
-            }
-        })
+        settings::parse::<Option<AgentConfig>>(text, path).map(Option::unwrap_or_default)
     }
 
     /// This configuration as the text of a file that [`AgentConfig::from_yaml`] reads back to an equal value.
     pub fn to_yaml(&self) -> String {
-        // Strings, numbers and lists only: nothing here that YAML cannot say.
-        serde_saphyr::to_string(self).unwrap_or_default()
-    }
-}
-
-/// The parser's message ends with its own idea of the place, which the error says at its front already.
-fn message_alone(message: &str) -> String {
-    match message.rfind(" at line ") {
-        Some(at) => message[..at].trim_end_matches(':').to_owned(),
-        None => message.to_owned(),
+        settings::to_yaml(self)
     }
 }

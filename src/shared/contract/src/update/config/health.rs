@@ -1,7 +1,8 @@
 //! What a new release must show before it is committed.
 
-use fruit_agent::config::{Span, UnitName};
 use serde::{Deserialize, Serialize};
+
+use crate::values::{Span, UnitName};
 
 /// Checks and their times. All checks must hold at once, and go on to hold for `soak` without a break; that stretch must
 /// have begun within `within`.

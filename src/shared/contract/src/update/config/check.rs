@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use fruit_agent::config::Span;
 use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::values::Span;
 
 type Every = Span<60_000, 2_592_000_000>;
 type Jitter = Span<0, 86_400_000>;

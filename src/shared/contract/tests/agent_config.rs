@@ -1,6 +1,7 @@
-//! The configuration: what a person may write, and where the message points when it is wrong.
+//! The configuration of the agent: what a person may write, and where the message points when it is wrong.
 
-use fruit_agent::config::{AgentConfig, Board, Chip, Percent, Stall, SystemdCondition, WatchdogDevice, Window};
+use fruit_contract::agent::config::{AgentConfig, Board, Chip, Stall, SystemdCondition, WatchdogDevice, Window};
+use fruit_contract::values::Percent;
 use proptest::prelude::*;
 
 fn error(text: &str) -> String {
