@@ -5,6 +5,7 @@
 //! could cost.
 
 mod download;
+mod forward;
 mod mirrors;
 mod pace;
 mod tls;
@@ -201,7 +202,8 @@ impl Client {
             .build();
         let watch = Arc::new(Watch::new(limits.window, limits.least_rate, settings));
         let connector =
-            ().chain(ConnectProxyConnector::default())
+            ().chain(forward::ForwardConnector::default())
+                .chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
                 .chain(WatchConnector(Arc::clone(&watch)))
                 .chain(tls);

@@ -201,7 +201,7 @@ fn who_was_asked_over_tls_does_not_send_us_on_to_somebody_without() {
     assert_eq!(open.requests().len(), 0);
 }
 
-/// A proxy that makes tunnels, and what it was asked for.
+/// A proxy that makes tunnels and fetches, and what it was asked for.
 fn proxy(answer: &'static str) -> (ProxyUrl, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let port = listen({
@@ -211,21 +211,36 @@ fn proxy(answer: &'static str) -> (ProxyUrl, Arc<Mutex<Vec<String>>>) {
             let mut reader = BufReader::new(stream.try_clone()?);
             let mut request = String::new();
             reader.read_line(&mut request)?;
-            let mut line = String::new();
+            let (mut line, mut head) = (String::new(), String::new());
             while reader.read_line(&mut line)? > 2 {
-                line.clear();
+                head += &std::mem::take(&mut line);
             }
             asked.lock().unwrap().push(request.trim_end().to_owned());
-            write!(&mut &stream, "HTTP/1.1 {answer}\r\n\r\n")?;
+            if !answer.starts_with("200") {
+                return write!(&mut &stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+            }
+            let target = request.split(' ').nth(1).unwrap_or_default();
+            let server = match target.strip_prefix("http://").and_then(|rest| rest.split_once('/')) {
+                // As a proxy does: the server sees a request for a path.
+                Some((host, path)) => {
+                    let mut server = connect(host)?;
+                    write!(server, "GET /{path} HTTP/1.1\r\n{head}\r\n")?;
+                    server
+                }
+                None => {
+                    write!(&mut &stream, "HTTP/1.1 {answer}\r\n\r\n")?;
+                    connect(target)?
+                }
+            };
             stream.set_read_timeout(Some(Duration::from_millis(5)))?;
-            carry(stream, connect(request.split(' ').nth(1).unwrap_or_default())?)
+            carry(stream, server)
         }
     });
     (ProxyUrl::try_from(format!("http://127.0.0.1:{port}")).unwrap(), asked)
 }
 
 #[test]
-fn downloads_go_through_the_configured_proxy() {
+fn downloads_go_through_the_configured_proxy_by_get_for_http_and_by_a_tunnel_for_https() {
     let (authority, plain) = (Authority::new("fleet"), file_server());
     let port = with_tls(&plain, authority.good("localhost"));
     let ca = authority.file();
@@ -235,15 +250,19 @@ fn downloads_go_through_the_configured_proxy() {
     assert!(fetch(&plain.url("x"), &settings).unwrap() == content());
     let asked = asked.lock().unwrap();
     assert_eq!(asked[0], format!("CONNECT localhost:{port} HTTP/1.1"));
-    assert!(asked[1].starts_with("CONNECT 127.0.0.1:"), "{asked:?}");
+    assert_eq!(asked[1], format!("GET {} HTTP/1.1", plain.url("x")), "{asked:?}");
 }
 
 #[test]
 fn a_proxy_that_refuses_is_named() {
-    let plain = file_server();
+    let (authority, plain) = (Authority::new("fleet"), file_server());
+    let port = with_tls(&plain, authority.good("localhost"));
+    let ca = authority.file();
     let (through, _) = proxy("403 Forbidden");
-    let settings = Settings { proxy: Some(&through), limits: limits(), ..Settings::default() };
-    let error = fetch(&plain.url("x"), &settings).unwrap_err();
+    let settings = Settings { ca: Some(&ca), proxy: Some(&through), limits: limits(), ..Settings::default() };
+    let error = fetch(&format!("https://localhost:{port}/x"), &settings).unwrap_err();
     assert!(error.to_lowercase().contains("proxy") && error.contains("403"), "{error}");
+    let error = fetch(&plain.url("x"), &settings).unwrap_err();
+    assert!(error.contains("403"), "{error}");
     assert_eq!(plain.requests().len(), 0);
 }

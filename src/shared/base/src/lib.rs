@@ -2,6 +2,7 @@
 
 pub mod calendar;
 pub mod hex;
+pub mod invisible;
 pub mod sha256;
 #[cfg(feature = "suggest")]
 pub mod suggest;

@@ -84,6 +84,14 @@ checked_text! {
 }
 
 fn check_interface(text: &str) -> Result<String, String> {
+    // Nothing here makes it, and so the settings would wait for ever.
+    let vlan = text.rsplit_once('.').filter(|(port, id)| !port.is_empty() && id.parse::<u16>().is_ok());
+    if vlan.is_some() && is_made_of(text, "._-") {
+        return Err(format!(
+            "'{}' is a VLAN, which these settings cannot make; bring a .netdev and a .network file of systemd-networkd in an overlay of the image",
+            shown(text)
+        ));
+    }
     if (1..=15).contains(&text.len()) && is_made_of(text, "._*?-") && !matches!(text, "." | "..") {
         Ok(text.into())
     } else {
@@ -183,11 +191,15 @@ mod tests {
 
     #[test]
     fn interfaces_and_hardware_addresses_are_checked() {
-        for good in ["eth0", "en*", "wlan?", "end0.1"] {
+        for good in ["eth0", "en*", "wlan?", "br-lan"] {
             assert!(good.parse::<InterfaceName>().is_ok(), "{good}");
         }
         for bad in ["", "a b", "../x", "eth0\n[Network]", "aaaaaaaaaaaaaaaa", ".."] {
             assert!(bad.parse::<InterfaceName>().is_err(), "{bad}");
+        }
+        for vlan in ["eth0.10", "end0.1"] {
+            let error = vlan.parse::<InterfaceName>().unwrap_err();
+            assert!(error.contains("VLAN") && error.contains(".netdev"), "{error}");
         }
         assert_eq!("B8-27-EB-01-02-03".parse::<MacAddress>().unwrap().as_str(), "b8:27:eb:01:02:03");
         for bad in ["", "b8:27:eb:01:02", "b8:27:eb:01:02:0g", "b827eb010203"] {

@@ -50,6 +50,7 @@ impl fmt::Display for Problem {
 /// Reads the file. Never fails: with nothing usable in it the configuration is empty and the problems say why.
 pub fn read(file: &[u8]) -> (NodeConfig, Vec<Problem>) {
     let mut reader = Reader::default();
+    reader.invisible(file);
     let config = match yaml::parse(file) {
         Ok(None) => NodeConfig::default(),
         Ok(Some(node)) => reader.config(&node),
@@ -133,6 +134,24 @@ impl Reader {
             });
         } else if self.problems.len() == MAX_PROBLEMS {
             self.problems.push(Problem { line: None, column: None, key: String::new(), message: "and more".into() });
+        }
+    }
+
+    /// Reports what nobody can see in the file, since other messages about it would be riddles.
+    fn invisible(&mut self, file: &[u8]) {
+        let Ok(text) = str::from_utf8(file.get(..yaml::MAX_FILE).unwrap_or(file)) else { return };
+        let mut last = 0;
+        for (at, c) in fruit_base::invisible::find(text) {
+            let line = 1 + text[..at].matches('\n').count() as u32;
+            // Once for each line.
+            if line != last
+                && let Some(name) = fruit_base::invisible::name(c)
+            {
+                let column = 1 + text[..at].chars().rev().take_while(|c| *c != '\n').count() as u32;
+                let message = format!("the character {name} stands here: {}", fruit_base::invisible::REMEDY);
+                self.report(Some(Position { line, column }), "", message);
+                last = line;
+            }
         }
     }
 
@@ -347,12 +366,14 @@ impl Reader {
             Some((node, path)) => self.eap(node, &path).map(Some),
             None => Some(None),
         };
-        // Only known here: a psk line without a value must not make the network an open one.
-        let has_empty_psk = match &node.value {
-            Value::Map(entries) => entries.iter().any(|(key, value)| key.text == "psk" && value.is_null()),
+        // Only known here: neither a psk line without a value nor one by another name must make the network an open one.
+        let lost_psk = match &node.value {
+            Value::Map(entries) => {
+                entries.iter().any(|(key, value)| (key.text == "psk" && value.is_null()) || is_other_psk(&key.text))
+            }
             _ => false,
         };
-        if has_empty_psk {
+        if lost_psk {
             return None;
         }
         let network = WifiNetwork { ssid: ssid?, psk: psk?, eap: eap?, hidden: hidden?.unwrap_or(false) };
@@ -423,7 +444,18 @@ impl Reader {
     }
 }
 
+/// What other programs call the key of a Wi-Fi network.
+const OTHER_WORDS_FOR_PSK: [&str; 7] = ["password", "passphrase", "passwd", "pass", "key", "wpa_psk", "pre_shared_key"];
+
+fn is_other_psk(name: &str) -> bool {
+    OTHER_WORDS_FOR_PSK.contains(&name.to_ascii_lowercase().replace('-', "_").as_str())
+}
+
 fn unknown_key(name: &str, known: &[&str]) -> String {
+    if known.contains(&"psk") && is_other_psk(name) {
+        return "unknown key; the password of a Wi-Fi network is its 'psk' (with a user name: 'eap'); this network is left out"
+            .into();
+    }
     match fruit_base::suggest::nearest(name, known) {
         Some(key) => format!("unknown key; did you mean '{key}'?"),
         None => format!("unknown key; known are {}", known.join(", ")),

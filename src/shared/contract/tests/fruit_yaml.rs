@@ -295,6 +295,31 @@ fn the_template_is_right_when_everything_is_uncommented() {
 }
 
 #[test]
+fn what_would_silently_do_nothing_is_told_with_the_remedy() {
+    let said = |text: &str| {
+        let (config, problems) = read(text.as_bytes());
+        (config, problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    };
+    // By the wrong name, the network must not become an open one.
+    for word in ["password", "Passphrase", "wpa-psk"] {
+        let (config, text) = said(&format!("wifi: {{networks: [{{ssid: home, {word}: correct horse}}]}}\n"));
+        assert!(config.wifi.is_none() && text.contains("'psk'") && text.contains("fruit.yaml:1"), "{text}");
+    }
+    let (config, text) = said("network:\n  - interface: eth0.10\n    addresses: [10.0.0.5/8]\n");
+    assert!(config.network.is_none() && text.contains("fruit.yaml:2") && text.contains("VLAN"), "{text}");
+    let (config, text) = said("keyboard: uk\n");
+    assert!(config.keyboard.is_none() && text.contains("did you mean gb?"), "{text}");
+    let (_, text) = said("hostname: node\ntimezone:\u{a0}UTC\n");
+    assert!(
+        text.contains("fruit.yaml:2: the character U+00A0 (no-break space)") && text.contains("ordinary space"),
+        "{text}"
+    );
+    // Where it may be meant, it is.
+    let (config, text) = said("wifi: {networks: [{ssid: 'my\u{a0}net', psk: correct horse}]} # \u{a0}\n");
+    assert!(config.wifi.is_some() && text.is_empty(), "{text}");
+}
+
+#[test]
 fn the_lenient_reader_and_the_strict_types_read_the_same() {
     let config = good(&full());
     let json = serde_json::to_string(&config).unwrap();

@@ -43,6 +43,9 @@ pub struct Talk {
     /// Print only errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Say all details of warnings
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
 }
 
 #[derive(Args, Debug, Clone)]

@@ -34,7 +34,7 @@ fn usage(asked: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> ExitCode {
-    let progress = Progress::new(cli.talk.quiet || cli.talk.json);
+    let progress = Progress::new(cli.talk.quiet || cli.talk.json).with_details(cli.talk.verbose);
     let json = cli.talk.json;
     let result = match cli.verb {
         Verb::Setup { tests } => verbs::setup::setup(tests, &progress),

@@ -24,6 +24,7 @@ enum Style {
 
 pub struct Progress {
     style: Style,
+    details: bool,
 }
 
 impl Progress {
@@ -33,7 +34,14 @@ impl Progress {
             (_, true) => Style::Bars,
             (_, false) => Style::Lines,
         };
-        Progress { style }
+        Progress { style, details: false }
+    }
+
+    /// With what [`fruit_progress::Progress::detail`] says.
+    #[must_use]
+    pub fn with_details(mut self, details: bool) -> Progress {
+        self.details = details;
+        self
     }
 
     /// One line of talk.
@@ -71,6 +79,10 @@ impl Progress {
 impl fruit_progress::Progress for Progress {
     fn say(&self, line: &str) {
         Progress::say(self, line);
+    }
+
+    fn has_details(&self) -> bool {
+        self.details
     }
 
     fn step(&self, name: &str, total: u64, unit: Unit) -> Box<dyn fruit_progress::Step> {

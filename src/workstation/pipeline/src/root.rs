@@ -14,10 +14,11 @@ use fruit_root::finish::{Identity, Release};
 use fruit_root::glob::Glob;
 use fruit_root::kernel::needs::{self, Lacking, Wanted};
 use fruit_root::kernel::{self, Selection};
+use fruit_root::overlay::Overlay;
 use fruit_root::prune::{self, Installed, Pruned, Settings};
 use fruit_root::records::Record;
 use fruit_root::settle::Problem;
-use fruit_root::{PackageScripts, finish, overlay, records, settle};
+use fruit_root::{PackageScripts, finish, records, settle};
 
 use super::lock::kernel_package;
 use crate::error::{Error, at};
@@ -91,9 +92,13 @@ pub fn finish_root<T>(
 
     let pruned = prune_root(recipe, &mut tree, &modules, &scripts)?;
     let mut enable = Vec::new();
+    let mut laid = Vec::new();
     for folder in &recipe.overlays {
-        enable.extend(overlay::apply(&mut tree, &folder.path, epoch)?.enable);
+        let overlay = Overlay::read(&folder.path)?;
+        enable.extend(overlay.apply(&mut tree, epoch)?.enable);
+        laid.extend(overlay.entries().iter().map(|entry| entry.path.clone()));
     }
+    finish::certificates::after_overlays(&mut tree, &laid, epoch)?;
     load_at_boot(recipe, &mut tree, epoch)?;
     let more = MoreUnits { enable, mask: needs::hopeless_units(&missing) };
     let enabled_units = configure_units(recipe, &mut tree, &scripts, more, epoch)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fruit_contract::image_manifest::ImageManifest;
 use fruit_progress::Progress;
 use fruit_root::account::Unhandled;
 
@@ -74,6 +75,14 @@ fn of_scripts(unhandled: &[Unhandled]) -> Vec<String> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
+/// Every line of a script that is not run, in the order of packages.
+fn details(unhandled: &[Unhandled]) -> Vec<String> {
+    let line = |one: &Unhandled| {
+        format!("  not run: {} {}: {}:{}: {}", one.package, one.version, one.script, one.line, one.command)
+    };
+    unhandled.iter().map(line).collect()
+}
+
 fn badness(command: &str) -> usize {
     let word = command.split_whitespace().next().unwrap_or_default();
     let name = word.rsplit('/').next().unwrap_or_default();
@@ -89,6 +98,9 @@ pub fn say(report: &RootReport, manifest: &Path, strict: bool, progress: &dyn Pr
     for warning in &all {
         progress.say(&format!("warning: {warning}"));
     }
+    for line in details(&report.unhandled) {
+        progress.detail(&line);
+    }
     for name in &report.acknowledged_not_here {
         progress.say(&format!("note: `acknowledge` names {name}, which is not in this image"));
     }
@@ -103,8 +115,20 @@ pub fn say(report: &RootReport, manifest: &Path, strict: bool, progress: &dyn Pr
     Ok(())
 }
 
-/// What a build that had nothing to do says of the warnings of the build before it.
+/// What a build that had nothing to do says of the warnings of the build before it, which are in its manifest.
 pub fn repeat(warnings: usize, manifest: &Path, progress: &dyn Progress) {
+    if progress.has_details()
+        && let Ok(bytes) = std::fs::read(manifest)
+        && let Ok(made) = ImageManifest::read(&bytes)
+    {
+        for warning in &made.warnings {
+            progress.detail(&format!("warning: {warning}"));
+        }
+        for one in &made.scripts_not_reproduced {
+            let place = format!("{} {}: {}:{}", one.package, one.version, one.script, one.line);
+            progress.detail(&format!("  not run: {place}: {}", one.command));
+        }
+    }
     if let Some(line) = count(warnings, manifest) {
         progress.say(&line);
     }
@@ -113,7 +137,8 @@ pub fn repeat(warnings: usize, manifest: &Path, progress: &dyn Progress) {
 fn count(warnings: usize, manifest: &Path) -> Option<String> {
     let noun = if warnings == 1 { "warning" } else { "warnings" };
     let all = "`warnings` and, line by line, `scripts_not_reproduced`";
-    (warnings > 0).then(|| format!("{warnings} {noun}; all of them: {all} in {}", manifest.display()))
+    (warnings > 0)
+        .then(|| format!("{warnings} {noun} (details: --verbose); all of them: {all} in {}", manifest.display()))
 }
 
 #[cfg(test)]
@@ -143,6 +168,9 @@ mod tests {
             lines[1].starts_with("a 1: postinst:9") && lines[1].ends_with("mkdir /srv/a (and 2 more)"),
             "{lines:?}"
         );
+        let details = details(&all);
+        assert_eq!(details.len(), all.len());
+        assert_eq!(details[2], "  not run: b 1: postinst:2: frobnicate");
         assert!(lines[2].starts_with("b 1: postinst:2") && lines[2].ends_with("frobnicate"), "{lines:?}");
     }
 
@@ -150,7 +178,7 @@ mod tests {
     fn the_count_says_where_the_details_are_and_none_says_nothing() {
         let manifest = Path::new("out/x.json");
         assert!(count(0, manifest).is_none());
-        assert!(count(1, manifest).unwrap().starts_with("1 warning;"));
+        assert!(count(1, manifest).unwrap().starts_with("1 warning (details: --verbose);"));
         assert!(count(4, manifest).unwrap().ends_with("in out/x.json"));
     }
 }

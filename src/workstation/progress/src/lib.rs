@@ -6,6 +6,18 @@ pub trait Progress: Sync {
     /// One line of talk.
     fn say(&self, line: &str);
 
+    /// Whether the person asked for details: making them may cost something.
+    fn has_details(&self) -> bool {
+        false
+    }
+
+    /// One line that only a person who asked for details wants to read.
+    fn detail(&self, line: &str) {
+        if self.has_details() {
+            self.say(line);
+        }
+    }
+
     /// A step begins. `total` is in `unit`; 0 if it is known only later ([`Step::set_total`]) or never.
     fn step(&self, name: &str, total: u64, unit: Unit) -> Box<dyn Step>;
 }

@@ -16,6 +16,8 @@ use crate::source::{At, Place, Source};
 pub const MAX_BYTES: usize = 1 << 20;
 /// Deepest nesting of lists and mappings.
 pub const MAX_DEPTH: usize = 32;
+/// Most invisible characters that are told of.
+const MAX_INVISIBLE: usize = 10;
 /// Most values in one file, aliases counted as often as they are used.
 pub const MAX_NODES: usize = 20_000;
 
@@ -192,6 +194,15 @@ impl TreeBuilder<'_> {
             block_nesting_limit: MAX_DEPTH * 2,
         };
         let text = self.source.text.clone();
+        for (at, c) in fruit_base::invisible::find(&text).into_iter().take(MAX_INVISIBLE) {
+            let name = fruit_base::invisible::name(c).unwrap_or_default();
+            self.found.push(
+                Diagnostic::error(format!("the character {name} stands here"))
+                    .place(Place::new(self.source, at..at + c.len_utf8()))
+                    .label("this one")
+                    .help(fruit_base::invisible::REMEDY),
+            );
+        }
         for next in Parser::new_from_str_with_options(&text, options) {
             let (event, span) = next.map_err(|error| {
                 let at = error.marker().byte_offset().unwrap_or(0);

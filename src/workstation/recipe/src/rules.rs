@@ -11,6 +11,7 @@ use crate::source::At;
 /// Checks a merged recipe.
 pub(crate) fn check(recipe: &RecipeFile, board: Option<&Board>, found: &mut Diagnostics) {
     packages(recipe, found);
+    time_daemons(recipe, found);
     repositories(recipe, found);
     services(recipe, found);
     users(recipe, found);
@@ -51,6 +52,26 @@ fn packages(recipe: &RecipeFile, found: &mut Diagnostics) {
                     .help("to drop an inherited package, write `packages: {remove: [NAME]}`"),
             );
         }
+    }
+}
+
+/// Packages that set the clock: each conflicts with all others (they provide `time-daemon`).
+const TIME_DAEMONS: [&str; 5] = ["systemd-timesyncd", "chrony", "ntpsec", "openntpd", "ntp"];
+
+/// Said before the resolver says it, which cannot know where to take one out.
+fn time_daemons(recipe: &RecipeFile, found: &mut Diagnostics) {
+    let mut named = recipe.packages.iter().filter(|package| TIME_DAEMONS.contains(&package.as_str()));
+    let Some(first) = named.next() else { return };
+    for second in named.filter(|second| second.value != first.value) {
+        let message = format!("`{second}` and `{first}` both set the clock, and Debian lets only one of them in");
+        let unit = match first.as_str() {
+            "systemd-timesyncd" => "; services: {enable: {remove: [systemd-timesyncd.service]}}",
+            _ => "",
+        };
+        found.push(
+            contradiction(second, first, message, "the other one")
+                .help(format!("take one of them out: `packages: {{remove: [{first}], add: [{second}]}}`{unit}")),
+        );
     }
 }
 

@@ -2,19 +2,18 @@
 
 use std::fmt::Write;
 
-use crate::declare::keyword;
 use crate::login::{HostName, SshKey};
 use crate::words::{BoardName, ImageName, TimeZone};
 
-keyword! {
-    /// What a new recipe builds on.
-    "a base"
-    pub enum Base {
-        /// systemd, networkd and OpenSSH.
-        Systemd = "systemd",
-        /// busybox and dropbear.
-        Minimal = "minimal",
-    }
+/// What a new recipe builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// systemd, networkd and OpenSSH.
+    Systemd,
+    /// busybox and dropbear.
+    Minimal,
+    /// Another recipe, by its file's name without `.yaml`.
+    Recipe(ImageName),
 }
 
 /// What `fruitbuild init` asks for.
@@ -37,9 +36,10 @@ pub struct Answers {
 /// A commented recipe that passes the check as it stands, if `base.yaml` and `base-systemd.yaml` are found.
 pub fn starter(answers: &Answers) -> String {
     let mut text = String::new();
-    let (base, packages) = match answers.base {
-        Base::Systemd => ("base-systemd.yaml", "packages: []\n  # - nftables\n"),
-        Base::Minimal => ("base.yaml", "packages:\n  - busybox-static\n  - dropbear-bin\n"),
+    let (base, packages) = match &answers.base {
+        Base::Systemd => ("base-systemd.yaml".to_owned(), "packages: []\n  # - nftables\n"),
+        Base::Minimal => ("base.yaml".to_owned(), "packages:\n  - busybox-static\n  - dropbear-bin\n"),
+        Base::Recipe(name) => (format!("{name}.yaml"), "packages: []\n  # - nftables\n"),
     };
     // Writing to a String cannot fail.
     let _ = write!(

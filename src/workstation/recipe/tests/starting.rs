@@ -16,11 +16,12 @@ fn a_started_recipe_passes_the_check_as_it_stands() {
         boards: vec![top.join("boards")],
         overlays: vec![top.join("overlays")],
     };
-    for (base, keys) in [(Base::Systemd, vec![]), (Base::Minimal, vec![SshKey::new(KEY).unwrap()])] {
+    let pistack = Base::Recipe(ImageName::new("pistack").unwrap());
+    for (base, keys) in [(Base::Systemd, vec![]), (Base::Minimal, vec![SshKey::new(KEY).unwrap()]), (pistack, vec![])] {
         let answers = Answers {
             name: ImageName::new("rack").unwrap(),
             board: BoardName::new("raspberrypi3").unwrap(),
-            base,
+            base: base.clone(),
             hostname: HostName::new("rack-{serial:8}").unwrap(),
             timezone: TimeZone::new("Europe/London").unwrap(),
             ssh_keys: keys.clone(),

@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::termios::{ControlModes, OptionalActions, QueueSelector};
 use std::fmt;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ impl FromStr for Port {
                 Err(format!("`{text}` lacks a port: write tcp://host:port"))
             };
         }
-        if text.starts_with('/') {
+        // `./pty` and `pty` are of the folder that the command runs in; a name with a colon is an address without its scheme.
+        if text.starts_with(['/', '.']) || text.contains('/') || (!text.is_empty() && Path::new(text).exists()) {
             return Ok(Self::Device(PathBuf::from(text)));
         }
         Err(format!("`{text}` is no port: write the path of a serial device, like /dev/ttyUSB0, or tcp://host:port"))

@@ -13,18 +13,17 @@ pub fn init(options: &cli::Init, progress: &Progress) -> Result<(), Failure> {
     let boards = known_boards();
     let from_file = options.file.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
     let name = answer(options.name.clone().or(from_file), "Name of the image", Some("node"), ImageName::new)?;
+    let bases = known_bases();
+    let base_question = format!("Base ({})", bases.join(", "));
+    let base = answer(options.base.clone(), &base_question, Some("systemd"), |text| base_of(text, &bases))?;
     let board_question = format!("Board ({})", boards.join(", "));
-    let board = answer(options.board.clone(), &board_question, Some("raspberrypi3"), |text| {
+    let usual = board_of(&base).unwrap_or_else(|| "raspberrypi3".to_owned());
+    let board = answer(options.board.clone(), &board_question, Some(&usual), |text| {
         if !boards.iter().any(|board| board == text) {
             let near = fruit_recipe::similar(text, &boards).map_or(String::new(), |b| format!("; did you mean {b}?"));
             return Err(format!("there is no board {text}{near}"));
         }
         BoardName::new(text)
-    })?;
-    let base = answer(options.base.clone(), "Base (systemd, minimal)", Some("systemd"), |text| match text {
-        "systemd" => Ok(Base::Systemd),
-        "minimal" => Ok(Base::Minimal),
-        other => Err(format!("{other} is no base; there are systemd and minimal")),
     })?;
     let hostname = answer(options.hostname.clone(), "Host name", Some("{name}-{serial:8}"), HostName::new)?;
     let ssh_keys = answer(options.ssh_key.clone(), "Public ssh key or its file (empty: none)", Some(""), ssh_keys)?;
@@ -35,6 +34,12 @@ pub fn init(options: &cli::Init, progress: &Progress) -> Result<(), Failure> {
             Exit::Refused,
             format!("{}: is there already; overwrite it with --force", path.display()),
         ));
+    }
+    if let Base::Recipe(base) = &base
+        && path.file_stem().is_some_and(|stem| stem == base.as_str())
+    {
+        let message = format!("{}: would extend itself; give the new recipe another name with --name", path.display());
+        return Err(Failure::input(message));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(at(folder))?;
@@ -99,7 +104,41 @@ fn ssh_keys(text: &str) -> Result<Vec<SshKey>, String> {
 }
 
 fn known_boards() -> Vec<String> {
-    let folders = std::iter::once(PathBuf::from("boards")).chain(fruit_pipeline::search().boards);
+    stems(std::iter::once(PathBuf::from("boards")).chain(fruit_pipeline::search().boards))
+}
+
+fn recipe_folders() -> impl Iterator<Item = PathBuf> {
+    std::iter::once(PathBuf::from("recipes")).chain(fruit_pipeline::search().recipes)
+}
+
+/// The two that a new recipe usually builds on, then all other recipes here and of this program.
+fn known_bases() -> Vec<String> {
+    let others = stems(recipe_folders()).into_iter();
+    let others = others.filter(|name| !matches!(name.as_str(), "base" | "base-systemd" | "minimal"));
+    ["systemd".to_owned(), "minimal".to_owned()].into_iter().chain(others).collect()
+}
+
+fn base_of(text: &str, known: &[String]) -> Result<Base, String> {
+    match text.strip_suffix(".yaml").unwrap_or(text) {
+        "systemd" | "base-systemd" => Ok(Base::Systemd),
+        "minimal" | "base" => Ok(Base::Minimal),
+        name if known.iter().any(|base| base == name) => ImageName::new(name).map(Base::Recipe),
+        name => {
+            let near = fruit_recipe::similar(name, known).map_or(String::new(), |b| format!("; did you mean {b}?"));
+            Err(format!("there is no base {name}{near} (known: {})", known.join(", ")))
+        }
+    }
+}
+
+/// The board of the recipe that is built on.
+fn board_of(base: &Base) -> Option<String> {
+    let Base::Recipe(name) = base else { return None };
+    let path = recipe_folders().map(|folder| folder.join(format!("{name}.yaml"))).find(|path| path.is_file())?;
+    fruit_recipe::load(&path, &fruit_pipeline::search()).ok().map(|recipe| recipe.board_name)
+}
+
+/// Names of the YAML files in `folders`.
+fn stems(folders: impl Iterator<Item = PathBuf>) -> Vec<String> {
     let mut names: Vec<String> = folders
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flatten()
@@ -110,4 +149,24 @@ fn known_boards() -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_of_this_program_can_be_built_on_and_brings_its_board() {
+        let known = known_bases();
+        assert_eq!(known[..2], ["systemd", "minimal"]);
+        for name in ["pistack", "raspberrypi4", "qemu-x86_64"] {
+            assert!(known.iter().any(|base| base == name), "{known:?}");
+            assert_eq!(base_of(name, &known), Ok(Base::Recipe(ImageName::new(name).unwrap())));
+        }
+        assert_eq!(base_of("base-systemd.yaml", &known), Ok(Base::Systemd));
+        assert!(base_of("pistak", &known).unwrap_err().contains("did you mean pistack?"));
+        let board = board_of(&base_of("raspberrypi4", &known).unwrap());
+        assert_eq!(board.as_deref(), Some("raspberrypi4"));
+        assert_eq!(board_of(&Base::Systemd), None);
+    }
 }

@@ -7,7 +7,7 @@ mod base_files;
 mod base_passwd;
 mod busybox;
 pub(crate) mod capability;
-mod certificates;
+pub mod certificates;
 mod effects;
 mod identity;
 mod nsswitch;

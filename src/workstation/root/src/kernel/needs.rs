@@ -121,7 +121,11 @@ const KNOWN: &[(&[&str], &str, &[&str])] = &[
             "nft_redir",
         ],
     ),
-    (&["usr/sbin/nft"], "nftables", &["nf_tables", "nft_ct", "nft_reject_inet", "nft_limit", "nft_log"]),
+    (
+        &["usr/sbin/nft"],
+        "nftables",
+        &["nf_tables", "nft_ct", "nft_reject_inet", "nft_limit", "nft_log", "nf_log_syslog"],
+    ),
     (
         &["usr/sbin/xtables-nft-multi"],
         "iptables",

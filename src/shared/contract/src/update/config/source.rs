@@ -73,7 +73,8 @@ impl From<SourceAddress> for String {
     }
 }
 
-/// `http://HOST:PORT` of a proxy that downloads go through. It is asked for a tunnel (CONNECT) to each server.
+/// `http://HOST:PORT` of a proxy that downloads go through. It fetches from `http://` servers (GET), and makes
+/// tunnels to those of `https://` (CONNECT).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProxyUrl(String);
