@@ -15,13 +15,17 @@ use fruit_progress::{Progress, Unit};
 use sha2::{Digest, Sha256};
 
 pub use rust::rust_tool;
-use rust::{path_with, rustc, watch};
+use rust::{cargo_home, path_with, rustc, watch};
 
 /// What device programs are made of: the groups of crates that may stand in one. Their content is part of the cache key.
 const SOURCES: [&str; 5] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/shared", "src/node"];
 
 /// Programs with C and assembler in them (the cryptography of TLS): these need a compiler for the target besides Rust's.
 const WITH_C: [&str; 1] = ["fruit-update"];
+
+/// Part of the key: what the names of folders in a program are replaced by, since programs that have them differ from
+/// machine to machine.
+const HIDDEN: [u8; 2] = *b"v1";
 
 /// Where a release keeps prebuilt device programs, relative to the folder of the `fruitbuild` program.
 const SHIPPED: &str = "../lib/fruitbuild";
@@ -188,6 +192,7 @@ impl Programs {
         let cargo = std::env::var_os("CARGO").map(PathBuf::from).or_else(|| rust_tool("cargo"));
         let cargo = cargo.unwrap_or_else(|| "cargo".into());
         let step = progress.step(&format!("compiling {name}"), 0, Unit::Pieces);
+        let flags = target.rustflags.split(' ').map(str::to_owned).chain(hidden_folders(tree));
         let mut command = Command::new(&cargo);
         command
             .current_dir(tree)
@@ -195,9 +200,8 @@ impl Programs {
             .arg("--target-dir")
             .arg(&build_dir)
             .env("PATH", path_with(&cargo))
-            .env("RUSTFLAGS", format!("{} --remap-path-prefix={}=fruitbuild", target.rustflags, tree.display()))
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.collect::<Vec<_>>().join("\u{1f}"))
             .env("CARGO_INCREMENTAL", "0")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTC_WRAPPER")
             // Lets tests be timed (`.ci/times`); it would let dependencies use what stable Rust has not.
@@ -217,6 +221,16 @@ impl Programs {
         let mut file = fs::File::open(&made).map_err(|error| DeviceError::Io { path: made, error })?;
         keep(&mut file, kept)
     }
+}
+
+/// Flags for rustc that keep the folders of this machine out of a program: the same sources give the same bytes wherever
+/// they and the crates of others lie. `tree`: top of the repository.
+#[must_use]
+pub fn hidden_folders(tree: &Path) -> Vec<String> {
+    let tree = (tree.canonicalize().unwrap_or_else(|_| tree.to_owned()), "fruitbuild");
+    let folders = [Some(tree), cargo_home().map(|home| (home, "cargo"))];
+    let flag = |(folder, name): (PathBuf, &str)| format!("--remap-path-prefix={}={name}", folder.display());
+    folders.into_iter().flatten().map(flag).collect()
 }
 
 fn shipped(name: &str, triple: &str) -> Option<PathBuf> {
@@ -249,6 +263,7 @@ fn program_key(name: &str, target: &Target, rustc_version: &[u8], sources: &str)
     let mut hash = Sha256::new();
     hash.update(rustc_version);
     hash.update(target.rustflags);
+    hash.update(HIDDEN);
     // One that is missing is told of before it is needed.
     if WITH_C.contains(&name)
         && let Ok(version) = Command::new(target.compiler.0).arg("--version").output()

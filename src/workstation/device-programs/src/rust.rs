@@ -11,10 +11,19 @@ const KEPT: usize = 64 << 10;
 /// A program of Rust's: on the PATH, or where rustup puts it. Cron and services of CI start commands with a short PATH.
 pub fn rust_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folder = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let of_rustup = [folder("CARGO_HOME"), folder("HOME").map(|home| home.join(".cargo"))];
     let of_rustup = of_rustup.into_iter().flatten().map(|home| home.join("bin"));
     std::env::split_paths(&path).chain(of_rustup).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Where cargo keeps the sources of crates.
+pub fn cargo_home() -> Option<PathBuf> {
+    folder("CARGO_HOME").or_else(|| Some(folder("HOME")?.join(".cargo")))
+}
+
+/// The folder that a variable of the environment names.
+fn folder(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The PATH for programs of Rust's, which call each other.
