@@ -1,5 +1,6 @@
 //! From a recipe to a card: check, lock, fetch, unpack, finish, prune, overlay, write, describe.
 
+pub mod baked;
 pub mod boot_files;
 pub mod card;
 pub mod check;
@@ -29,6 +30,7 @@ use fruit_recipe::{Recipe, Search};
 use fruit_root::kernel::Selection;
 
 use boot_files::BootPackages;
+use check::Checked;
 pub use error::Error;
 use error::at;
 use inputs::Inputs;
@@ -70,21 +72,22 @@ pub struct Options {
 /// # Errors
 /// Everything that can be wrong with a recipe, its packages, the network or the disk; nothing half-written stays.
 pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Error> {
-    let check::Checked { recipe, node, programs, overlays, repositories } = check::check(&options.recipe)?;
+    let checked = check::check(&options.recipe)?;
+    let Checked { recipe, node, programs, overlays, repositories } = &checked;
     if options.out.exists() && !options.out.is_dir() {
         return Err(Error::input(format!("{}: is not a folder; name another one with --out", options.out.display())));
     }
     let given_epoch = given_epoch()?;
     let cache = sources::cache_folder(&options.sources)?;
     let store = Store::open(&cache, options.sources.offline)?;
-    let mirrors = sources::mirrors(&options.sources, &recipe)?;
-    let lock = lock::for_build(&recipe, options.locked, &repositories, &store, &mirrors, progress)?;
+    let mirrors = sources::mirrors(&options.sources, recipe)?;
+    let lock = lock::for_build(recipe, options.locked, repositories, &store, &mirrors, progress)?;
     let epoch = given_epoch.unwrap_or_else(|| lock.date());
-    let baked = programs.obtain(&recipe, &cache, epoch, progress)?;
-    let inputs = Inputs::gather(&recipe, &overlays, &lock, &baked, epoch)?;
+    let baked = programs.obtain(recipe, &cache, epoch, progress)?;
+    let inputs = Inputs::gather(recipe, overlays, &lock, &baked, epoch)?;
 
     fs::create_dir_all(&options.out).map_err(at(&options.out))?;
-    let names = Names::new(&recipe, &options.out);
+    let names = Names::new(recipe, &options.out);
     let _turn = outputs::turn(&cache, &names, progress)?;
     if !options.force
         && let Some(outcome) = outputs::unchanged(&cache, &names, &inputs)
@@ -96,29 +99,22 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
 
     store.ensure(&lock.packages, &mirrors, &sources::Bars::new(progress))?;
     let archive =
-        |modules: Selection| card::compress_initramfs(&initramfs(&recipe, &modules, node, &baked, &inputs, epoch)?);
+        |modules: Selection| card::compress_initramfs(&initramfs(recipe, &modules, node, &baked, &inputs, epoch)?);
     // Beside the root, which takes longer than both.
     let (root, packages, boot_packages, initramfs) = std::thread::scope(|scope| {
         let boot_packages = scope.spawn(|| boot_packages(&lock, &store, epoch));
         let start = |modules| scope.spawn(move || archive(modules));
-        let (root, packages, initramfs) = assemble(&recipe, &lock, &store, &baked, &inputs, epoch, progress, start)?;
+        let (root, packages, initramfs) = assemble(&checked, &lock, &store, &baked, &inputs, epoch, progress, start)?;
         Ok::<_, Error>((root, packages, joined(boot_packages)??, joined(initramfs)??))
     })?;
     warnings::say(&root.report, &names.manifest, options.strict, progress)?;
     let written = {
         let _step = progress.step("writing the image", 1, Unit::Pieces);
-        card::write(&recipe, &root, &boot_packages, initramfs, epoch, &names.img)
+        card::write(recipe, &root, &boot_packages, initramfs, epoch, &names.img)
             .map_err(|failure| failure.about(&names.img))?
     };
     let _step = progress.step("compressing", 1, Unit::Pieces);
-    let made = outputs::Made {
-        recipe: &recipe,
-        lock: &lock,
-        inputs: &inputs,
-        root: &root,
-        packages: &packages,
-        card: written,
-    };
+    let made = outputs::Made { recipe, lock: &lock, inputs: &inputs, root: &root, packages: &packages, card: written };
     outputs::write(made, &names, &cache, epoch)
 }
 
@@ -129,7 +125,7 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
 /// As [`build`].
 #[allow(clippy::too_many_arguments)] // one step of the story with all that came before it
 pub fn assemble<T>(
-    recipe: &Recipe,
+    checked: &Checked,
     lock: &Lock,
     store: &Store,
     baked: &programs::Obtained,
@@ -141,7 +137,7 @@ pub fn assemble<T>(
     let bars = sources::Bars::new(progress);
     let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
     let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
-    let (root, started) = root::finish_root(recipe, tree, &packages, &baked.in_root, &inputs.build_id, epoch, start)?;
+    let (root, started) = root::finish_root(checked, tree, &packages, &baked.in_root, &inputs.build_id, epoch, start)?;
     Ok((root, packages, started))
 }
 
@@ -216,7 +212,7 @@ pub fn node_defaults(recipe: &Recipe) -> Result<NodeConfig, Error> {
 fn initramfs(
     recipe: &Recipe,
     selection: &Selection,
-    node: NodeConfig,
+    node: &NodeConfig,
     baked: &programs::Obtained,
     inputs: &Inputs,
     epoch: i64,
@@ -247,7 +243,7 @@ fn initramfs(
     for path in &recipe.state {
         config.state_paths.push(path.as_str().parse().map_err(wrong("state"))?);
     }
-    config.node = node;
+    config.node = node.clone();
     let tree = fruit_root::initramfs::tree(baked.init.clone(), config.to_json().into_bytes(), selection, &[], epoch)?;
     Ok(tree)
 }

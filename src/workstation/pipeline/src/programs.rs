@@ -11,7 +11,7 @@ use fruit_image::tree::{Content, Inode};
 use fruit_progress::Progress;
 use fruit_recipe::{InitSystem, Recipe};
 
-use super::root::{Baked, below_root, file_content, installed};
+use super::baked::{Baked, below_root, file_content, installed};
 use super::updater::Updater;
 use crate::error::Error;
 

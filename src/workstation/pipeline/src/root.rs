@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fruit_contract::installed::InstalledFile;
 use fruit_debian::PackageContents;
 use fruit_debian::relation::Relations;
 use fruit_image::tree::{Content, Inode, Kind, Tree};
@@ -14,20 +13,15 @@ use fruit_root::finish::{Identity, Release};
 use fruit_root::glob::Glob;
 use fruit_root::kernel::needs::{self, Lacking, Wanted};
 use fruit_root::kernel::{self, Selection};
-use fruit_root::overlay::Overlay;
 use fruit_root::prune::{self, Installed, Pruned, Settings};
 use fruit_root::records::Record;
 use fruit_root::settle::Problem;
 use fruit_root::{PackageScripts, finish, records, settle};
 
 use super::lock::kernel_package;
-use crate::error::{Error, at};
-
-/// A program of ours for the device, with the files that go with it.
-pub struct Baked {
-    /// Path in the root, and the file.
-    pub files: Vec<(String, Inode)>,
-}
+use crate::baked::Baked;
+use crate::check::Checked;
+use crate::error::Error;
 
 /// A root that only needs to be written.
 pub struct FinishedRoot {
@@ -52,13 +46,13 @@ pub struct RootReport {
     pub enabled_units: Vec<Enabled>,
 }
 
-/// Makes the root of `recipe` from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970. The modules
+/// Makes the root of a recipe from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970. The modules
 /// of the initramfs are handed to `start` as soon as they are known; what that gave comes back.
 ///
 /// # Errors
 /// Whatever the recipe asks for that the packages cannot give, on the recipe's line where it has one.
 pub fn finish_root<T>(
-    recipe: &Recipe,
+    checked: &Checked,
     mut tree: Tree,
     packages: &[PackageContents],
     baked: &[Baked],
@@ -66,6 +60,7 @@ pub fn finish_root<T>(
     epoch: i64,
     start: impl FnOnce(Selection) -> T,
 ) -> Result<(FinishedRoot, T), Error> {
+    let recipe = &checked.recipe;
     let scripts = package_scripts(packages);
     // Before finishing: it makes the users that our programs' sysusers.d files name.
     for one in baked {
@@ -93,8 +88,7 @@ pub fn finish_root<T>(
     let pruned = prune_root(recipe, &mut tree, &modules, &scripts)?;
     let mut enable = Vec::new();
     let mut laid = Vec::new();
-    for folder in &recipe.overlays {
-        let overlay = Overlay::read(&folder.path)?;
+    for overlay in &checked.overlays {
         enable.extend(overlay.apply(&mut tree, epoch)?.enable);
         laid.extend(overlay.entries().iter().map(|entry| entry.path.clone()));
     }
@@ -372,26 +366,4 @@ fn package_records(packages: &[PackageContents]) -> Vec<Record> {
             md5sums: p.control.md5sums.as_ref().map(|sums| String::from_utf8_lossy(sums).into_owned()),
         })
         .collect()
-}
-
-/// A file of the workstation as content, by reference.
-pub fn file_content(path: &std::path::Path) -> Result<Content, Error> {
-    let source = fruit_image::tree::Source::open(path).map_err(at(path))?;
-    let len = source.file().metadata().map_err(at(path))?.len();
-    Ok(Content::Range { source, offset: 0, len })
-}
-
-/// A path as the tree has it: from the root, without the first slash.
-pub(super) fn below_root(path: &str) -> String {
-    path.trim_start_matches('/').to_owned()
-}
-
-/// A file that an image needs for one of our programs, as the tree has it.
-pub(super) fn installed(file: &InstalledFile, epoch: i64) -> (String, Inode) {
-    let inode = match file.content {
-        fruit_contract::installed::Content::Text(text) => Inode::file(text, 0o644, epoch),
-        fruit_contract::installed::Content::Script(text) => Inode::file(text, 0o755, epoch),
-        fruit_contract::installed::Content::Link(target) => Inode::symlink(target, epoch),
-    };
-    (below_root(file.path), inode)
 }

@@ -11,7 +11,7 @@ use fruit_recipe::{Diagnostic, Diagnostics, InitSystem, Recipe};
 use fruit_release::tuf::Trust;
 use sha2::{Digest, Sha256};
 
-use super::root::{Baked, below_root, file_content, installed};
+use super::baked::{Baked, below_root, file_content, installed};
 use crate::error::{Error, at};
 
 /// Most bytes of root metadata.

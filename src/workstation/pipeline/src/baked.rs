@@ -1,0 +1,36 @@
+//! Our own programs and their files as entries of a root.
+
+use std::path::Path;
+
+use fruit_contract::installed::{self, InstalledFile};
+use fruit_image::tree::{Content, Inode, Source};
+
+use crate::error::{Error, at};
+
+/// A program of ours for the device, with the files that go with it.
+pub struct Baked {
+    /// Path in the root, and the file.
+    pub files: Vec<(String, Inode)>,
+}
+
+/// A file of the workstation as content, by reference.
+pub fn file_content(path: &Path) -> Result<Content, Error> {
+    let source = Source::open(path).map_err(at(path))?;
+    let len = source.file().metadata().map_err(at(path))?.len();
+    Ok(Content::Range { source, offset: 0, len })
+}
+
+/// A path as the tree has it: from the root, without the first slash.
+pub fn below_root(path: &str) -> String {
+    path.trim_start_matches('/').to_owned()
+}
+
+/// A file that an image needs for one of our programs, as the tree has it.
+pub fn installed(file: &InstalledFile, epoch: i64) -> (String, Inode) {
+    let inode = match file.content {
+        installed::Content::Text(text) => Inode::file(text, 0o644, epoch),
+        installed::Content::Script(text) => Inode::file(text, 0o755, epoch),
+        installed::Content::Link(target) => Inode::symlink(target, epoch),
+    };
+    (below_root(file.path), inode)
+}
