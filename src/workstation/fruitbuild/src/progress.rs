@@ -50,30 +50,6 @@ impl Progress {
             talk(format_args!("{}", line.as_ref()));
         }
     }
-
-    /// A step whose length is known only later or never: a bar appears when it lasts longer than a second.
-    /// `total` is in `unit`: bytes or pieces.
-    pub fn step(&self, name: &str, total: u64, unit: Unit) -> Step {
-        let bar = match self.style {
-            Style::Bars => {
-                let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
-                bar.set_style(style(unit));
-                bar.set_message(name.to_owned());
-                Some(bar)
-            }
-            _ => None,
-        };
-        Step {
-            name: name.to_owned(),
-            style: self.style,
-            unit,
-            bar,
-            started: Instant::now(),
-            shown: Mutex::new(Shown { visible: false, last: Instant::now() }),
-            done: AtomicU64::new(0),
-            total: AtomicU64::new(total),
-        }
-    }
 }
 
 impl fruit_progress::Progress for Progress {
@@ -85,8 +61,27 @@ impl fruit_progress::Progress for Progress {
         self.details
     }
 
+    /// A bar appears when the step lasts longer than a second.
     fn step(&self, name: &str, total: u64, unit: Unit) -> Box<dyn fruit_progress::Step> {
-        Box::new(Progress::step(self, name, total, unit))
+        let bar = match self.style {
+            Style::Bars => {
+                let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
+                bar.set_style(style(unit));
+                bar.set_message(name.to_owned());
+                Some(bar)
+            }
+            _ => None,
+        };
+        Box::new(Step {
+            name: name.to_owned(),
+            style: self.style,
+            unit,
+            bar,
+            started: Instant::now(),
+            shown: Mutex::new(Shown { visible: false, last: Instant::now() }),
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(total),
+        })
     }
 }
 
@@ -104,7 +99,7 @@ struct Shown {
 }
 
 /// One step under way; shared by the threads that do it, gone from the screen when dropped.
-pub struct Step {
+struct Step {
     name: String,
     style: Style,
     unit: Unit,
@@ -115,24 +110,26 @@ pub struct Step {
     total: AtomicU64,
 }
 
-impl Step {
-    pub fn set_total(&self, total: u64) {
+impl fruit_progress::Step for Step {
+    fn set_total(&self, total: u64) {
         self.total.store(total, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
             bar.set_length(total);
         }
     }
 
-    pub fn add(&self, amount: u64) {
+    fn add(&self, amount: u64) {
         let done = self.done.fetch_add(amount, Ordering::Relaxed) + amount;
         self.show(done);
     }
 
-    pub fn set(&self, done: u64) {
+    fn set(&self, done: u64) {
         self.done.store(done, Ordering::Relaxed);
         self.show(done);
     }
+}
 
+impl Step {
     fn show(&self, done: u64) {
         if self.style == Style::Silent || self.started.elapsed() < PATIENCE {
             return;
@@ -153,20 +150,6 @@ impl Step {
                 Unit::Pieces => talk(format_args!("{}: {done} of {total}", self.name)),
             }
         }
-    }
-}
-
-impl fruit_progress::Step for Step {
-    fn set_total(&self, total: u64) {
-        Step::set_total(self, total);
-    }
-
-    fn add(&self, amount: u64) {
-        Step::add(self, amount);
-    }
-
-    fn set(&self, done: u64) {
-        Step::set(self, done);
     }
 }
 

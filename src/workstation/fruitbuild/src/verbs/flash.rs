@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use fruit_image::flash::{self, FlashError, Source, Stage, System, Target, Transport};
+use fruit_progress::Progress as _;
 use serde_json::json;
 
 use crate::cli;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use fruit_progress::Progress as _;
 use fruit_publish::check::{self, Found};
 use fruit_publish::folder::Folder;
 use fruit_publish::reference::Slots;
@@ -58,7 +59,7 @@ impl Place {
         let place = self.source().place();
         let found = match self {
             Place::Bundle(stream) => {
-                check::releases(&mut || stream.next_entry().map_err(fruit_publish::Error::from), releases, olds, &step)
+                check::releases(&mut || stream.next_entry().map_err(fruit_publish::Error::from), releases, olds, &*step)
             }
             Place::Repository(folder) => {
                 let mut names = names.into_iter();
@@ -70,7 +71,7 @@ impl Place {
                     }
                     Ok(None)
                 };
-                check::releases(&mut next, releases, olds, &step)
+                check::releases(&mut next, releases, olds, &*step)
             }
         };
         found.map_err(|error| {
