@@ -140,9 +140,10 @@ impl Reader {
     /// Reports what nobody can see in the file, since other messages about it would be riddles.
     fn invisible(&mut self, file: &[u8]) {
         let Ok(text) = str::from_utf8(file.get(..yaml::MAX_FILE).unwrap_or(file)) else { return };
-        let mut last = 0;
+        let (mut last, mut line, mut counted) = (0, 1, 0);
         for (at, c) in fruit_base::invisible::find(text) {
-            let line = 1 + text[..at].matches('\n').count() as u32;
+            line += text[counted..at].matches('\n').count() as u32;
+            counted = at;
             // Once for each line.
             if line != last
                 && let Some(name) = fruit_base::invisible::name(c)
