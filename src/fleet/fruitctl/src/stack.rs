@@ -15,8 +15,12 @@ Addresses:
 The stacks file gives stacks their names. It is looked for in --stacks, $FRUITCTL_STACKS, ./stacks.yaml,
 ~/.config/fruit/stacks.yaml and /etc/fruit/stacks.yaml. Without one, name a port with --port.";
 
+const TIMES: &str = "\
+Times:
+  a number and a unit: ms, s, m or min, h; without a unit, seconds: 500ms, 1.5m, 2min, 10";
+
 #[derive(Args)]
-#[command(after_help = format!("{ADDRESSES}\n\n{}", crate::failure::EXIT_CODES))]
+#[command(after_help = format!("{ADDRESSES}\n\n{TIMES}\n\n{}", crate::failure::EXIT_CODES))]
 pub struct StackArgs {
     #[command(flatten)]
     options: Options,

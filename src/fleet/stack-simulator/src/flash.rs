@@ -76,9 +76,6 @@ impl Flash {
     pub fn save(&self, path: &Path) -> Result<(), SimulateError> {
         let fail = |source| SimulateError::Io { action: "write", path: path.display().to_string(), source };
         let text = serde_json::to_string(self).map_err(|error| fail(error.into()))?;
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        std::fs::write(&new, text).map_err(fail)?;
-        std::fs::rename(&new, path).map_err(fail)
+        fruit_base::replace_volatile(path, text.as_bytes()).map_err(fail)
     }
 }

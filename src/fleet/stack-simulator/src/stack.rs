@@ -290,31 +290,49 @@ impl Stack {
     }
 
     /// The Pi pulls its signal line (GPIO 6) low, or lets go of it.
+    ///
+    /// # Errors
+    /// No board was started with this id.
     pub fn pull_signal(&mut self, board: u8, pi: Pi, low: bool) -> Result<(), SimulateError> {
         self.at(board, pi, |position, now| position.pull_signal(now, low))
     }
 
     /// Changes what is plugged in.
+    ///
+    /// # Errors
+    /// No board was started with this id.
     pub fn set_model(&mut self, board: u8, pi: Pi, model: PiModel) -> Result<(), SimulateError> {
         self.at(board, pi, |position, _| position.set_model(model))
     }
 
     /// A modelled Pi stops dead.
+    ///
+    /// # Errors
+    /// No board was started with this id.
     pub fn crash(&mut self, board: u8, pi: Pi) -> Result<(), SimulateError> {
         self.at(board, pi, |position, _| position.crash())
     }
 
     /// A modelled Pi shuts down by itself, and pulls its signal line when it has.
+    ///
+    /// # Errors
+    /// No board was started with this id.
     pub fn power_off(&mut self, board: u8, pi: Pi) -> Result<(), SimulateError> {
         self.at(board, pi, Position::own_shutdown)
     }
 
     /// What a Pi draws while it has power, in amps; `None` for what its state draws.
+    ///
+    /// # Errors
+    /// No board was started with this id.
     pub fn set_load(&mut self, board: u8, pi: Pi, amps: Option<f64>) -> Result<(), SimulateError> {
         self.at(board, pi, |position, _| position.load = amps)
     }
 
     /// Resets a board: its Pis lose their power, and come back if their start-up setting says so.
+    ///
+    /// # Errors
+    /// No board was started with this id.
     pub fn reset(&mut self, board: u8) -> Result<(), SimulateError> {
         let now = self.now;
         self.board(board)?.reset(now);
@@ -323,6 +341,9 @@ impl Stack {
     }
 
     /// Enters a code in a board's error log.
+    ///
+    /// # Errors
+    /// No board was started with this id.
     pub fn log_error(&mut self, board: u8, code: ErrorCode) -> Result<(), SimulateError> {
         self.board(board)?.log.enter(code);
         Ok(())

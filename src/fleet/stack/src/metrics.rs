@@ -3,10 +3,9 @@
 use crate::board::Reading;
 use crate::command::Pi;
 use crate::status::{BoardStatus, PiStatus, StackStatus};
-use std::fmt::Write;
+use fruit_base::prometheus::{self, Text};
 
-/// The content type of [`render`]'s text.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub use fruit_base::prometheus::CONTENT_TYPE;
 
 type BoardValue = fn(&BoardStatus) -> Option<f64>;
 type PiValue = fn(&PiStatus) -> Option<f64>;
@@ -16,7 +15,7 @@ fn number<T: Clone + Into<f64>>(reading: &Reading<T>) -> Option<f64> {
 }
 
 fn flag(reading: &Reading<bool>) -> Option<f64> {
-    reading.as_ref().ok().map(|&on| f64::from(u8::from(on)))
+    reading.as_ref().ok().map(|&on| prometheus::flag(on))
 }
 
 const BOARD_METRICS: [(&str, &str, BoardValue); 6] = [
@@ -25,7 +24,7 @@ const BOARD_METRICS: [(&str, &str, BoardValue); 6] = [
     ("fruit_stack_input_watts", "Power that the board draws.", |board| number(&board.input_watts)),
     ("fruit_stack_rail_volts", "Voltage of the board's 5 V rail.", |board| number(&board.rail_volts)),
     ("fruit_stack_errors", "Errors in the board's own count.", |board| number(&board.errors)),
-    ("fruit_stack_board_up", "Whether the board answers.", |board| Some(f64::from(u8::from(!board.is_absent())))),
+    ("fruit_stack_board_up", "Whether the board answers.", |board| Some(prometheus::flag(!board.is_absent()))),
 ];
 
 const PI_METRICS: [(&str, &str, PiValue); 5] = [
@@ -38,35 +37,35 @@ const PI_METRICS: [(&str, &str, PiValue); 5] = [
 
 /// The text for these stacks.
 pub fn render(stacks: &[StackStatus]) -> String {
-    let mut text = String::new();
+    let mut text = Text::default();
     for (name, help, value) in BOARD_METRICS {
-        head(&mut text, name, help, "gauge");
+        text.family(name, "gauge", help);
         for (stack, board) in boards(stacks) {
             if let Some(value) = value(board) {
-                sample(&mut text, name, &[("stack", stack), ("board", &board.board.to_string())], value);
+                text.sample(name, &[("stack", stack), ("board", &board.board.to_string())], value);
             }
         }
     }
     for (name, help, value) in PI_METRICS {
-        head(&mut text, name, help, "gauge");
+        text.family(name, "gauge", help);
         for (stack, board) in boards(stacks) {
             for (pi, status) in Pi::BOTH.iter().zip(&board.pis) {
                 if let Some(value) = value(status) {
                     let labels = [("stack", stack), ("board", &*board.board.to_string()), ("pi", &*pi.to_string())];
-                    sample(&mut text, name, &labels, value);
+                    text.sample(name, &labels, value);
                 }
             }
         }
     }
     line_metrics(&mut text, stacks);
-    text
+    text.into_string()
 }
 
 fn boards(stacks: &[StackStatus]) -> impl Iterator<Item = (&str, &BoardStatus)> {
     stacks.iter().flat_map(|stack| stack.boards.iter().map(|board| (stack.stack.as_str(), board)))
 }
 
-fn line_metrics(text: &mut String, stacks: &[StackStatus]) {
+fn line_metrics(text: &mut Text, stacks: &[StackStatus]) {
     type Count = fn(&StackStatus) -> u64;
     let counters: [(&str, &str, Count); 5] = [
         ("fruit_stack_line_requests_total", "Requests sent.", |stack| stack.line.requests),
@@ -76,26 +75,12 @@ fn line_metrics(text: &mut String, stacks: &[StackStatus]) {
         ("fruit_stack_line_broken_answers_total", "Answers cut short.", |stack| stack.line.broken_answers),
     ];
     for (name, help, count) in counters {
-        head(text, name, help, "counter");
+        text.family(name, "counter", help);
         for stack in stacks {
             // Counters stay exact as f64 far beyond what 9600 baud can reach.
-            sample(text, name, &[("stack", &stack.stack)], count(stack) as f64);
+            text.sample(name, &[("stack", &stack.stack)], count(stack) as f64);
         }
     }
-}
-
-fn head(text: &mut String, name: &str, help: &str, kind: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
-    let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
-    let _ = writeln!(text, "{name}{{{}}} {value}", labels.join(","));
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The status in the Prometheus text format, version 0.0.4.
 
-use std::fmt::Write;
+use fruit_base::prometheus::{Text, flag};
 
 use fruit_contract::agent::status::{Status, THROTTLE_FLAGS};
 
@@ -9,36 +9,6 @@ use crate::status;
 
 /// Upper ends of the histogram of the beat's deviation, microseconds.
 const DEVIATION_ENDS: [u64; 12] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000];
-
-/// Builds the text; one `family` call per metric, then its samples.
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string does not fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        self.0.push_str(name);
-        for (index, (label, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' });
-        }
-        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
-    }
-
-    /// A metric of one sample.
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: f64) {
-        self.family(name, kind, help);
-        self.sample(name, &[], value);
-    }
-}
-
-fn flag(value: bool) -> f64 {
-    f64::from(u8::from(value))
-}
 
 /// All metrics at this moment.
 pub fn render(live: &Live) -> String {
@@ -54,7 +24,7 @@ pub fn render(live: &Live) -> String {
     beat(&mut text, live, &status);
     account(&mut text, &status);
     vitals(&mut text, &status);
-    text.0
+    text.into_string()
 }
 
 fn beat(text: &mut Text, live: &Live, status: &Status) {

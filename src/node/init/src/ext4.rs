@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use fruit_base::le;
 use mkext4::{FsBuilder, InodeCount, RegionSink};
 
 /// Bytes at the start in which every filesystem and container that is in use leaves its mark (the farthest is btrfs, at
@@ -94,8 +95,7 @@ pub fn identify_bytes(start: &[u8]) -> Content {
 
 fn superblock(start: &[u8]) -> Option<Ext4> {
     let sb = start.get(1024..2048)?;
-    let u16_at = |at: usize| u16::from_le_bytes([sb[at], sb[at + 1]]);
-    let u32_at = |at: usize| u32::from_le_bytes([sb[at], sb[at + 1], sb[at + 2], sb[at + 3]]);
+    let (u16_at, u32_at) = (|at| le::u16_at(sb, at), |at| le::u32_at(sb, at));
     let log_block_size = u32_at(0x18);
     if u16_at(0x38) != 0xef53 || log_block_size > 6 {
         return None;

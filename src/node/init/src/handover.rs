@@ -75,6 +75,9 @@ pub fn restart_after_failure(trial: bool) -> ! {
 }
 
 /// Keeps `message` free of NUL for the kernel.
+///
+/// # Errors
+/// A NUL in the text.
 pub fn c_string(text: &str) -> io::Result<CString> {
     CString::new(text).map_err(io::Error::other)
 }

@@ -1,7 +1,7 @@
 //! The machine id (machine-id(5)): without a stable one every boot would be a "first boot" for systemd.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use fruit_contract::cmdline::{hex, parse_hex};
@@ -33,12 +33,7 @@ fn stored_or_new(data: &Path) -> io::Result<String> {
     let folder = path.parent().unwrap_or(data);
     fs::create_dir_all(folder)?;
     let id = random();
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(format!("{id}\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, &path)?;
-    File::open(folder)?.sync_all()?;
+    fruit_base::replace(&path, format!("{id}\n").as_bytes())?;
     Ok(id)
 }
 

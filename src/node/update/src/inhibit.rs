@@ -135,9 +135,8 @@ fn hold(folder: &Path, who: &str, why: &str) -> Result<Held, InhibitError> {
     let path = folder.join(pid.to_string());
     let wrong = |source| InhibitError::File { path: path.display().to_string(), source };
     fs::create_dir_all(folder).map_err(wrong)?;
-    let half = folder.join(format!(".{pid}"));
-    fs::write(&half, format!("{}\n{}\n{pid}\n", text(who), text(why))).map_err(wrong)?;
-    fs::rename(&half, &path).map_err(wrong)?;
+    let content = format!("{}\n{}\n{pid}\n", text(who), text(why));
+    fruit_base::replace_volatile(&path, content.as_bytes()).map_err(wrong)?;
     Ok(Held(path))
 }
 

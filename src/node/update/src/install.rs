@@ -7,6 +7,7 @@
 mod choose;
 mod error;
 mod pieces;
+mod refusal;
 mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +21,8 @@ use crate::state::Phase;
 use crate::trust;
 use crate::updater::Updater;
 
-pub use choose::Refusal;
 pub use error::{InstallError, Outcome as ExitStatus};
+pub use refusal::Refusal;
 
 use choose::Choice;
 use pieces::Pieces;

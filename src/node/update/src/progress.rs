@@ -32,10 +32,7 @@ impl Board {
         if let Some(folder) = self.path.parent() {
             let _ = fs::create_dir_all(folder);
         }
-        let new = self.path.with_extension("new");
-        if fs::write(&new, serde_json::to_vec(progress).unwrap_or_default()).is_ok() {
-            let _ = fs::rename(&new, &self.path);
-        }
+        let _ = fruit_base::replace_volatile(&self.path, &serde_json::to_vec(progress).unwrap_or_default());
     }
 }
 

@@ -28,12 +28,6 @@ impl ReadAt for Reading<'_> {
     }
 }
 
-impl fruit_delta::ReadAt for Reading<'_> {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buf, offset)
-    }
-}
-
 /// Whether chunk `i` of a volume holds what it shall hold; `buffer` has room for a chunk.
 ///
 /// # Errors

@@ -89,18 +89,6 @@ impl Store for Folder {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path.join(name);
-        let temporary = self.path.join(format!("{name}.new"));
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&temporary)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            self.sync()
-        };
-        write().map_err(|e| {
-            // A part of a file on a full disk is in the way.
-            let _ = fs::remove_file(&temporary);
-            named(&path)(e)
-        })
+        fruit_base::replace(&path, bytes).map_err(named(&path))
     }
 }

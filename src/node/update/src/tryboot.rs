@@ -6,8 +6,8 @@
 //! taken off, as the boot script of U-Boot does before it starts a kernel. A node that comes up in its old slot with tries
 //! left tries again at its next restart; without, the release has failed.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -142,11 +142,7 @@ fn set_active(folder: &Path, active: Slot) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(&path).map_err(named)?;
         file.write_all_at(new.as_bytes(), 0).and_then(|()| file.sync_all()).map_err(named)?;
     } else {
-        let temporary = folder.join("autoboot.new");
-        let mut file = File::create(&temporary).map_err(named)?;
-        file.write_all(new.as_bytes()).and_then(|()| file.sync_all()).map_err(named)?;
-        fs::rename(&temporary, &path).map_err(named)?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(named)?;
+        fruit_base::replace(&path, new.as_bytes()).map_err(named)?;
     }
     if fs::read(&path).map_err(named)? == new.as_bytes() {
         Ok(())

@@ -1,10 +1,17 @@
-//! What every crate of fruitbuild writes and reads in the same way, on the workstation and on the node. No I/O.
+//! What every crate of fruitbuild does in the same way, on the workstation and on the node.
 
 pub mod calendar;
+pub mod cores;
 pub mod hex;
 pub mod invisible;
+pub mod le;
+pub mod prometheus;
+mod replace;
 pub mod sha256;
+pub mod span;
+pub mod storage;
 #[cfg(feature = "suggest")]
 pub mod suggest;
 
+pub use replace::{Replace, replace, replace_volatile, replace_with};
 pub use sha256::{NotSha256, Sha256};

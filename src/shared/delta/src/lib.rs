@@ -8,7 +8,6 @@ mod literal;
 mod mix;
 mod patch;
 mod range;
-mod read;
 mod words;
 
 #[cfg(feature = "encode")]
@@ -16,8 +15,8 @@ mod encode;
 
 #[cfg(feature = "encode")]
 pub use encode::{EncodeError, File, Options, Progress, Source, Volume, encode};
+pub use fruit_base::storage::ReadAt;
 pub use patch::{MAX_VOLUMES, OldVolume, PatchError, apply};
-pub use read::ReadAt;
 
 /// Bytes of a volume that have one source and one hash; the last chunk may be shorter.
 pub const CHUNK: usize = 1 << 20;

@@ -18,8 +18,8 @@ use std::io;
 use crate::literal::Literals;
 use crate::mix::{Number, Opinion};
 use crate::range::{Coder, Decoder, MAX_TRIMMED};
-use crate::read::ReadAt;
 use crate::words::{GROUP, Words};
+use fruit_base::storage::ReadAt;
 
 /// The format's number, in the high half of a patch's first byte.
 pub const FORMAT: u8 = 1;

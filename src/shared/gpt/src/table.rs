@@ -2,6 +2,7 @@
 
 use std::io;
 
+use fruit_base::le::{u32_at, u64_at};
 use fruit_contract::crc32::crc32;
 
 use crate::{ENTRY, MAX_ENTRIES, MAX_NAME, SECTOR, SECTOR_BYTES};
@@ -72,14 +73,6 @@ pub struct Entry {
 #[must_use]
 pub const fn entry_sectors(count: u32) -> u64 {
     (count as u64 * ENTRY as u64).div_ceil(SECTOR)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
 fn guid_at(bytes: &[u8], at: usize) -> [u8; 16] {

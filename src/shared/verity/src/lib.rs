@@ -12,13 +12,12 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 mod params;
-mod storage;
 mod tree;
 mod verify;
 mod writer;
 
+pub use fruit_base::storage::{ReadAt, WriteAt};
 pub use params::{NotParams, Params};
-pub use storage::{ReadAt, WriteAt};
 pub use tree::{Tree, superblock};
 pub use verify::{BadBlock, verify, verify_tree};
 pub use writer::Writer;

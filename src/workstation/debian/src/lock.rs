@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -116,19 +115,7 @@ impl Lock {
     /// # Errors
     /// Those of the file system.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let new = path.with_file_name(name);
-        let write = || {
-            let mut file = fs::File::create(&new)?;
-            file.write_all(self.to_text().as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, path)
-        };
-        write().map_err(|source| {
-            let _ = fs::remove_file(&new);
-            Error::Io { path: path.to_owned(), source }
-        })
+        fruit_base::replace(path, self.to_text().as_bytes()).map_err(Error::io(path))
     }
 
     /// When the newest of the repositories' states was made, in seconds since 1970-01-01 UTC: the date of an image

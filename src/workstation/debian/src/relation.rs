@@ -57,12 +57,20 @@ impl Relations {
 }
 
 impl Clause {
+    /// Reads alternatives: `a (>= 1) | b`.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Clause, BadRelation> {
         text.split('|').map(Relation::parse).collect::<Result<_, _>>().map(Clause)
     }
 }
 
 impl Relation {
+    /// Reads one package, with what is asked of its version and architecture.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Relation, BadRelation> {
         let text = text.trim();
         let bad = |why: &str| BadRelation { text: shorten(text), why: why.to_owned() };

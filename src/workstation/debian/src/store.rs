@@ -19,8 +19,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Seek;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fruit_base::cores;
 
 use crate::apt_sources;
 use crate::digest::hash_all;
@@ -145,7 +147,7 @@ impl Store {
             return Err(Error::Offline { store: self.root.clone(), missing: names });
         }
         progress.start(step, missing.len(), missing.iter().map(|w| w.vouched.size).sum());
-        let result = in_parallel(self.transfers, &missing, |wanted| {
+        let result = cores::each(self.transfers, &missing, |wanted| {
             self.fetch(wanted, mirrors, step, progress)?;
             progress.item_done(step, &wanted.shown);
             Ok(())
@@ -438,37 +440,4 @@ fn lock_part(part: &Path, whole: &Path) -> Result<Option<File>> {
             return Ok(None);
         }
     }
-}
-
-/// Runs `work` on every item, `workers` at a time, in order of the list; after an error no more are begun. Results in
-/// the list's order.
-pub(crate) fn in_parallel<T: Sync, R: Send>(
-    workers: usize,
-    items: &[T],
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<R>)>> = Mutex::new(Vec::with_capacity(items.len()));
-    let worker = || {
-        while let Some((number, item)) = take(&next, items) {
-            let result = work(item);
-            if result.is_err() {
-                next.store(items.len(), Ordering::Relaxed);
-            }
-            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, result));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..workers.min(items.len()) {
-            scope.spawn(worker);
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn take<'i, T>(next: &AtomicUsize, items: &'i [T]) -> Option<(usize, &'i T)> {
-    let number = next.fetch_add(1, Ordering::Relaxed);
-    items.get(number).map(|item| (number, item))
 }

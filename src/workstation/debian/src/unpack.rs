@@ -5,13 +5,14 @@ mod place;
 
 use std::collections::BTreeMap;
 
+use fruit_base::cores;
 use fruit_image::tree::Tree;
 
 use crate::error::Result;
 use crate::locked::LockedPackage;
 use crate::package::{Control, OpenPackage};
 use crate::progress::{Progress, Step};
-use crate::store::{Store, in_parallel};
+use crate::store::Store;
 
 pub use order::dependency_order;
 pub use place::Unpacker;
@@ -113,14 +114,14 @@ pub fn unpack_diverted(
 /// As [`Store::open_package`].
 pub fn open_all(store: &Store, packages: &[LockedPackage], progress: &dyn Progress) -> Result<Vec<OpenPackage>> {
     allow_open_files(packages.len());
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
+    let workers = cores::count().min(MAX_WORKERS);
     let mut by_size: Vec<usize> = (0..packages.len()).collect();
     by_size.sort_by_key(|number| std::cmp::Reverse(packages[*number].size));
 
     let packed: Vec<usize> = by_size.iter().copied().filter(|n| !store.is_decompressed(&packages[*n])).collect();
     if !packed.is_empty() {
         progress.start(Step::Decompress, packed.len(), packed.iter().map(|n| packages[*n].size).sum());
-        let result = in_parallel(workers, &packed, |number| {
+        let result = cores::each(workers, &packed, |number| -> Result<()> {
             store.decompress(&packages[*number])?;
             progress.advance(Step::Decompress, packages[*number].size);
             progress.item_done(Step::Decompress, &packages[*number].name);
@@ -130,7 +131,7 @@ pub fn open_all(store: &Store, packages: &[LockedPackage], progress: &dyn Progre
         result?;
     }
     progress.start(Step::Read, packages.len(), packages.iter().map(|p| p.size).sum());
-    let result = in_parallel(workers, &by_size, |number| {
+    let result = cores::each(workers, &by_size, |number| -> Result<_> {
         let open = store.open_package(&packages[*number])?;
         progress.advance(Step::Read, packages[*number].size);
         progress.item_done(Step::Read, &packages[*number].name);

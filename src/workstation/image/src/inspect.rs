@@ -4,6 +4,7 @@ use crate::disk::{Disk, DiskFile, Window};
 use crate::erofs;
 use crate::fat::{self, FatError, Volume};
 use crate::gpt::{self, CopyState, Found, GptError, Mbr, Partition};
+use fruit_base::le::u32_at;
 use std::io;
 use uuid::Uuid;
 
@@ -149,8 +150,8 @@ fn filesystem<D: Disk + ?Sized>(part: &D) -> Result<Filesystem, FatError> {
 
 /// From a superblock of 1024 bytes (`struct ext4_super_block`). Its numbers are shown, never used to reach anything.
 fn ext4(superblock: &[u8]) -> Filesystem {
-    let block = 1024u64.checked_shl(le32(superblock, 0x18)).unwrap_or(0);
-    let bytes = |at| u64::from(le32(superblock, at)).saturating_mul(block);
+    let block = 1024u64.checked_shl(u32_at(superblock, 0x18)).unwrap_or(0);
+    let bytes = |at| u64::from(u32_at(superblock, at)).saturating_mul(block);
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&superblock[0x68..0x78]);
     let label = superblock[0x78..0x88].split(|b| *b == 0).next().unwrap_or_default();
@@ -160,8 +161,4 @@ fn ext4(superblock: &[u8]) -> Filesystem {
         size: bytes(0x04),
         free: bytes(0x0C),
     }
-}
-
-fn le32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

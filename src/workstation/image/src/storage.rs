@@ -5,27 +5,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-pub use fruit_verity::WriteAt;
+use fruit_base::storage::past_the_end;
+pub use fruit_base::storage::{Extent, ReadAt, WriteAt};
 
 use crate::tree::{Content, Source};
 
-/// A run of bytes of an image.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Extent {
-    /// Bytes from the start of the image.
-    pub offset: u64,
-    /// Bytes.
-    pub len: u64,
-}
-
-/// Bytes that can be read by position.
-pub trait ReadAt {
-    /// Fills `buf` from byte `offset` on.
-    ///
-    /// # Errors
-    /// Read errors, and `UnexpectedEof` past the end.
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
-
+/// Bytes by position whose parts can be contents of files.
+pub trait Contents: ReadAt {
     /// The bytes of `extent` as the content of a file: by reference where the storage can do so, else read now.
     ///
     /// # Errors
@@ -37,36 +23,11 @@ pub trait ReadAt {
     }
 }
 
-fn past_the_end() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "read past the end of the image")
-}
+impl Contents for [u8] {}
+impl Contents for Vec<u8> {}
+impl Contents for File {}
 
-impl ReadAt for [u8] {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).map_err(|_| past_the_end())?;
-        let end = start.checked_add(buf.len()).ok_or_else(past_the_end)?;
-        buf.copy_from_slice(self.get(start..end).ok_or_else(past_the_end)?);
-        Ok(())
-    }
-}
-
-impl ReadAt for Vec<u8> {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.as_slice().read_exact_at(buf, offset)
-    }
-}
-
-impl ReadAt for File {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        FileExt::read_exact_at(self, buf, offset)
-    }
-}
-
-impl<T: ReadAt + ?Sized> ReadAt for &T {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        (**self).read_exact_at(buf, offset)
-    }
-
+impl<T: Contents + ?Sized> Contents for &T {
     fn content(&self, extent: Extent) -> io::Result<Content> {
         (**self).content(extent)
     }
@@ -115,7 +76,9 @@ impl ReadAt for Region {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", self.source.path().display()));
         FileExt::read_exact_at(self.source.file(), buf, at).map_err(named)
     }
+}
 
+impl Contents for Region {
     fn content(&self, extent: Extent) -> io::Result<Content> {
         let offset = self.place(extent)?;
         Ok(Content::Range { source: self.source.clone(), offset, len: extent.len })

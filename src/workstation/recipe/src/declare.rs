@@ -155,6 +155,9 @@ macro_rules! text {
 
         impl $name {
             /// The text, if it obeys the rule; else a sentence that says what is wrong.
+            ///
+            /// # Errors
+            /// The text breaks the rule of its kind; in words.
             pub fn new(text: &str) -> Result<Self, String> {
                 Self::checked(text).map_err(|flaw| flaw.message)
             }

@@ -115,6 +115,9 @@ impl Recipe {
 /// Reads the recipe at `path` with all it extends, its board and the names of its overlays.
 ///
 /// All mistakes of all files are reported together where one does not hide another.
+///
+/// # Errors
+/// All that is wrong with the recipe and the files that it names, each with its place.
 pub fn load(path: &Path, search: &Search) -> Result<Recipe, Diagnostics> {
     let search = search.with_neighbours(path);
     let mut reading = Reading::new(&search);
@@ -148,6 +151,9 @@ pub fn load(path: &Path, search: &Search) -> Result<Recipe, Diagnostics> {
 }
 
 /// Reads one board file by itself.
+///
+/// # Errors
+/// All that is wrong with the file, each with its place.
 pub fn load_board(path: &Path) -> Result<Board, Diagnostics> {
     let search = Search::default();
     let mut reading = Reading::new(&search);
@@ -160,6 +166,9 @@ pub fn load_board(path: &Path) -> Result<Board, Diagnostics> {
 
 /// Reads the text of one recipe file by itself, without looking at any other file: what an editor, or a fuzzer, has at hand. Keys
 /// that a base would bring are missing here.
+///
+/// # Errors
+/// All that is wrong with the bytes, each with its place.
 pub fn check_recipe(path: &Path, bytes: &[u8]) -> Result<RecipeFile, Diagnostics> {
     let search = Search::default();
     let mut reading = Reading::new(&search);
@@ -171,6 +180,9 @@ pub fn check_recipe(path: &Path, bytes: &[u8]) -> Result<RecipeFile, Diagnostics
 }
 
 /// Reads the text of a board file.
+///
+/// # Errors
+/// All that is wrong with the bytes, each with its place.
 pub fn check_board(path: &Path, bytes: &[u8]) -> Result<Board, Diagnostics> {
     let search = Search::default();
     let mut reading = Reading::new(&search);

@@ -21,6 +21,9 @@ impl Section {
     /// the line they are on. A section that is not written reads as an empty mapping.
     ///
     /// `T` should be `deny_unknown_fields`, else a misspelled key is lost.
+    ///
+    /// # Errors
+    /// What is wrong in the section, with its place.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Diagnostics> {
         let empty;
         let node = match &self.node {
@@ -104,6 +107,9 @@ impl JsonSchema for Section {
 }
 
 /// Reads `text` as YAML into `T`, with the same checks, limits and diagnostics as a section; `path` is shown in them.
+///
+/// # Errors
+/// What is wrong in the text, with its place.
 pub fn read_str<T: DeserializeOwned>(path: &std::path::Path, text: &str) -> Result<T, Diagnostics> {
     let node = crate::node::parse(&Source::new(path, text))?;
     T::deserialize(Reader(&node)).map_err(|error| Diagnostics::from(*error.0))

@@ -97,6 +97,9 @@ impl Node {
     }
 
     /// Root metadata of the image; empty if it can't be read, which is no metadata that anything would be verified by.
+    ///
+    /// # Errors
+    /// The root of trust cannot be read.
     pub fn anchor(&self) -> io::Result<Vec<u8>> {
         let path = &self.site.anchor;
         fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))

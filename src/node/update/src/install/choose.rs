@@ -5,36 +5,15 @@ use std::cmp::Ordering;
 use fruit_contract::Slot;
 use fruit_contract::update::status::Identity;
 use fruit_release::manifest::{CHUNK, VolumeKind};
-use fruit_release::tuf::{Kind, Release, Target, Trust, Unfit, Verified, compare_versions};
+use fruit_release::tuf::{Kind, Release, Target, Trust, Verified, compare_versions};
 use fruit_release::{Delta, Digest, Manifest, Name, Source};
 use fruit_verity::Params;
 
-use super::{InstallError, Request};
+use super::{InstallError, Refusal, Request};
 use crate::card::{Card, CardError};
 use crate::slot::holds_chunk;
 use crate::trust::TrustError;
 use crate::updater::Updater;
-
-/// Why a release is not installed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
-    #[error("{name} runs on trial: commit it or roll it back first")]
-    OnTrial { name: String },
-    #[error("{0}")]
-    Unfit(#[from] Unfit),
-    #[error("{place} has no release for {product} on {board}")]
-    Nothing { place: String, product: String, board: String },
-    #[error("there is no version {version}; there is: {known}")]
-    NoSuchVersion { version: String, known: String },
-    #[error("{version} is older than {running}, which runs; to go back, use rollback")]
-    Older { version: String, running: String },
-    #[error("{version} failed on this node: {reason}; it is installed again only with --force")]
-    FailedBefore { version: String, reason: String },
-    #[error("the {volume} partition has {has} bytes, the release needs {needs}")]
-    TooLarge { volume: String, needs: u64, has: u64 },
-    #[error("the release says of itself: {0}")]
-    Contradiction(String),
-}
 
 /// A release that was chosen.
 pub(super) struct Choice {

@@ -49,8 +49,6 @@ impl Report {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let new = path.with_extension("new");
-        fs::write(&new, json)?;
-        fs::rename(&new, path)
+        fruit_base::replace_volatile(path, &json)
     }
 }

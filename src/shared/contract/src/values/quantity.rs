@@ -3,13 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use fruit_base::span::{self, show};
 use serde::{Deserialize, Serialize};
 
-/// Units of time, longest first, in milliseconds.
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
-
 /// A length of time, whole milliseconds, between `MIN` and `MAX` of them; written as a number and a unit
-/// (`ms`, `s`, `min`, `h`).
+/// (`ms`, `s`, `min` or `m`, `h`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span<const MIN: u64, const MAX: u64>(u64);
@@ -36,21 +34,11 @@ impl<const MIN: u64, const MAX: u64> Span<MIN, MAX> {
 }
 
 fn parse(text: &str) -> Result<u64, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim_start();
-    let wrong = || format!("`{text}` is not a length of time; write a whole number and a unit, as in 200ms, 5s, 2min");
-    if unit.is_empty() && !number.is_empty() {
-        return Err(format!("`{text}` lacks a unit; write {text}ms or {text}s"));
+    let span = span::parse(text).map_err(|error| error.to_string())?;
+    if span.subsec_nanos() % 1_000_000 != 0 {
+        return Err(format!("`{text}` is finer than a millisecond"));
     }
-    let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-    number.parse::<u64>().ok().and_then(|n| n.checked_mul(*scale)).ok_or_else(wrong)
-}
-
-fn show(millis: u64) -> String {
-    let (unit, scale) =
-        UNITS.iter().find(|(_, scale)| millis >= *scale && millis.is_multiple_of(*scale)).unwrap_or(&("ms", 1));
-    format!("{}{unit}", millis / scale)
+    u64::try_from(span.as_millis()).map_err(|_| format!("`{text}` is too long"))
 }
 
 impl<const MIN: u64, const MAX: u64> TryFrom<String> for Span<MIN, MAX> {
@@ -130,16 +118,23 @@ mod tests {
 
     #[test]
     fn lengths_of_time_are_read_with_their_unit() {
-        for (text, millis) in
-            [("0ms", 0), ("200ms", 200), ("5s", 5_000), ("5 s", 5_000), ("2min", 120_000), ("1h", 3_600_000)]
-        {
+        for (text, millis) in [
+            ("0ms", 0),
+            ("200ms", 200),
+            ("5s", 5_000),
+            ("5 s", 5_000),
+            ("2min", 120_000),
+            ("2m", 120_000),
+            ("1.5s", 1_500),
+            ("1h", 3_600_000),
+        ] {
             assert_eq!(Span::<0, 4_000_000>::try_from(text.to_owned()).unwrap().millis(), millis, "{text}");
         }
     }
 
     #[test]
     fn lengths_of_time_without_sense_are_refused() {
-        for text in ["", "s", "5", "5 days", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615h", "5ß"] {
+        for text in ["", "s", "5", "5 days", "-1s", "1.5ms", "99999999999999999999s", "18446744073709551615h", "5ß"] {
             assert!(Span::<0, { u64::MAX }>::try_from(text.to_owned()).is_err(), "{text}");
         }
         assert!(Span::<10, 20>::try_from("9ms".to_owned()).unwrap_err().contains("from 10ms to 20ms"));

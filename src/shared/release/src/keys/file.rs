@@ -1,9 +1,11 @@
 //! Files of key folders and repositories: read with a bound, replaced whole, removed.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+
+use fruit_base::{Replace, replace_with};
 
 use super::KeyError;
 
@@ -40,24 +42,7 @@ fn place(path: &Path, bytes: &[u8], mode: u32, folder_mode: u32) -> Result<(), K
     let failed = |error| KeyError::Io { path: path.to_owned(), error };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::DirBuilder::new().recursive(true).mode(folder_mode).create(folder).map_err(failed)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.{}.new", std::process::id()));
-    let written = (|| {
-        // Left over from a process of the same number that was killed.
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written.map_err(failed)
+    replace_with(path, bytes, Replace { mode, durable: true }).map_err(failed)
 }
 
 /// Removes a file, if it is there. A key's is not overwritten: flash and journals keep copies anyway.

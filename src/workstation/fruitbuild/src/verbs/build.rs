@@ -6,6 +6,10 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
+/// Makes the image of a recipe: `fruitbuild build`.
+///
+/// # Errors
+/// The recipe is wrong, its packages cannot be locked, fetched or unpacked, or the image cannot be made or written.
 pub fn build(options: &cli::Build, json: bool, progress: &Progress) -> Result<(), Failure> {
     let outcome = fruit_pipeline::build(&options.into(), progress)?;
     if json {

@@ -14,6 +14,10 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::verbs::inspect::open_root;
 
+/// Compares two locks, manifests or images: `fruitbuild diff`.
+///
+/// # Errors
+/// A file that is no image, lock or manifest, or standard output that cannot be written.
 pub fn diff(old: &Path, new: &Path, as_json: bool) -> Result<(), Failure> {
     match (kind_of(old)?, kind_of(new)?) {
         (What::Lock, What::Lock) => print_changes(&Lock::load(new)?.changes_since(&Lock::load(old)?), as_json),
@@ -45,6 +49,9 @@ fn kind_of(path: &Path) -> Result<What, Failure> {
 }
 
 /// The table of `lock` and `diff`.
+///
+/// # Errors
+/// Standard output cannot be written.
 pub fn print_changes(changes: &[Change], as_json: bool) -> Result<(), Failure> {
     if as_json {
         outln!("{:#}", json!({"packages": changes}));

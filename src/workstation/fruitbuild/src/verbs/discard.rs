@@ -10,6 +10,10 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
+/// Drops what waits for signatures: `fruitbuild discard`.
+///
+/// # Errors
+/// The repository is in use, or its drafts cannot be read or removed.
 pub fn discard(options: &cli::Discard, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let (folder, keys) = (&options.signing.repository, &options.signing.keys);
     let roles = match &options.roles[..] {

@@ -12,6 +12,10 @@ use crate::failure::{Exit, Failure};
 use crate::progress::{Progress, Unit};
 use crate::verbs::card_config;
 
+/// Writes an image to a disk: `fruitbuild flash`.
+///
+/// # Errors
+/// The image or the target is not fit for it, nobody agreed, or reading or writing failed.
 pub fn flash(options: &cli::Flash, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let system = System::default();
     let (Some(image), Some(target), false) = (&options.image, &options.target, options.list) else {

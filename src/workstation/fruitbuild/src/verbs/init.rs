@@ -9,6 +9,10 @@ use crate::cli;
 use crate::failure::{Exit, Failure, at};
 use crate::progress::Progress;
 
+/// Writes a new recipe: `fruitbuild init`.
+///
+/// # Errors
+/// A value that no recipe may have, a file that is there already, or one that cannot be written.
 pub fn init(options: &cli::Init, progress: &Progress) -> Result<(), Failure> {
     let boards = known_boards();
     let from_file = options.file.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());

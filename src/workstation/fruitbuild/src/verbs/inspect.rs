@@ -15,6 +15,10 @@ use crate::failure::{Failure, at};
 /// Where package records of an image are.
 const RECORDS: &str = "var/lib/dpkg/status.d";
 
+/// Shows what is in an image: `fruitbuild inspect`.
+///
+/// # Errors
+/// A file that is no image, or a damaged one; standard output that cannot be written.
 pub fn inspect(image: &Path, largest: usize, as_json: bool) -> Result<(), Failure> {
     let disk = DiskFile::open(image).map_err(fail)?;
     let card = inspect::inspect(&disk).map_err(|error| Failure::general(format!("{}: {error}", image.display())))?;

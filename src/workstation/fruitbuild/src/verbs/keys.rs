@@ -15,6 +15,10 @@ use crate::failure::{Exit, Failure, at};
 use crate::progress::Progress;
 use crate::verbs::signatures::{self, access};
 
+/// Manages the keys of releases: `fruitbuild keys`.
+///
+/// # Errors
+/// The key folder cannot be read or written, a key is missing or exists already, or a passphrase is wrong.
 pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let (desk, signed) = match what {
         Keys::Init { root, targets, snapshot, timestamp, agent, elsewhere, signing } => {

@@ -12,6 +12,11 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::verbs::diff::print_changes;
 
+/// Pins the packages of a recipe: `fruitbuild lock`.
+///
+/// # Errors
+/// The recipe is wrong, metadata cannot be fetched or verified, package dependencies cannot be satisfied, or the lock
+/// cannot be written.
 pub fn lock(recipe: &Path, options: &cli::Sources, json: bool, progress: &Progress) -> Result<(), Failure> {
     let Checked { recipe, repositories, .. } = check(recipe)?;
     let options = &options.into();

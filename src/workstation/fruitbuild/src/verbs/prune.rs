@@ -17,6 +17,10 @@ use crate::verbs::signatures::{self, access};
 const DAY: i64 = 86_400;
 const MIB: f64 = (1 << 20) as f64;
 
+/// Takes releases out of a repository: `fruitbuild prune`.
+///
+/// # Errors
+/// The repository is in use or damaged, keys are missing, or files cannot be written or removed.
 pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let repository = &options.signing.repository;
     let mut desk = Desk::open(&access(&options.signing)?, progress)?;

@@ -18,6 +18,11 @@ use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::verbs::signatures::{self, access};
 
+/// Publishes an image as a release: `fruitbuild publish`.
+///
+/// # Errors
+/// An image that is no release, a repository that is in use or damaged, missing keys, or files that cannot be
+/// written.
 pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let mut signing = options.signing.clone();
     let images = match options.images.split_first() {
@@ -79,11 +84,19 @@ fn is_image(path: &Path) -> bool {
     [".img", ".img.zst", ".manifest.json"].iter().any(|ending| name.ends_with(ending))
 }
 
+/// Writes releases into a bundle: `fruitbuild bundle`.
+///
+/// # Errors
+/// As of [`publish`].
 pub fn bundle(options: &cli::Bundle, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let made = make(&options.release, &[], Extent::Full, &options.packing, progress)?;
     report(&made, as_json)
 }
 
+/// Makes a delta between two releases: `fruitbuild delta`.
+///
+/// # Errors
+/// As of [`publish`].
 pub fn delta(options: &cli::Delta, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     // The last name is the new release, as with `cp`.
     let Some((new, olds)) = options.releases.split_last() else {

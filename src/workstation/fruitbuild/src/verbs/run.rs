@@ -29,6 +29,10 @@ const MAX_START_FILE: u64 = 64 << 20;
 /// How long `--ssh` waits for the guest; an emulated Pi 3 on a busy machine takes minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Boots an image in QEMU: `fruitbuild run`.
+///
+/// # Errors
+/// An image or board that QEMU cannot run, or an emulator that is missing or ends with an error.
 pub fn run(options: &cli::Run, progress: &Progress) -> Result<(), Failure> {
     let prepared = Prepared::new(options, progress)?;
     let port = match (options.ssh, options.ssh_port) {

@@ -17,6 +17,9 @@ pub fn completions(shell: clap_complete::Shell) {
 }
 
 /// One page for the command, one for each verb.
+///
+/// # Errors
+/// Files that cannot be written.
 pub fn man(folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(at(folder))?;
     for (name, text) in pages("fruitbuild", Cli::command()) {

@@ -18,6 +18,10 @@ use crate::verbs::signatures::{self, access};
 /// Bytes of a bare ed25519 signature, as other tools write it.
 const SIGNATURE: usize = 64;
 
+/// Signs what waits for signatures: `fruitbuild sign`.
+///
+/// # Errors
+/// Nothing that waits for signatures, keys that are missing or may not sign, or files that cannot be read or written.
 pub fn sign(options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     if let Some(draft) = &options.draft {
         return sign_draft(draft, options, as_json, progress);

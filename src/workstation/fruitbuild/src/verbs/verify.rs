@@ -81,6 +81,10 @@ impl Place {
     }
 }
 
+/// Checks a repository or a bundle as a node would: `fruitbuild verify`.
+///
+/// # Errors
+/// What is not as it was signed, or cannot be read.
 pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Result<(), Failure> {
     let anchor = std::fs::read(&options.root).map_err(|error| {
         let hint = "name the root that nodes trust, 1.root.json of your repository: --root FILE";
@@ -155,6 +159,10 @@ fn look(path: &Path) -> Result<(Trusted, Vec<Published>), Failure> {
     Ok((trusted, releases))
 }
 
+/// Shows what is in a repository, a bundle or a key folder: `fruitbuild inspect`.
+///
+/// # Errors
+/// A repository or bundle that cannot be read or is not as it was signed.
 pub fn inspect(path: &Path, keys: &Path, as_json: bool) -> Result<(), Failure> {
     let waiting = if path.is_dir() { waiting(path, keys)? } else { Vec::new() };
     if !waiting.is_empty() && !path.join("metadata").join("timestamp.json").exists() {
@@ -277,6 +285,9 @@ fn version(repository: &Path, version: &Path) -> Result<Published, Failure> {
 }
 
 /// Packages and chunks that differ between the newest releases of two bundles or repositories.
+///
+/// # Errors
+/// A release that is not in the repository, or one that cannot be read.
 pub fn diff(old: &Path, new: &Path, repository: &Path, as_json: bool) -> Result<(), Failure> {
     let newest = |path: &Path| -> Result<Published, Failure> {
         if !path.exists() {

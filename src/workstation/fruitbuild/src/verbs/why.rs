@@ -8,6 +8,10 @@ use serde_json::json;
 
 use crate::failure::{Failure, at};
 
+/// Says why a package is in an image: `fruitbuild why`.
+///
+/// # Errors
+/// There is no lock, or no such package in it; standard output cannot be written.
 pub fn why(package: &str, recipe: Option<&Path>, as_json: bool) -> Result<(), Failure> {
     let locks = match recipe {
         Some(recipe) => vec![lock_of(recipe)?],

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use fruit_base::le::{bytes_at, u16_at, u32_at, u64_at};
+
 /// Bytes in a block.
 pub const BLOCK: u64 = 4096;
 pub(super) const BLOCK_BITS: u8 = 12;
@@ -99,21 +101,21 @@ impl Superblock {
 
     /// Nothing if the magic is not there.
     pub fn decode(b: &[u8; SUPERBLOCK_LEN]) -> Option<Superblock> {
-        (le32(b, 0) == MAGIC).then(|| Superblock {
-            checksum: le32(b, CHECKSUM_FIELD.start),
-            compat: le32(b, 8),
+        (u32_at(b, 0) == MAGIC).then(|| Superblock {
+            checksum: u32_at(b, CHECKSUM_FIELD.start),
+            compat: u32_at(b, 8),
             block_bits: b[12],
-            root_nid: le16(b, 14),
-            inodes: le64(b, 16),
-            build_time: le64(b, 24) as i64,
-            build_time_nsec: le32(b, 32),
-            blocks: le32(b, 36),
-            meta_block: le32(b, 40),
-            xattr_block: le32(b, 44),
-            uuid: array(b, 48),
-            volume_name: array(b, 64),
-            incompat: le32(b, 80),
-            extra_devices: le16(b, 86),
+            root_nid: u16_at(b, 14),
+            inodes: u64_at(b, 16),
+            build_time: u64_at(b, 24) as i64,
+            build_time_nsec: u32_at(b, 32),
+            blocks: u32_at(b, 36),
+            meta_block: u32_at(b, 40),
+            xattr_block: u32_at(b, 44),
+            uuid: bytes_at(b, 48),
+            volume_name: bytes_at(b, 64),
+            incompat: u32_at(b, 80),
+            extra_devices: u16_at(b, 86),
             dir_block_bits: b[90],
             xattr_prefixes: b[91],
         })
@@ -189,7 +191,7 @@ impl InodeRecord {
 
     /// `Err` with the format word if it has bits that are not known.
     pub fn decode(b: &[u8; EXTENDED_LEN as usize], epoch: (i64, u32)) -> Result<InodeRecord, u16> {
-        let format = le16(b, 0);
+        let format = u16_at(b, 0);
         if format >> 4 != 0 {
             return Err(format);
         }
@@ -197,16 +199,16 @@ impl InodeRecord {
         Ok(InodeRecord {
             extended,
             layout: format >> 1,
-            xattr_count: le16(b, 2),
-            mode: le16(b, 4),
-            nlink: if extended { le32(b, 44) } else { le16(b, 6).into() },
-            size: if extended { le64(b, 8) } else { le32(b, 8).into() },
-            place: le32(b, 16),
-            number: le32(b, 20),
-            uid: if extended { le32(b, 24) } else { le16(b, 24).into() },
-            gid: if extended { le32(b, 28) } else { le16(b, 26).into() },
-            mtime: if extended { le64(b, 32) as i64 } else { epoch.0 },
-            mtime_nsec: if extended { le32(b, 40) } else { epoch.1 },
+            xattr_count: u16_at(b, 2),
+            mode: u16_at(b, 4),
+            nlink: if extended { u32_at(b, 44) } else { u16_at(b, 6).into() },
+            size: if extended { u64_at(b, 8) } else { u32_at(b, 8).into() },
+            place: u32_at(b, 16),
+            number: u32_at(b, 20),
+            uid: if extended { u32_at(b, 24) } else { u16_at(b, 24).into() },
+            gid: if extended { u32_at(b, 28) } else { u16_at(b, 26).into() },
+            mtime: if extended { u64_at(b, 32) as i64 } else { epoch.0 },
+            mtime_nsec: if extended { u32_at(b, 40) } else { epoch.1 },
         })
     }
 
@@ -231,24 +233,6 @@ pub(super) fn decode_device(rdev: u32) -> (u32, u32) {
 
 pub(super) fn put(to: &mut [u8], at: usize, bytes: &[u8]) {
     to[at..at + bytes.len()].copy_from_slice(bytes);
-}
-
-fn array<const N: usize>(b: &[u8], at: usize) -> [u8; N] {
-    let mut a = [0; N];
-    a.copy_from_slice(&b[at..at + N]);
-    a
-}
-
-pub(super) fn le16(b: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(array(b, at))
-}
-
-pub(super) fn le32(b: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(array(b, at))
-}
-
-pub(super) fn le64(b: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(array(b, at))
 }
 
 #[cfg(test)]

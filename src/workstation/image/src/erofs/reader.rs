@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use fruit_base::le::{u16_at, u32_at, u64_at};
+
 use super::format::{
     BLOCK, COMPACT_LEN, COMPAT_CHECKSUM, DIRENT_LEN, EXTENDED_LEN, INCOMPAT_ZERO_PADDING, InodeRecord, LAYOUT_CHUNKED,
     LAYOUT_INLINE, LAYOUT_PLAIN, NAME_MAX, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK,
     SLOT, SUPERBLOCK_AT, SUPERBLOCK_LEN, Superblock, TARGET_MAX, XATTR_ENTRY_LEN, XATTR_HEADER_LEN, checksum,
-    decode_device, le16, le32, le64,
+    decode_device,
 };
 use super::xattr;
-use crate::storage::{Extent, ReadAt};
+use crate::storage::{Contents, Extent, ReadAt};
 use crate::tree::{Content, TreeError};
 
 /// Why an image cannot be read. `nid` is the number of the inode, its place in units of 32 bytes.
@@ -235,21 +237,6 @@ impl<R: ReadAt> Reader<R> {
         Ok(extents)
     }
 
-    /// The data of a regular file, by reference if the storage can do so.
-    ///
-    /// # Errors
-    /// Not a regular file; read errors.
-    pub fn content(&self, inode: &Inode) -> Result<Content, ReadError> {
-        expect_type(inode, FileType::File, "regular file")?;
-        let parts = self.extents(inode)?.into_iter().map(|extent| self.image.content(extent));
-        let mut parts = parts.collect::<Result<Vec<Content>, io::Error>>()?;
-        Ok(match parts.len() {
-            0 => Content::Bytes([].into()),
-            1 => parts.remove(0),
-            _ => Content::Joined(parts.into()),
-        })
-    }
-
     /// The target of a symbolic link.
     ///
     /// # Errors
@@ -320,7 +307,7 @@ impl<R: ReadAt> Reader<R> {
             .split_at_checked(XATTR_HEADER_LEN + 4 * usize::from(body[4]))
             .ok_or_else(|| damaged("its xattrs refer to more shared ones than there is room for"))?;
         for id in refs[XATTR_HEADER_LEN..].chunks_exact(4) {
-            let at = u64::from(self.superblock.xattr_block) * BLOCK + 4 * u64::from(le32(id, 0));
+            let at = u64::from(self.superblock.xattr_block) * BLOCK + 4 * u64::from(u32_at(id, 0));
             let mut head = [0; XATTR_ENTRY_LEN];
             self.bytes(inode.nid, &mut head, at)?;
             let mut entry = vec![0; xattr_entry_len(&head)];
@@ -370,6 +357,23 @@ impl<R: ReadAt> Reader<R> {
     }
 }
 
+impl<R: Contents> Reader<R> {
+    /// The data of a regular file, by reference if the storage can do so.
+    ///
+    /// # Errors
+    /// Not a regular file; read errors.
+    pub fn content(&self, inode: &Inode) -> Result<Content, ReadError> {
+        expect_type(inode, FileType::File, "regular file")?;
+        let parts = self.extents(inode)?.into_iter().map(|extent| self.image.content(extent));
+        let mut parts = parts.collect::<Result<Vec<Content>, io::Error>>()?;
+        Ok(match parts.len() {
+            0 => Content::Bytes([].into()),
+            1 => parts.remove(0),
+            _ => Content::Joined(parts.into()),
+        })
+    }
+}
+
 fn expect_type(inode: &Inode, file_type: FileType, expected: &'static str) -> Result<(), ReadError> {
     if inode.file_type == file_type { Ok(()) } else { Err(ReadError::WrongType { nid: inode.nid, expected }) }
 }
@@ -381,11 +385,11 @@ fn parse_dir_block(block: &[u8], entries: &mut Vec<DirEntry>) -> Result<(), &'st
         return Err(BAD);
     }
     // Names follow the last entry at once, so the first name's place tells how many entries there are.
-    let heads = usize::from(le16(block, 8));
+    let heads = usize::from(u16_at(block, 8));
     if heads == 0 || heads % DIRENT_LEN != 0 || heads >= block.len() {
         return Err(BAD);
     }
-    let name_at = |entry: usize| usize::from(le16(block, entry + 8));
+    let name_at = |entry: usize| usize::from(u16_at(block, entry + 8));
     for entry in (0..heads).step_by(DIRENT_LEN) {
         let next = entry + DIRENT_LEN;
         let end = if next < heads { name_at(next) } else { block.len() };
@@ -397,14 +401,14 @@ fn parse_dir_block(block: &[u8], entries: &mut Vec<DirEntry>) -> Result<(), &'st
         if name.is_empty() || name.len() > NAME_MAX || name.iter().any(|b| *b == 0 || *b == b'/') {
             return Err("a name in the directory is empty, too long, or has a slash or NUL");
         }
-        entries.push(DirEntry { name: name.to_vec(), nid: le64(block, entry) });
+        entries.push(DirEntry { name: name.to_vec(), nid: u64_at(block, entry) });
     }
     Ok(())
 }
 
 /// Without padding.
 fn xattr_entry_len(head: &[u8]) -> usize {
-    XATTR_ENTRY_LEN + usize::from(head[0]) + usize::from(le16(head, 2))
+    XATTR_ENTRY_LEN + usize::from(head[0]) + usize::from(u16_at(head, 2))
 }
 
 fn insert_xattr(xattrs: &mut BTreeMap<String, Vec<u8>>, entry: &[u8]) -> Result<(), &'static str> {

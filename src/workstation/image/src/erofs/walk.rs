@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::reader::{FileType, Inode, ReadError, Reader};
-use crate::storage::ReadAt;
+use crate::storage::Contents;
 use crate::tree::{self, Content, Kind, Meta, Tree};
 
 /// `PATH_MAX` of Linux.
@@ -40,7 +40,7 @@ fn memory(inode: &tree::Inode) -> usize {
     content + inode.meta.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
-impl<R: ReadAt> Reader<R> {
+impl<R: Contents> Reader<R> {
     /// Every file of the image. Contents stay references where the storage can do so ([`crate::storage::Region`]).
     ///
     /// # Errors

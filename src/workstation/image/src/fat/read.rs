@@ -3,6 +3,7 @@ use super::name::{self, LongName, ShortName};
 use super::{ATTR_DIRECTORY, ATTR_LONG_NAME, ATTR_VOLUME, FatError, Kind, MAX_DIRECTORY, SECTOR, SLOT};
 use crate::disk::{Disk, Window};
 use crate::storage::Extent;
+use fruit_base::le::{u16_at, u32_at};
 use std::collections::BTreeSet;
 
 /// Directories within directories at most, and bytes of all directories together. A boot partition has a handful and a
@@ -47,15 +48,15 @@ impl<'a, D: Disk + ?Sized> Volume<'a, D> {
         if boot[510..] != [0x55, 0xAA] || !matches!(boot[0], 0xEB | 0xE9) {
             return Err(not_fat("its boot sector has no signature"));
         }
-        if u64::from(le16(&boot, 11)) != SECTOR {
+        if u64::from(u16_at(&boot, 11)) != SECTOR {
             return Err(not_fat("its sectors do not have 512 bytes"));
         }
         let non_zero = |a: u32, b: u32| u64::from(if a != 0 { a } else { b });
-        let sectors = non_zero(le16(&boot, 19).into(), le32(&boot, 32));
-        let fat_sectors = non_zero(le16(&boot, 22).into(), le32(&boot, 36));
+        let sectors = non_zero(u16_at(&boot, 19).into(), u32_at(&boot, 32));
+        let fat_sectors = non_zero(u16_at(&boot, 22).into(), u32_at(&boot, 36));
         let (cluster_sectors, reserved, copies) =
-            (u64::from(boot[13]), u64::from(le16(&boot, 14)), u64::from(boot[16]));
-        let root_sectors = (u64::from(le16(&boot, 17)) * SLOT as u64).div_ceil(SECTOR);
+            (u64::from(boot[13]), u64::from(u16_at(&boot, 14)), u64::from(boot[16]));
+        let root_sectors = (u64::from(u16_at(&boot, 17)) * SLOT as u64).div_ceil(SECTOR);
         if !cluster_sectors.is_power_of_two() || reserved == 0 || copies != super::geometry::COPIES || fat_sectors == 0
         {
             return Err(not_fat("its boot sector describes no filesystem with two allocation tables"));
@@ -72,12 +73,12 @@ impl<'a, D: Disk + ?Sized> Volume<'a, D> {
         if (kind == Kind::Fat16) != (root_sectors > 0) {
             return Err(not_fat("its root directory is not where one of its size has it"));
         }
-        let (root, tail) = if kind == Kind::Fat16 { (0, 36) } else { (le32(&boot, 44), 64) };
+        let (root, tail) = if kind == Kind::Fat16 { (0, 36) } else { (u32_at(&boot, 44), 64) };
         let mut label = [b' '; 11];
         label.copy_from_slice(&boot[tail + 7..tail + 18]);
         let geometry = Geometry { kind, sectors, cluster_sectors, reserved, fat_sectors, root_sectors, clusters };
         let label = String::from_utf8_lossy(&label).trim_end().to_owned();
-        Ok(Volume { disk, geometry, root, label, volume_id: le32(&boot, tail + 3) })
+        Ok(Volume { disk, geometry, root, label, volume_id: u32_at(&boot, tail + 3) })
     }
 
     pub fn kind(&self) -> Kind {
@@ -291,12 +292,12 @@ fn entries(bytes: &[u8], directory: &str, kind: Kind) -> Vec<Entry> {
         }
         let is_dir = attributes & ATTR_DIRECTORY != 0;
         // On FAT16 the high half is something else (extended attributes of OS/2).
-        let high = if kind == Kind::Fat32 { u32::from(le16(slot, 20)) << 16 } else { 0 };
+        let high = if kind == Kind::Fat32 { u32::from(u16_at(slot, 20)) << 16 } else { 0 };
         found.push(Entry {
             path: if directory.is_empty() { name } else { format!("{directory}/{name}") },
             is_dir,
-            size: if is_dir { 0 } else { le32(slot, 28).into() },
-            first: high | u32::from(le16(slot, 26)),
+            size: if is_dir { 0 } else { u32_at(slot, 28).into() },
+            first: high | u32::from(u16_at(slot, 26)),
         });
     }
     found
@@ -312,12 +313,4 @@ fn cased(short: &ShortName, bits: u8) -> String {
         short[8..].make_ascii_lowercase();
     }
     name::display(&short).replace('/', "_")
-}
-
-fn le16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn le32(bytes: &[u8], at: usize) -> u32 {
-    u32::from(le16(bytes, at)) | u32::from(le16(bytes, at + 2)) << 16
 }

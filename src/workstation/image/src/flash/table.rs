@@ -1,5 +1,6 @@
 //! The partition table of an image, of whichever kind.
 
+use fruit_base::le::u32_at;
 use fruit_gpt::SECTOR;
 use std::io;
 
@@ -41,11 +42,11 @@ impl Table {
         if protected {
             return Err(format!("its partition table is damaged ({why}); get the image again"));
         }
-        let plausible = used().count() > 0 && used().all(|record| record[0] & 0x7F == 0 && le32(record, 12) > 0);
+        let plausible = used().count() > 0 && used().all(|record| record[0] & 0x7F == 0 && u32_at(record, 12) > 0);
         if !plausible {
             return Err("has no partition table; it is not the image of a card".to_owned());
         }
-        let ends = used().map(|record| u64::from(le32(record, 8)) + u64::from(le32(record, 12)));
+        let ends = used().map(|record| u64::from(u32_at(record, 8)) + u64::from(u32_at(record, 12)));
         Ok(Table::Mbr { end: ends.max().unwrap_or(0) })
     }
 
@@ -85,8 +86,4 @@ pub(super) fn read_from(all: &[u8], start: u64, bytes: &mut [u8], at: u64) -> io
     let part = from.and_then(|from| all.get(from..from.checked_add(bytes.len())?));
     bytes.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
     Ok(())
-}
-
-fn le32(raw: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]])
 }

@@ -1,5 +1,6 @@
 use super::{GptError, Layout, Mbr, Partition, SECTOR};
 use crate::disk::Disk;
+use fruit_base::le::u32_at;
 use fruit_gpt::{Damage, Entry, Table};
 use std::fmt;
 use uuid::Uuid;
@@ -100,12 +101,8 @@ fn mbr<D: Disk + ?Sized>(disk: &D, partitions: &[Partition]) -> Result<Mbr, GptE
     let mut raw = [0; SECTOR as usize];
     disk.read_exact_at(&mut raw, 0)?;
     let named = raw[446..510].chunks_exact(16).filter(|e| e[4] != 0 && e[4] != 0xEE).find_map(|e| {
-        let place = (u64::from(le32(e, 8)), u64::from(le32(e, 12)));
+        let place = (u64::from(u32_at(e, 8)), u64::from(u32_at(e, 12)));
         partitions.iter().find(|p| (p.first_sector, p.sectors) == place)
     });
     Ok(named.map_or(Mbr::Protective, |p| Mbr::Hybrid { partition: p.number }))
-}
-
-fn le32(raw: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]])
 }

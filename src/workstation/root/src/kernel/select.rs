@@ -1,9 +1,8 @@
 //! Choice of modules: those named, what they need, and in which order they load.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fruit_base::cores;
 use fruit_image::tree::{Content, Kind, Tree};
 
 use super::elf::{self, ModuleInfo, module_name};
@@ -191,20 +190,7 @@ fn load_all(
 
 /// Decompresses and parses on all cores: most of the time goes into xz.
 fn read_parallel(batch: &[(String, String, Content)]) -> Result<Vec<Module>, Error> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(batch.len());
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((name, path, content)) = batch.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let module = read_one(name, path, content);
-                    results.lock().unwrap_or_else(|e| e.into_inner()).push(module);
-                }
-            });
-        }
-    });
-    results.into_inner().unwrap_or_else(|e| e.into_inner()).into_iter().collect()
+    cores::each(cores::count(), batch, |(name, path, content)| read_one(name, path, content))
 }
 
 fn read_one(name: &str, path: &str, content: &Content) -> Result<Module, Error> {
