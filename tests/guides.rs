@@ -147,8 +147,13 @@ fn ci() {
 }
 
 #[test]
+fn installing() {
+    follow("install.md");
+}
+
+#[test]
 fn every_guide_is_followed_or_has_nothing_to_run() {
-    let followed = ["first-card.md", "recipe.md", "publish-and-update.md", "pi-stack.md", "ci.md"];
+    let followed = ["first-card.md", "recipe.md", "publish-and-update.md", "pi-stack.md", "ci.md", "install.md"];
     for entry in std::fs::read_dir(top().join("docs/guides")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();

@@ -22,6 +22,7 @@ mod table;
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Code, EXIT_CODES, Failure};
 use fruit_output::Finished;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Operate clusters of Raspberry Pis.
@@ -39,9 +40,12 @@ enum Verb {
     /// Print the completions of a shell.
     #[command(hide = true)]
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page.
+    /// Write the man pages into a folder.
     #[command(hide = true)]
-    Man,
+    Man {
+        /// Folder, made if needed.
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -74,7 +78,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Stack(args) => args.run()?,
         Verb::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "fruitctl", &mut text),
-        Verb::Man => clap_mangen::Man::new(Cli::command()).render(&mut text)?,
+        Verb::Man { folder } => {
+            let written =
+                std::fs::create_dir_all(&folder).and_then(|()| clap_mangen::generate_to(Cli::command(), &folder));
+            written.map_err(|error| Failure::new(Code::Refused, format!("{}: {error}", folder.display())))?;
+        }
     }
     fruit_output::text(&text);
     Ok(())

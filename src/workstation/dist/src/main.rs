@@ -1,10 +1,13 @@
-//! `cargo run -p fruit-dist -- reference`
+//! `cargo run -p fruit-dist -- release` and `cargo run -p fruit-dist -- reference`
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use fruit_dist::{reference, source};
+use clap::{Parser, Subcommand, ValueEnum};
+use fruit_dist::source::Source;
+use fruit_dist::{Host, Scope, reference, release, source};
 use fruitbuild::failure::{Failure, at};
+use fruitbuild::progress::Progress;
 
 #[derive(Parser)]
 #[command(about = "Makes what goes out with fruitbuild itself")]
@@ -15,19 +18,39 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a release: archives, Debian packages, SBOM and SHA256SUMS
+    Release {
+        /// Folder for the files
+        #[arg(long, short, default_value = "dist")]
+        out: PathBuf,
+        /// Architecture of workstations; repeatable [default: all]
+        #[arg(long, value_enum)]
+        host: Vec<Host>,
+    },
     /// Write docs/reference anew; the workspace must be built
     Reference,
 }
 
 fn main() -> ExitCode {
-    let Verb::Reference = Cli::parse().verb;
-    match write_reference() {
+    let done = match Cli::parse().verb {
+        Verb::Release { out, host } => write_release(&out, host),
+        Verb::Reference => write_reference(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+fn write_release(out: &Path, hosts: Vec<Host>) -> Result<(), Failure> {
+    let hosts = if hosts.is_empty() { Host::value_variants().to_vec() } else { hosts };
+    for path in release(&Source::here()?, &Scope::of_hosts(hosts), out, &Progress::new(false))? {
+        println!("{}", path.display());
+    }
+    Ok(())
 }
 
 fn write_reference() -> Result<(), Failure> {

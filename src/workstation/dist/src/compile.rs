@@ -1,0 +1,110 @@
+//! The programs of a release, compiled.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fruit_device_programs::{self as device, Programs};
+use fruitbuild::failure::Failure;
+use fruitbuild::progress::Progress;
+
+use crate::source::Source;
+use crate::{Host, Profile};
+
+/// What runs on a node.
+const NODE_PROGRAMS: [&str; 3] = ["fruit-init", "fruit-agent", "fruit-update"];
+/// What runs on a workstation; each is in the package of its name.
+pub const WORKSTATION_PROGRAMS: [&str; 2] = ["fruitbuild", "fruitctl"];
+
+/// Files of the programs for nodes, by target and name: `aarch64-unknown-linux-musl/fruit-init`.
+///
+/// # Errors
+/// A missing compiler, a failed compilation.
+pub fn node_programs(
+    programs: &Programs,
+    architectures: &[&str],
+    progress: &Progress,
+) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let mut files = BTreeMap::new();
+    for architecture in architectures {
+        let target = device::target(architecture).map_err(|error| Failure::general(error.to_string()))?;
+        let made = programs
+            .obtain(&NODE_PROGRAMS, architecture, progress)
+            .map_err(|error| Failure::general(error.to_string()))?;
+        files.extend(made.into_iter().map(|(name, file)| (format!("{}/{name}", target.triple), file)));
+    }
+    Ok(files)
+}
+
+/// Files of the programs for a workstation, by name. They are static: any distribution's kernel runs them.
+///
+/// # Errors
+/// A failed compilation, with what to install when a compiler is missing.
+pub fn workstation_programs(
+    source: &Source,
+    host: Host,
+    profile: Profile,
+    progress: &Progress,
+) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let target = device::target(host.debian()).map_err(|error| Failure::general(error.to_string()))?;
+    let (compiler, packages) = target.compiler;
+    if Command::new(compiler).arg("--version").output().is_err() {
+        return Err(Failure::general(format!(
+            "{compiler} is missing, which compiles the C in fruitbuild for {}; run: fruitbuild setup   (or: apt-get install \
+             {packages})",
+            target.triple
+        )));
+    }
+    progress.say(format!("compiling {} for {}", WORKSTATION_PROGRAMS.join(" and "), target.triple));
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&source.top).args(["build", "--locked", "--profile", profile.name()]);
+    command.args(["--target", target.triple]);
+    for package in WORKSTATION_PROGRAMS {
+        command.args(["--package", package]);
+    }
+    let mut flags = vec!["-Clinker=rust-lld".to_owned(), "-Ctarget-feature=+crt-static".to_owned()];
+    let folder = target_folder(source);
+    // What build scripts have written is compiled as well. The last one that fits counts.
+    flags.push(format!("--remap-path-prefix={}=target", folder.display()));
+    flags.extend(device::hidden_folders(&source.top));
+    let status = command
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_TARGET_DIR", &folder)
+        .env("FRUITBUILD_SOURCE", format!("{} {}", source.commit, source.date))
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTC_BOOTSTRAP")
+        .status()
+        .map_err(|error| Failure::general(format!("cannot run cargo: {error}")))?;
+    if !status.success() {
+        return Err(Failure::general(format!(
+            "fruitbuild and fruitctl cannot be compiled for {0}: cargo ended with {status}; if the Rust target is missing, \
+             run: fruitbuild setup   (or: rustup target add {0})",
+            target.triple
+        )));
+    }
+    let made = folder.join(target.triple).join(profile.folder());
+    Ok(WORKSTATION_PROGRAMS.iter().map(|name| ((*name).to_owned(), made.join(name))).collect())
+}
+
+/// Where cargo puts what it makes of this repository: a second run finds the dependencies there.
+fn target_folder(source: &Source) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source.top.join("target"), PathBuf::from)
+}
+
+/// What a program prints.
+///
+/// # Errors
+/// It does not start, or fails.
+pub fn printed(program: &Path, arguments: &[&str]) -> Result<Vec<u8>, Failure> {
+    let named = format!("{} {}", program.display(), arguments.join(" "));
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| Failure::general(format!("cannot run {named}: {error}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::general(format!("{named} ended with {}: {}", output.status, said.trim())));
+    }
+    Ok(output.stdout)
+}
