@@ -40,11 +40,11 @@ enum Verb {
     /// Print the completions of a shell.
     #[command(hide = true)]
     Completions { shell: clap_complete::Shell },
-    /// Write the man pages into a folder.
+    /// Print the manual page, or write a page for each verb into a folder.
     #[command(hide = true)]
     Man {
         /// Folder, made if needed.
-        folder: PathBuf,
+        folder: Option<PathBuf>,
     },
 }
 
@@ -78,7 +78,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Stack(args) => args.run()?,
         Verb::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "fruitctl", &mut text),
-        Verb::Man { folder } => {
+        Verb::Man { folder: None } => clap_mangen::Man::new(Cli::command()).render(&mut text)?,
+        Verb::Man { folder: Some(folder) } => {
             let written =
                 std::fs::create_dir_all(&folder).and_then(|()| clap_mangen::generate_to(Cli::command(), &folder));
             written.map_err(|error| Failure::new(Code::Refused, format!("{}: {error}", folder.display())))?;

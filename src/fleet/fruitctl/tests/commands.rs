@@ -444,4 +444,10 @@ fn help_names_verbs_addresses_and_exit_codes() {
     let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_fruitctl")).args(args).output().unwrap();
     assert!(stdout_of(&run(&["completions", "bash"])).contains("fruitctl"));
     assert!(stdout_of(&run(&["man"])).contains(".TH fruitctl"));
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("new");
+    assert_eq!(stdout_of(&run(&["man", pages.to_str().unwrap()])), "");
+    assert!(
+        std::fs::read_to_string(pages.join("fruitctl-stack-status.1")).unwrap().contains(".TH fruitctl-stack-status")
+    );
 }
