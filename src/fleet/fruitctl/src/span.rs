@@ -14,6 +14,7 @@ mod tests {
     #[test]
     fn times_are_read_with_and_without_units() {
         assert_eq!(parse("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(parse("2min"), Ok(Duration::from_secs(120)));
         assert_eq!(parse("3"), Ok(Duration::from_secs(3)));

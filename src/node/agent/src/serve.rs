@@ -12,6 +12,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fruit_base::prometheus::CONTENT_TYPE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 
@@ -99,7 +100,7 @@ impl Client {
         let (status, kind, body) = match parse(&self.question) {
             Request::Incomplete if count == 0 => return Ok(true),
             Request::Incomplete => return Ok(false),
-            Request::Metrics => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", answers.metrics()),
+            Request::Metrics => ("200 OK", CONTENT_TYPE, answers.metrics()),
             Request::Status => ("200 OK", "application/json", answers.status()),
             Request::Stopping(_) if !self.trusted => ("403 Forbidden", "text/plain", "not for you\n".to_owned()),
             Request::Stopping(kind) if answers.stopping(kind) => ("200 OK", "text/plain", "noted\n".to_owned()),

@@ -73,6 +73,33 @@ pub struct Target {
     rustflags: &'static str,
 }
 
+impl Target {
+    /// Flags for rustc: static, and without a name of this machine's folders. `tree`: top of the repository.
+    #[must_use]
+    pub fn flags(&self, tree: &Path) -> Vec<String> {
+        self.rustflags.split(' ').map(str::to_owned).chain(hidden_folders(tree)).collect()
+    }
+
+    /// Whether `program` can be compiled for it; `with_c`: its C compiler takes part.
+    ///
+    /// # Errors
+    /// The Rust target or the C compiler is not installed, with the command that installs it.
+    pub fn check_tools(&self, program: &str, with_c: bool) -> Result<(), DeviceError> {
+        let (program, target) = (program.to_owned(), self.triple.to_owned());
+        let libdir = rustc(&["--print", "target-libdir", "--target", self.triple]).unwrap_or_default();
+        let libdir = PathBuf::from(String::from_utf8_lossy(&libdir).trim());
+        if !libdir.is_dir() {
+            return Err(DeviceError::MissingTarget { program, target });
+        }
+        let (compiler, package) = self.compiler;
+        if with_c && Command::new(compiler).arg("--version").output().is_err() {
+            let (compiler, package) = (compiler.to_owned(), package.to_owned());
+            return Err(DeviceError::MissingCompiler { program, target, compiler, package });
+        }
+        Ok(())
+    }
+}
+
 /// Brings `x86_64-linux-gnu-gcc`: where that is the machine's own compiler, it is in the package of that.
 const AMD64_COMPILER: &str =
     if cfg!(target_arch = "x86_64") { "gcc libc6-dev" } else { "gcc-x86-64-linux-gnu libc6-dev-amd64-cross" };
@@ -186,13 +213,12 @@ impl Programs {
         kept: &Path,
         progress: &dyn Progress,
     ) -> Result<(), DeviceError> {
-        check_tools(name, target)?;
+        target.check_tools(name, target.links || WITH_C.contains(&name))?;
         progress.say(&format!("compiling {name} for {} (once; kept in the cache)", target.triple));
         let build_dir = self.cache.join("build");
         let cargo = std::env::var_os("CARGO").map(PathBuf::from).or_else(|| rust_tool("cargo"));
         let cargo = cargo.unwrap_or_else(|| "cargo".into());
         let step = progress.step(&format!("compiling {name}"), 0, Unit::Pieces);
-        let flags = target.rustflags.split(' ').map(str::to_owned).chain(hidden_folders(tree));
         let mut command = Command::new(&cargo);
         command
             .current_dir(tree)
@@ -200,7 +226,7 @@ impl Programs {
             .arg("--target-dir")
             .arg(&build_dir)
             .env("PATH", path_with(&cargo))
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.collect::<Vec<_>>().join("\u{1f}"))
+            .env("CARGO_ENCODED_RUSTFLAGS", target.flags(tree).join("\u{1f}"))
             .env("CARGO_INCREMENTAL", "0")
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTC_WRAPPER")
@@ -225,8 +251,7 @@ impl Programs {
 
 /// Flags for rustc that keep the folders of this machine out of a program: the same sources give the same bytes wherever
 /// they and the crates of others lie. `tree`: top of the repository.
-#[must_use]
-pub fn hidden_folders(tree: &Path) -> Vec<String> {
+fn hidden_folders(tree: &Path) -> Vec<String> {
     let tree = (tree.canonicalize().unwrap_or_else(|_| tree.to_owned()), "fruitbuild");
     let folders = [Some(tree), cargo_home().map(|home| (home, "cargo"))];
     let flag = |(folder, name): (PathBuf, &str)| format!("--remap-path-prefix={}={name}", folder.display());
@@ -237,25 +262,6 @@ fn shipped(name: &str, triple: &str) -> Option<PathBuf> {
     let given = std::env::var_os("FRUITBUILD_DEVICE_PROGRAMS").map(PathBuf::from);
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(SHIPPED)));
     [given, beside].into_iter().flatten().map(|folder| folder.join(triple).join(name)).find(|file| file.is_file())
-}
-
-fn check_tools(name: &str, target: &Target) -> Result<(), DeviceError> {
-    let libdir = rustc(&["--print", "target-libdir", "--target", target.triple]).unwrap_or_default();
-    let libdir = PathBuf::from(String::from_utf8_lossy(&libdir).trim());
-    if !libdir.is_dir() {
-        return Err(DeviceError::MissingTarget { program: name.to_owned(), target: target.triple.to_owned() });
-    }
-    let (compiler, package) = target.compiler;
-    let needed = target.links || WITH_C.contains(&name);
-    if needed && Command::new(compiler).arg("--version").output().is_err() {
-        return Err(DeviceError::MissingCompiler {
-            program: name.to_owned(),
-            target: target.triple.to_owned(),
-            compiler: compiler.to_owned(),
-            package: package.to_owned(),
-        });
-    }
-    Ok(())
 }
 
 /// Names the sources and the compilers, so that a changed source or compiler makes a new program.

@@ -47,26 +47,20 @@ pub fn workstation_programs(
     progress: &Progress,
 ) -> Result<BTreeMap<String, PathBuf>, Failure> {
     let target = device::target(host.debian()).map_err(|error| Failure::general(error.to_string()))?;
-    let (compiler, packages) = target.compiler;
-    if Command::new(compiler).arg("--version").output().is_err() {
-        return Err(Failure::general(format!(
-            "{compiler} is missing, which compiles the C in fruitbuild for {}; run: fruitbuild setup   (or: apt-get install \
-             {packages})",
-            target.triple
-        )));
-    }
-    progress.say(format!("compiling {} for {}", WORKSTATION_PROGRAMS.join(" and "), target.triple));
+    let named = WORKSTATION_PROGRAMS.join(" and ");
+    target.check_tools(&named, true).map_err(|error| Failure::general(error.to_string()))?;
+    progress.say(format!("compiling {named} for {}", target.triple));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&source.top).args(["build", "--locked", "--profile", profile.name()]);
     command.args(["--target", target.triple]);
     for package in WORKSTATION_PROGRAMS {
         command.args(["--package", package]);
     }
-    let mut flags = vec!["-Clinker=rust-lld".to_owned(), "-Ctarget-feature=+crt-static".to_owned()];
     let folder = target_folder(source);
-    // What build scripts have written is compiled as well. The last one that fits counts.
+    let mut flags = target.flags(&source.top);
+    // What build scripts have written is compiled as well. Of the folders that fit the last one counts, and this one may
+    // be in the repository or not.
     flags.push(format!("--remap-path-prefix={}=target", folder.display()));
-    flags.extend(device::hidden_folders(&source.top));
     let status = command
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env("CARGO_INCREMENTAL", "0")
@@ -78,8 +72,7 @@ pub fn workstation_programs(
         .map_err(|error| Failure::general(format!("cannot run cargo: {error}")))?;
     if !status.success() {
         return Err(Failure::general(format!(
-            "fruitbuild and fruitctl cannot be compiled for {0}: cargo ended with {status}; if the Rust target is missing, \
-             run: fruitbuild setup   (or: rustup target add {0})",
+            "{named} cannot be compiled for {}: cargo ended with {status}",
             target.triple
         )));
     }

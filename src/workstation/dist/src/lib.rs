@@ -131,7 +131,7 @@ pub fn release(source: &Source, scope: &Scope, out: &Path, progress: &Progress) 
     let mut paths = Vec::new();
     for (name, bytes) in made {
         let path = out.join(name);
-        std::fs::write(&path, bytes).map_err(at(&path))?;
+        fruit_base::replace(&path, &bytes).map_err(at(&path))?;
         paths.push(path);
     }
     Ok(paths)

@@ -161,7 +161,7 @@ fn io(error: std::io::Error) -> Error {
 fn compress(made: &Made<'_>, names: &Names, cache: &Path) -> Result<Compressed, Error> {
     let wanted = &made.recipe.outputs;
     let level = i32::try_from(wanted.zstd_level.get()).unwrap_or(i32::MAX);
-    let threads = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    let threads = u32::try_from(fruit_base::cores::count()).unwrap_or(1);
     let options = zst::Options { level, threads, sum_image: wanted.img };
     zst::compress(&made.card.image, &names.zst, options, earlier(cache, names).as_ref()).map_err(io)
 }

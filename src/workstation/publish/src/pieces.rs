@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fruit_base::cores;
 use fruit_delta::{EncodeError, Source as Coded};
 use fruit_image::storage::{Extent, ReadAt, Region};
 use fruit_progress::{Progress, Unit};
@@ -108,14 +108,11 @@ fn add_chunks(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Vec<Digest>, Error> {
-    let count = usize::try_from(region.len().div_ceil(CHUNK)).map_err(|e| Error::other(e.to_string()))?;
     let step = progress.step(&format!("chunks of {}", kind.name()), region.len(), Unit::Bytes);
-    let next = AtomicUsize::new(0);
-    let digests = Mutex::new(vec![None; count]);
     // The same chunk may come several times; one thread makes it.
     let taken = Mutex::new(HashSet::new());
-    let one = |i: usize| -> Result<(), Error> {
-        let offset = i as u64 * CHUNK;
+    let one = |&number: &u64| -> Result<Digest, Error> {
+        let offset = number * CHUNK;
         let len = (region.len() - offset).min(CHUNK);
         let mut bytes = vec![0; len as usize];
         region.read_exact_at(&mut bytes, offset).map_err(|error| Error::other(error.to_string()))?;
@@ -125,29 +122,11 @@ fn add_chunks(
             let packed = frame::encode(&bytes, options.level).map_err(|e| Error::other(e.to_string()))?;
             folder.put(&name, &packed)?;
         }
-        if let Ok(mut digests) = digests.lock() {
-            digests[i] = Some(digest);
-        }
         step.add(len);
-        Ok(())
+        Ok(digest)
     };
-    let work = || -> Result<(), Error> {
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
-                return Ok(());
-            }
-            one(i).inspect_err(|_| next.store(count, Ordering::Relaxed))?;
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let panicked = |_| Err(Error::other("a thread that compresses chunks ended early"));
-        running.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
-    })?;
-    let digests = digests.into_inner().unwrap_or_default();
-    digests.into_iter().collect::<Option<_>>().ok_or_else(|| Error::other("a chunk was left out"))
+    let numbers: Vec<u64> = (0..region.len().div_ceil(CHUNK)).collect();
+    cores::each(cores::count(), &numbers, one)
 }
 
 /// What a delta came to.

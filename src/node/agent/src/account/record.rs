@@ -17,6 +17,8 @@
 //!
 //! Numbers are little-endian; bytes not named are zero.
 
+use fruit_base::le::{u32_at, u64_at};
+
 use super::{Account, Boot, DETAIL_MAX, Ending, Withholding};
 use crate::condition::{Condition, Conditions};
 
@@ -46,14 +48,6 @@ fn put32(record: &mut [u8; SIZE], at: usize, value: u32) {
 
 fn put64(record: &mut [u8; SIZE], at: usize, value: u64) {
     record[at..at + 8].copy_from_slice(&value.to_le_bytes());
-}
-
-fn get32(record: &[u8; SIZE], at: usize) -> u32 {
-    u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
-}
-
-fn get64(record: &[u8; SIZE], at: usize) -> u64 {
-    u64::from(get32(record, at)) | u64::from(get32(record, at + 4)) << 32
 }
 
 /// The record of `account`.
@@ -93,15 +87,19 @@ pub fn encode(account: &Account, sequence: u32) -> [u8; SIZE] {
 /// The account in a record and its sequence number; `None` if the bytes are not a whole record.
 pub fn decode(bytes: &[u8]) -> Option<(Account, u32)> {
     let record: &[u8; SIZE] = bytes.try_into().ok()?;
-    if &record[..4] != MAGIC || crc32fast::hash(&record[..CHECKSUM]) != get32(record, CHECKSUM) {
+    if &record[..4] != MAGIC || crc32fast::hash(&record[..CHECKSUM]) != u32_at(record, CHECKSUM) {
         return None;
     }
     let boot = |index: usize| {
         let at = NUMBERS + 24 * index;
-        Boot { uptime: get64(record, at), beats_given: get64(record, at + 8), beats_withheld: get64(record, at + 16) }
+        Boot {
+            uptime: u64_at(record, at),
+            beats_given: u64_at(record, at + 8),
+            beats_withheld: u64_at(record, at + 16),
+        }
     };
     let mut account = Account {
-        boots: get32(record, BOOTS),
+        boots: u32_at(record, BOOTS),
         ending: Ending::from_number(record[ENDING]),
         previous_ending: Ending::from_number(record[PREVIOUS_ENDING]),
         current: boot(0),
@@ -111,19 +109,19 @@ pub fn decode(bytes: &[u8]) -> Option<(Account, u32)> {
     };
     account.boot_id.copy_from_slice(&record[BOOT_ID..BOOT_ID + 16]);
     for index in 0..Ending::COUNT {
-        account.endings[index] = get32(record, ENDINGS + 4 * index);
+        account.endings[index] = u32_at(record, ENDINGS + 4 * index);
     }
     for index in 0..Condition::COUNT {
-        account.withheld_for[index] = get64(record, WITHHELD_FOR + 8 * index);
+        account.withheld_for[index] = u64_at(record, WITHHELD_FOR + 8 * index);
     }
-    let length = usize::try_from(get32(record, LAST_LENGTH)).ok().filter(|length| *length <= DETAIL_MAX)?;
-    if get32(record, LAST_BOOT) > 0 {
+    let length = usize::try_from(u32_at(record, LAST_LENGTH)).ok().filter(|length| *length <= DETAIL_MAX)?;
+    if u32_at(record, LAST_BOOT) > 0 {
         account.last_withholding = Some(Withholding {
-            boot: get32(record, LAST_BOOT),
-            at: get64(record, LAST_AT),
-            conditions: Conditions::from_bits(get32(record, LAST_CONDITIONS)),
+            boot: u32_at(record, LAST_BOOT),
+            at: u64_at(record, LAST_AT),
+            conditions: Conditions::from_bits(u32_at(record, LAST_CONDITIONS)),
             detail: std::str::from_utf8(&record[LAST_DETAIL..LAST_DETAIL + length]).ok()?.to_owned(),
         });
     }
-    Some((account, get32(record, SEQUENCE)))
+    Some((account, u32_at(record, SEQUENCE)))
 }

@@ -15,7 +15,7 @@ pub fn each<I: Sync, R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let threads = if threads == 0 { cores::count() } else { threads };
     let (spent, freed) = (Mutex::new(0u64), Condvar::new());
-    cores::each(threads.max(1), items, |item| {
+    cores::each(threads, items, |item| {
         let cost = cost(item);
         {
             let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
