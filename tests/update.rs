@@ -71,7 +71,7 @@ fn a_pi_3_takes_deltas_from_a_file_from_a_server_and_from_a_stick() {
     releases.delta(&TWO, &THREE);
     let mut node = node_of(releases, &ONE, "raspi3b");
     releases.delta(&THREE, &FOUR);
-    node.plug_in_stick(&releases.repository());
+    releases.at_rest(|repository| node.plug_in_stick(repository));
     node.start();
     node.wait_for_ssh();
 
@@ -90,7 +90,8 @@ fn a_pi_3_takes_deltas_from_a_file_from_a_server_and_from_a_stick() {
     assert_eq!(stored(&node).state().active, Slot::A);
 
     node.run("mkdir -p /tmp/stick && mount -t vfat -o ro /dev/sda1 /tmp/stick");
-    node.run("fruit-update install /tmp/stick");
+    // Other tests have published what comes after it.
+    node.run(&format!("fruit-update install /tmp/stick --release {}", FOUR.version));
     restart_and_commit(&mut node, &FOUR);
     assert_eq!(node.run("cat /etc/four /etc/three 2>/dev/null | head -1"), "fourth release");
     println!("{}", node.run("fruit-update history"));

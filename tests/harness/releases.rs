@@ -104,6 +104,12 @@ impl Releases {
         self.path(String::from_utf8(output.stdout).unwrap().trim())
     }
 
+    /// What `with` makes of the repository while no other test publishes in it.
+    pub fn at_rest<T>(&self, with: impl FnOnce(&Path) -> T) -> T {
+        let _turn = self.one_at_a_time.lock().unwrap_or_else(|e| e.into_inner());
+        with(&self.repository())
+    }
+
     /// The repository's folder.
     pub fn repository(&self) -> PathBuf {
         self.path("releases")

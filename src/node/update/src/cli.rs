@@ -23,7 +23,7 @@ Exit statuses:
   4  refused: not for this node, not now, expired, or older than what this node has seen; nothing was written
   5  the source cannot be reached, lacks a file that it lists, or was truncated or altered
   6  stopped by a signal; the next attempt continues from there
-  7  another fruit-update is running
+  7  another fruit-update has been at work for 30 s
 The running system never changes; `fruit-update status` shows the state of the node.
 ";
 

@@ -3,11 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 /// Where the lock is on a node: in RAM, so that it is gone after a power cut.
 pub const PATH: &str = "/run/fruit/update.lock";
+
+/// Between two attempts to take it.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Why the lock can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,20 @@ impl Lock {
         }
     }
 
+    /// As [`Lock::take`], of somebody who waits for whoever holds it as long as `wait` (of the time since then) says so.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn take_after(path: &Path, wait: &mut dyn FnMut(Duration) -> bool) -> Result<Lock, LockError> {
+        let start = Instant::now();
+        loop {
+            match Lock::take(path) {
+                Err(LockError::Held) if wait(start.elapsed()) => std::thread::sleep(LOOK),
+                taken => return taken,
+            }
+        }
+    }
+
     /// Whether somebody holds it.
     pub fn is_held(path: &Path) -> bool {
         path.exists() && matches!(Lock::take(path), Err(LockError::Held))
@@ -56,5 +74,22 @@ mod tests {
         assert!(matches!(Lock::take(&path), Err(LockError::Held)));
         drop(lock);
         assert!(!Lock::is_held(&path));
+    }
+
+    #[test]
+    fn who_waits_gets_it_when_it_is_let_go_and_gives_up_when_told_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let mut lock = Some(Lock::take(&path).unwrap());
+        assert!(matches!(Lock::take_after(&path, &mut |_| false), Err(LockError::Held)));
+        let mut asked = 0;
+        let taken = Lock::take_after(&path, &mut |_| {
+            asked += 1;
+            if asked == 2 {
+                lock = None;
+            }
+            asked < 10
+        });
+        assert!(taken.is_ok() && asked == 2, "asked {asked} times");
     }
 }

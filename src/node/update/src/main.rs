@@ -8,6 +8,7 @@ mod show;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fruit_agent::journal;
 use fruit_contract::update::config::{RootPath, UpdateConfig};
@@ -34,6 +35,9 @@ const REFUSED: u8 = 4;
 const SOURCE: u8 = 5;
 const STOPPED: u8 = 6;
 const BUSY: u8 = 7;
+
+/// How long a command waits for another that is at work: longer than the daemon takes to ask its sources.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A sentence, and the exit status.
 struct Failure(u8, String);
@@ -174,8 +178,15 @@ impl Here<'_> {
     }
 
     fn locked(&self) -> Result<(Lock, Updater), Failure> {
-        let lock = Lock::take(&self.node.lock).map_err(|error| match error {
-            LockError::Held => Failure(BUSY, error.to_string()),
+        let mut told = false;
+        let lock = Lock::take_after(&self.node.lock, &mut |waited| {
+            if !std::mem::replace(&mut told, true) {
+                journal::info("waiting for another fruit-update");
+            }
+            waited < PATIENCE
+        });
+        let lock = lock.map_err(|error| match error {
+            LockError::Held => Failure(BUSY, format!("{error}, for longer than {} s", PATIENCE.as_secs())),
             LockError::Open { .. } => error.into(),
         })?;
         Ok((lock, (self.node.open)()?))
