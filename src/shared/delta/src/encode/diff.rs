@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use libsais::LibsaisError;
+
 use super::grams::{GRAM, Grams};
 use super::suffix::{Index, common};
 
@@ -85,8 +87,11 @@ fn may_match(grams: &Grams, new: &[u8], scan: usize, differences: &VecDeque<usiz
 }
 
 /// `old` and `new` as they are compared: what moves may have been taken out of both.
-pub fn diff(old: &[u8], new: &[u8]) -> Vec<Stretch> {
-    let index = Index::new(old);
+///
+/// # Errors
+/// As of [`Index::new`].
+pub fn diff(old: &[u8], new: &[u8]) -> Result<Vec<Stretch>, LibsaisError> {
+    let index = Index::new(old)?;
     let grams = Grams::new(old);
     let mut differences = Differences::default();
     // Work on how far stretches go.
@@ -189,7 +194,7 @@ pub fn diff(old: &[u8], new: &[u8]) -> Vec<Stretch> {
             found.push(Stretch { new_at: last + forward, len: new.len() - last - forward, old_at: None });
         }
     }
-    found
+    Ok(found)
 }
 
 /// How many of `limit` bytes to take so that the equal ones outweigh the others.

@@ -74,6 +74,8 @@ pub enum EncodeError {
     TooManyVolumes(usize),
     #[error("reading {state} volume {volume}: {source}")]
     Read { state: &'static str, volume: usize, source: io::Error },
+    #[error("sorting what a file was: {0:?}")]
+    Sort(libsais::LibsaisError),
     #[error("compressing a chunk: {0}")]
     Compress(io::Error),
 }
@@ -189,7 +191,8 @@ fn compare(old: &[Volume<'_>], new: &[Volume<'_>], job: &Job<'_>, memory: u64) -
             len * part / parts / 4 * 4..if part + 1 == parts { len } else { len * (part + 1) / parts / 4 * 4 }
         };
         let (old_range, new_range) = (range(old_text.len()), range(text.len()));
-        let stretches = diff::diff(&key(&old_text[old_range.clone()]), &key(&text[new_range.clone()]));
+        let stretches = diff::diff(&key(&old_text[old_range.clone()]), &key(&text[new_range.clone()]))
+            .map_err(EncodeError::Sort)?;
         for stretch in stretches {
             let from = stretch.old_at.map(|at| (old_volume, old_piece, (old_range.start + at) as u64));
             place(&mut spans, job.piece, (new_range.start + stretch.new_at) as u64, stretch.len as u64, from);
@@ -287,9 +290,9 @@ fn source(
         return Ok(Source::Copy { volume: *from as u8, offset: *at });
     }
     let patch = chunk::patch(spans, &old_bytes, &new_bytes);
-    // A slow compressor is asked only if a fast one comes near.
+    // A slow compressor is asked only if a fast one comes near: it makes of what that one makes three fifths at best.
     let compress = |level| zstd::bulk::compress(&new_bytes, level).map(|c| c.len()).map_err(EncodeError::Compress);
-    if patch.len() > compress(1)? / 3 {
+    if patch.len() > compress(1)? * 3 / 5 {
         let full = compress(options.full_level)?;
         // A little saved is not worth it: full chunks are shared by all deltas, and faster on the node.
         if patch.len() >= full - full / 64 {
