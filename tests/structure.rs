@@ -16,11 +16,7 @@ use modules::{Modules, circles};
 use serde_json::Value;
 
 /// Crates that use one they should not: the user, and what it uses.
-const EDGES: [(&str, &str); 2] = [
-    // What programs of a node share belongs into a crate beside them.
-    ("fruit-update", "fruit-agent"),
-    ("fruit-update", "fruit-init"),
-];
+const EDGES: [(&str, &str); 0] = [];
 
 /// Programs that run on a node, and what each may weigh there, in bytes for arm64.
 const PROGRAMS: [(&str, u64); 2] = [("fruit-update", 3_000_000), ("fruit-agent", 1_500_000)];

@@ -7,9 +7,9 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let disk = ZeroDisk::new(bytes, 1 << 30);
     let _ = fruit_image::gpt::read(&disk);
-    let _ = fruit_init::gpt::Table::parse(bytes);
+    let _ = fruit_device::gpt::Table::parse(bytes);
     let mut mended = bytes.to_vec();
     mend_gpt(&mut mended);
     let _ = fruit_image::gpt::read(&ZeroDisk::new(&mended, 1 << 30));
-    let _ = fruit_init::gpt::Table::parse(&mended);
+    let _ = fruit_device::gpt::Table::parse(&mended);
 });

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use fruit_contract::agent::config::AgentConfig;
 use fruit_contract::settings::ConfigError;
+use fruit_device::{journal, termination};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::account::Ending;
@@ -32,7 +33,7 @@ use crate::metrics;
 use crate::serve::{Answer, Server};
 use crate::status;
 use crate::vitals::Roots;
-use crate::{board, journal, realtime, shutdown, termination};
+use crate::{board, realtime, shutdown};
 use book::Entry;
 
 /// Stacks are this large; only what is used of them is in memory.

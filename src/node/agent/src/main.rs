@@ -8,10 +8,11 @@ use std::process::ExitCode;
 
 use fruit_agent::shutdown::Hook;
 use fruit_agent::vitals::Roots;
-use fruit_agent::{daemon, journal, serve, shutdown};
+use fruit_agent::{daemon, shutdown};
 use fruit_contract::agent::config::{AgentConfig, CONFIG_PATH, SOCKET_PATH};
-use fruit_contract::agent::files::HOOK_NAME;
+use fruit_contract::agent::files::{HOOK_NAME, PROGRAM};
 use fruit_contract::agent::status::Status;
+use fruit_device::{journal, socket};
 use fruit_output::{Finished, talk, text as say};
 
 const HELP: &str = "\
@@ -152,7 +153,7 @@ fn socket(arguments: &Arguments) -> PathBuf {
 }
 
 fn status(arguments: &Arguments) -> Result<(), String> {
-    let answer = serve::ask(&socket(arguments), "GET", "/status").map_err(|error| error.to_string())?;
+    let answer = socket::ask(PROGRAM, &socket(arguments), "GET", "/status").map_err(|error| error.to_string())?;
     if arguments.json {
         say(&answer);
         return Ok(());

@@ -225,34 +225,3 @@ impl Server {
         }
     }
 }
-
-/// Asks the agent behind `socket`; the body of its answer.
-///
-/// # Errors
-/// The agent is not there, does not answer in time, or refuses.
-pub fn ask(socket: &Path, method: &str, path: &str) -> io::Result<String> {
-    let explain = |error: io::Error| {
-        let remedy = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                "; is fruit-agent running? (systemctl status fruit-agent)"
-            }
-            _ => "",
-        };
-        io::Error::new(error.kind(), format!("{}: {error}{remedy}", socket.display()))
-    };
-    let exchange = || {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(CLIENT_TIME * 2))?;
-        stream.set_write_timeout(Some(CLIENT_TIME))?;
-        stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: fruit-agent\r\n\r\n").as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = exchange().map_err(explain)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    match head.split(' ').nth(1) {
-        Some("200") => Ok(body.to_owned()),
-        _ => Err(io::Error::other(format!("{}: {}", socket.display(), body.trim()))),
-    }
-}

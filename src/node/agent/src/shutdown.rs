@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fruit_contract::agent::config::AgentConfig;
+use fruit_contract::agent::files::PROGRAM;
+use fruit_device::socket;
+use fruit_device::systemd::{PRIVATE_SOCKET, SYSTEM_BUS, Systemd};
 
 use crate::board;
 use crate::line::Port;
-use crate::serve::ask;
-use crate::systemd::{PRIVATE_SOCKET, SYSTEM_BUS, Systemd};
 use crate::vitals::Roots;
 
 /// Time that systemd has for an answer during a shutdown.
@@ -88,7 +89,7 @@ pub fn kind_in_progress(run: &Path) -> Result<Option<&'static str>, String> {
 pub fn announce(run: &Path, socket: &Path) -> io::Result<bool> {
     match kind_in_progress(run).map_err(io::Error::other)? {
         None => Ok(false),
-        Some(kind) => ask(socket, "POST", &format!("/stopping/{kind}")).map(|_| true),
+        Some(kind) => socket::ask(PROGRAM, socket, "POST", &format!("/stopping/{kind}")).map(|_| true),
     }
 }
 

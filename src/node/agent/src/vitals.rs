@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fruit_contract::agent::vitals::{DiskWear, Temperature, Vitals};
+use fruit_device::block::{self, BlockDevice};
 
 use crate::account::ResetCause;
 use crate::health::observe::share_used;
@@ -86,10 +87,11 @@ pub fn read(roots: &Roots, overlay: &Path) -> Vitals {
     }
 }
 fn disks(sys: &Path) -> Vec<DiskWear> {
-    let cards = folders(&sys.join("class/block"), "mmcblk").into_iter();
     // mmcblk0p1 and mmcblk0boot0 are parts of mmcblk0.
-    let whole = cards.filter(|(name, _)| name["mmcblk".len()..].bytes().all(|c| c.is_ascii_digit()));
-    let worn = whole.filter_map(|(device, path)| {
+    let is_card =
+        |name: &str| name.strip_prefix("mmcblk").is_some_and(|number| number.bytes().all(|c| c.is_ascii_digit()));
+    let cards = block::all(sys).into_iter().filter(|device| is_card(&device.name)).take(ENTRIES_MAX);
+    let worn = cards.filter_map(|BlockDevice { name: device, folder: path }| {
         let estimates = text(&path.join("device/life_time")).unwrap_or_default();
         // 1 = up to 10 % used … 10 = up to 100 %, 11 = more; 0 = not told.
         let steps = estimates.split_ascii_whitespace().filter_map(hex).filter(|step| (1..=11).contains(step));

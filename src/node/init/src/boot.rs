@@ -12,10 +12,10 @@ use fruit_contract::{
     BOOT_REPORT_PATH, CommandLine, Guid, HostFacts, HostName, INIT_CONFIG_PATH, InitConfig, NODE_CONFIG_NAME,
     NodeConfig, Problem, Slot, line_of, read,
 };
+use fruit_device::disk::{self, Disk};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::board::{Board, slot_of_firmware};
-use crate::disk::{self, Disk};
 use crate::handover::{c_string, restart_after_failure, switch_root};
 use crate::log::{Log, emergency};
 use crate::root::{Attributes, NewRoot};

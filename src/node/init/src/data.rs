@@ -7,11 +7,11 @@ use std::path::Path;
 use fruit_contract::Guid;
 use fruit_contract::init::Data;
 use fruit_contract::report::DataReport;
+use fruit_device::disk::{Disk, Partition};
+use fruit_device::gpt::{Extent, SECTOR, Table};
 use rustix::mount::{MountFlags, mount};
 
-use crate::disk::{Disk, Partition};
 use crate::ext4::{self, Content};
-use crate::gpt::{Extent, SECTOR, Table};
 use crate::ioctl;
 use crate::log::Log;
 
@@ -102,7 +102,7 @@ fn grow_partition(disk: &Disk, number: u32) -> Result<(), String> {
 }
 
 /// Each write is on the disk before the next begins.
-fn apply(disk: &File, writes: &[crate::gpt::Write]) -> io::Result<()> {
+fn apply(disk: &File, writes: &[fruit_device::gpt::Write]) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     for write in writes {
         disk.write_all_at(&write.bytes, write.offset)?;

@@ -6,9 +6,9 @@ use std::io;
 use std::path::PathBuf;
 
 use fruit_contract::cmdline::hex;
+use fruit_device::gpt::{Extent, SECTOR};
 use fruit_verity::{BLOCK, Params};
 
-use crate::gpt::{Extent, SECTOR};
 use crate::ioctl::{DM_HEADER, DmRequest, device_mapper};
 
 /// Name of the mapped device.

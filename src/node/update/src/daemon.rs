@@ -15,9 +15,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use fruit_agent::{journal, termination};
 use fruit_contract::settings::ConfigError;
 use fruit_contract::update::config::{ROOT_PATH, RootPath, UpdateConfig};
+use fruit_device::{journal, termination};
 use rustix::event::{PollFd, PollFlags, poll};
 use sd_notify::NotifyState;
 

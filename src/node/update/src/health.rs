@@ -12,12 +12,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fruit_agent::serve;
-use fruit_agent::systemd::{PRIVATE_SOCKET, Systemd};
 use fruit_contract::agent::config::SOCKET_PATH;
+use fruit_contract::agent::files::PROGRAM;
 use fruit_contract::agent::status::Status;
-
 use fruit_contract::update::config::{AgentCheck, FailedUnits, HealthChecks, Reach};
+use fruit_device::socket;
+use fruit_device::systemd::{PRIVATE_SOCKET, Systemd};
 
 /// Time that systemd has for an answer.
 const SYSTEMD_TIME: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ fn systemd(checks: &HealthChecks, socket: &Path, wrong: &mut Vec<String>) {
 
 /// Whether the power agent answers and gives its beats.
 fn agent(socket: &Path) -> Result<(), String> {
-    let answer = serve::ask(socket, "GET", "/status").map_err(|error| format!("fruit-agent: {error}"))?;
+    let answer = socket::ask(PROGRAM, socket, "GET", "/status").map_err(|error| format!("fruit-agent: {error}"))?;
     let status: Status = serde_json::from_str(&answer).map_err(|error| format!("fruit-agent's answer: {error}"))?;
     let failing: Vec<String> = status
         .conditions

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use fruit_agent::systemd::SYSTEM_BUS;
-use fruit_agent::systemd::bus::{Bus, Call, Fault, Reader};
+use fruit_device::systemd::SYSTEM_BUS;
+use fruit_device::systemd::bus::{Bus, Call, Fault, Reader};
 
 /// Where the files are on a node.
 pub const FOLDER: &str = "/run/fruit/update/inhibit.d";
@@ -158,7 +158,7 @@ pub fn during(
 
 #[cfg(test)]
 mod tests {
-    use fruit_agent::systemd::bus::Writer;
+    use fruit_device::systemd::bus::Writer;
 
     use super::*;
 

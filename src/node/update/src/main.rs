@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fruit_agent::journal;
 use fruit_contract::update::config::{RootPath, UpdateConfig};
 use fruit_contract::update::report::{REPORT_PATH, Report};
+use fruit_device::journal;
 use fruit_output::{Finished, talk};
 use fruit_release::Source;
 use fruit_update::clone::CloneError;
@@ -23,7 +23,7 @@ use fruit_update::lock::{self, Lock, LockError};
 use fruit_update::sources::Sources;
 use fruit_update::trial::{Next, TrialError};
 use fruit_update::updater::Updater;
-use fruit_update::{inhibit, origin, progress, status, tryboot};
+use fruit_update::{inhibit, origin, progress, status};
 use serde_json::{Value, json};
 
 use cli::{Asked, Cli, Command};
@@ -335,14 +335,7 @@ impl Here<'_> {
 
     /// On boards whose firmware tries a slot, the try is counted here and the firmware is told.
     fn restart(&self, lock: Lock, updater: &Updater) -> Result<ExitCode, Failure> {
-        let mut tries = false;
-        if self.node.tryboot {
-            let (told, next) = tryboot::before_restart(&updater.card.control()?, updater.card.trial);
-            if let Some(next) = next {
-                updater.card.set_control(&next)?;
-            }
-            tries = told;
-        }
+        let tries = self.node.count_try(updater)?;
         drop(lock);
         (self.node.restart)(tries)?;
         Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fruit_device::block::{self, BlockDevice};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// Where a stick is mounted.
@@ -20,30 +21,21 @@ pub struct Stick {
 
 /// All USB storage, without the disk `own`, which the node runs from. `root`: `/`.
 pub fn sticks(root: &Path, own: &str) -> Vec<Stick> {
-    let Ok(entries) = fs::read_dir(root.join("sys/class/block")) else { return Vec::new() };
     let own = own.trim_start_matches("/dev/");
-    let mut found: Vec<Stick> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            // A disk is below its USB device, a partition below its disk.
-            let place = fs::canonicalize(entry.path()).ok()?;
-            let usb = place.components().any(|part| part.as_os_str().to_string_lossy().starts_with("usb"));
-            let of_own = place.components().any(|part| part.as_os_str() == own);
-            (usb && !of_own && is_leaf(&place)).then(|| Stick { device: Path::new("/dev").join(name) })
-        })
-        .collect();
-    found.sort();
-    found
+    let is_stick = |device: &BlockDevice| {
+        // A disk is below its USB device, a partition below its disk.
+        let Ok(place) = fs::canonicalize(&device.folder) else { return false };
+        let usb = place.components().any(|part| part.as_os_str().to_string_lossy().starts_with("usb"));
+        let of_own = place.components().any(|part| part.as_os_str() == own);
+        usb && !of_own && is_leaf(device)
+    };
+    let found = block::all(&root.join("sys")).into_iter().filter(is_stick);
+    found.map(|device| Stick { device: device.device() }).collect()
 }
 
 /// A partition, or a disk without any.
-fn is_leaf(place: &Path) -> bool {
-    if place.join("partition").exists() {
-        return true;
-    }
-    let Ok(entries) = fs::read_dir(place) else { return false };
-    !entries.flatten().any(|entry| entry.path().join("partition").exists())
+fn is_leaf(device: &BlockDevice) -> bool {
+    device.is_partition() || device.partitions().is_empty()
 }
 
 /// A stick that can be read, until this is dropped.

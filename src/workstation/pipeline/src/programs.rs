@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fruit_contract::agent::config::{AgentConfig, CONFIG_PATH};
-use fruit_contract::agent::files::{FILES, PROGRAM_PATH};
+use fruit_contract::agent::files::{FILES, PROGRAM as AGENT, PROGRAM_PATH};
 use fruit_contract::cmdline::hex;
 use fruit_device_programs::Programs;
 use fruit_image::tree::{Content, Inode};
@@ -16,7 +16,6 @@ use super::updater::Updater;
 use crate::error::Error;
 
 const INIT: &str = "fruit-init";
-const AGENT: &str = "fruit-agent";
 const UPDATE: &str = "fruit-update";
 
 /// What a recipe wants of our programs; its settings are checked.

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
+use fruit_device::journal;
+
 use crate::account::store::Store;
 use crate::account::{Account, Boot, Ending, WriteBudget};
 use crate::clock::{Clock, Monotonic, unix_seconds};
 use crate::condition::{Condition, Conditions};
-use crate::journal;
 use crate::live::Live;
 use crate::vitals::{boot_id, reset_cause};
 

@@ -3,14 +3,15 @@
 use std::mem::discriminant;
 use std::thread;
 
+use fruit_device::journal;
+use fruit_device::systemd::{SYSTEM_BUS, Systemd};
+
 use crate::beat::Stamp;
 use crate::clock::{Clock, Monotonic};
 use crate::condition::Condition;
 use crate::health::observe::observe;
 use crate::health::{Judge, Moments, State, Verdict, find};
-use crate::journal;
 use crate::live::Live;
-use crate::systemd::{SYSTEM_BUS, Systemd};
 
 /// Looks for ever.
 pub fn look(live: &Live) {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Sender, sync_channel};
 use std::time::{Duration, Instant};
 
 use fruit_contract::agent::config::WatchdogDevice;
+use fruit_device::journal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sd_notify::NotifyState;
 
@@ -21,7 +22,7 @@ use crate::line::{InputLine, OutputLine, Port};
 use crate::live::Live;
 use crate::signal::Debounce;
 use crate::watchdog::Watchdog;
-use crate::{journal, realtime, shutdown};
+use crate::{realtime, shutdown};
 
 const MILLI: u64 = 1_000_000;
 /// Longest sleep while a device is still missing.

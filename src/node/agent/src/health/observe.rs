@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use fruit_contract::agent::config::{Health, OverlayCondition, Stall, SystemdCondition, Window};
-
-use crate::systemd::{Systemd, UnitState};
+use fruit_device::systemd::{Systemd, UnitState};
 
 /// A measured share, or why there is none.
 #[derive(Clone, PartialEq, Debug)]

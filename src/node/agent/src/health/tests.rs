@@ -1,7 +1,7 @@
 use fruit_contract::agent::config::{AgentConfig, Stall, Window};
+use fruit_device::systemd::UnitState;
 
 use super::*;
-use crate::systemd::UnitState;
 
 fn config(health: &str) -> Health {
     AgentConfig::from_yaml(&format!("health: {health}\n"), "test").unwrap().health

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use fruit_agent::systemd::bus::{Reader, lengths};
+use fruit_device::systemd::bus::{Reader, lengths};
 
 /// What it answers. Units: active state and type of the job.
 #[derive(Clone, Default)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fruit_contract::report::BootReport;
 use fruit_contract::{Guid, Slot};
-use fruit_init::disk::{self, Disk};
+use fruit_device::disk::{self, Disk};
 use fruit_release::manifest::VolumeKind;
 
 use super::{Card, CardError, Control, ControlBlock, FileVolume, Volume};

@@ -5,13 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fruit_agent::journal;
 use fruit_contract::agent::config::AgentConfig;
 use fruit_contract::report::BootReport;
 use fruit_contract::update::config::UpdateConfig;
 use fruit_contract::update::window::WeekMinute;
 use fruit_contract::{CommandLine, Guid};
-use fruit_init::disk;
+use fruit_device::disk;
+use fruit_device::journal;
 
 use super::below;
 use crate::card::{self, CardError, Control, ControlBlock};
@@ -94,6 +94,22 @@ impl Node {
             }),
             site,
         })
+    }
+
+    /// Counts the try that a restart is, where the loader does not count (see [`tryboot`]): the one thing that must be done
+    /// before each restart, whoever asks for it. Whether the firmware is to be told to try.
+    ///
+    /// # Errors
+    /// The boot choice can't be read or written; then the node must not restart.
+    pub fn count_try(&self, updater: &Updater) -> Result<bool, CardError> {
+        if !self.tryboot {
+            return Ok(false);
+        }
+        let (tries, next) = tryboot::before_restart(&updater.card.control()?, updater.card.trial);
+        if let Some(next) = next {
+            updater.card.set_control(&next)?;
+        }
+        Ok(tries)
     }
 
     /// Root metadata of the image; empty if it can't be read, which is no metadata that anything would be verified by.

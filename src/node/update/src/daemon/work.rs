@@ -5,17 +5,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fruit_agent::journal;
 use fruit_contract::Slot;
 use fruit_contract::update::config::{ClonePolicy, Policy, UpdateConfig, WithoutClock};
 use fruit_contract::update::report::{REPORT_PATH, Report};
 use fruit_contract::update::status::{Progress, Step};
 use fruit_contract::update::window;
+use fruit_device::journal;
 use fruit_release::{Source, SourceError};
 use sd_notify::NotifyState;
 
 use super::{Node, below};
-use crate::card::CardError;
 use crate::health::{self, Verdict};
 use crate::http::{Alive, Settings, Stop};
 use crate::install::{self, ExitStatus, Hooks, InstallError, Outcome, Request};
@@ -24,7 +23,6 @@ use crate::progress::Board;
 use crate::sources::{Candidate, Sources};
 use crate::state::Phase;
 use crate::trial::{Next, TrialError};
-use crate::tryboot;
 use crate::updater::Updater;
 use crate::usb::Stick;
 
@@ -320,7 +318,7 @@ impl Daemon {
     /// Asks for a restart; whether that was heard.
     fn restart_now(&mut self) -> bool {
         let Some((lock, updater)) = self.locked() else { return false };
-        let tries = match self.take_try(&updater) {
+        let tries = match self.node.count_try(&updater) {
             Ok(tries) => tries,
             Err(error) => {
                 journal::error(&format!("{error}; so the node stays"));
@@ -336,18 +334,6 @@ impl Daemon {
                 false
             }
         }
-    }
-
-    /// Whether the firmware is to be told to try; then the try is counted.
-    fn take_try(&self, updater: &Updater) -> Result<bool, CardError> {
-        if !self.node.tryboot {
-            return Ok(false);
-        }
-        let (tries, next) = tryboot::before_restart(&updater.card.control()?, updater.card.trial);
-        if let Some(next) = next {
-            updater.card.set_control(&next)?;
-        }
-        Ok(tries)
     }
 
     fn settings(&self) -> Settings<'_> {

@@ -8,9 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
 use fruit_contract::update::config::CommandLine;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Between two looks at the program.
 const LOOK: Duration = Duration::from_millis(50);

@@ -2,6 +2,9 @@
 
 use crate::installed::{Content, InstalledFile, file_of, link_to};
 
+/// Name of the program and of its service.
+pub const PROGRAM: &str = "fruit-agent";
+
 /// Where the program belongs in the root (mode 0755).
 pub const PROGRAM_PATH: &str = "usr/bin/fruit-agent";
 

@@ -1,16 +1,17 @@
 //! Finds the card: the disk whose partition table has the image's GUID. Never by label or filesystem UUID, since both
 //! slots, and the cards of a whole rack, have the same.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fruit_contract::Guid;
 
+use crate::block::{self, BlockDevice};
 use crate::gpt::{SECTOR, Table};
 
-const BLOCK_DEVICES: &str = "/sys/class/block";
+const SYS: &str = "/sys";
 /// Kinds of block devices that are no disk with partitions of ours.
 const NOT_DISKS: [&str; 7] = ["loop", "ram", "zram", "dm-", "md", "sr", "mtd"];
 const POLL: Duration = Duration::from_millis(50);
@@ -56,17 +57,12 @@ pub fn wait(guid: Guid, timeout: Duration) -> Result<Disk, String> {
 }
 
 fn find(guid: Guid, seen: &mut Vec<String>) -> Option<Disk> {
-    let mut names: Vec<String> = fs::read_dir(BLOCK_DEVICES)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| !NOT_DISKS.iter().any(|kind| name.starts_with(kind)))
-        .filter(|name| !Path::new(BLOCK_DEVICES).join(name).join("partition").exists())
-        .collect();
-    names.sort();
-    for name in names {
-        match open(&name) {
+    for device in block::all(Path::new(SYS)) {
+        if NOT_DISKS.iter().any(|kind| device.name.starts_with(kind)) || device.is_partition() {
+            continue;
+        }
+        let name = &device.name;
+        match open(&device) {
             Ok(disk) if disk.table.disk == guid => return Some(disk),
             Ok(disk) => seen.push(format!("{name} (GUID {})", disk.table.disk)),
             Err(reason) => seen.push(format!("{name} ({reason})")),
@@ -75,25 +71,28 @@ fn find(guid: Guid, seen: &mut Vec<String>) -> Option<Disk> {
     None
 }
 
-fn open(name: &str) -> Result<Disk, String> {
-    let folder = Path::new(BLOCK_DEVICES).join(name);
-    let sectors = number(&folder.join("size")).map_err(|e| e.to_string())?;
+fn open(device: &BlockDevice) -> Result<Disk, String> {
+    let sectors = number(&device.folder.join("size")).map_err(|e| e.to_string())?;
     if sectors == 0 {
         return Err("no medium".into());
     }
-    let file = File::open(Path::new("/dev").join(name)).map_err(|e| e.to_string())?;
+    let file = File::open(device.device()).map_err(|e| e.to_string())?;
     let table = Table::read(&file, sectors).map_err(|e| e.to_string())?;
-    Ok(Disk { name: name.into(), file, sectors, table })
+    Ok(Disk { name: device.name.clone(), file, sectors, table })
 }
 
 fn number(path: &Path) -> io::Result<u64> {
-    fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
+    std::fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
 }
 
 impl Disk {
     /// `/dev/mmcblk0`
     pub fn device(&self) -> PathBuf {
-        Path::new("/dev").join(&self.name)
+        self.block().device()
+    }
+
+    fn block(&self) -> BlockDevice {
+        BlockDevice::named(Path::new(SYS), &self.name)
     }
 
     /// The partition with this number, as the kernel has found it.
@@ -102,13 +101,11 @@ impl Disk {
     /// A sentence: the kernel has no such partition.
     pub fn partition(&self, number: u32) -> Result<Partition, String> {
         let missing = || format!("the kernel sees no partition {number} on {}", self.device().display());
-        let folder = Path::new(BLOCK_DEVICES).join(&self.name);
-        let found = fs::read_dir(&folder).map_err(|_| missing())?.flatten().find(|entry| {
-            fs::read_to_string(entry.path().join("partition")).is_ok_and(|n| n.trim() == number.to_string())
-        });
-        let entry = found.ok_or_else(missing)?;
-        let numbers = fs::read_to_string(entry.path().join("dev")).map_err(|_| missing())?;
-        Ok(Partition { device: Path::new("/dev").join(entry.file_name()), numbers: numbers.trim().into() })
+        let partitions = self.block().partitions();
+        let found = partitions.into_iter().find(|partition| partition.partition_number() == Some(number));
+        let found = found.ok_or_else(missing)?;
+        let numbers = found.attribute("dev").ok_or_else(missing)?;
+        Ok(Partition { device: found.device(), numbers })
     }
 
     /// Number of the partition that has `guid`.
@@ -121,7 +118,7 @@ impl Disk {
 
     /// Bytes of a sector as the disk counts them; the partition table is in 512-byte sectors only if this is 512.
     pub fn logical_block(&self) -> u64 {
-        number(&Path::new(BLOCK_DEVICES).join(&self.name).join("queue/logical_block_size")).unwrap_or(SECTOR)
+        number(&self.block().folder.join("queue/logical_block_size")).unwrap_or(SECTOR)
     }
 
     /// # Errors

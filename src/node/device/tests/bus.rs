@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fruit_agent::systemd::Systemd;
-use fruit_agent::systemd::bus::{Bus, Call, Fault, Reader, Writer};
+use fruit_device::systemd::Systemd;
+use fruit_device::systemd::bus::{Bus, Call, Fault, Reader, Writer};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fruit_contract::Guid;
-use fruit_init::gpt::{GptError, SECTOR, Table};
+use fruit_device::gpt::{GptError, SECTOR, Table};
 
 const MIB: u64 = 1 << 20;
 
@@ -39,7 +39,7 @@ fn read(disk: &File) -> Result<Table, GptError> {
     Table::read(disk, disk.metadata().unwrap().len() / SECTOR)
 }
 
-fn plan(disk: &File, table: &Table) -> Vec<fruit_init::gpt::Write> {
+fn plan(disk: &File, table: &Table) -> Vec<fruit_device::gpt::Write> {
     let mut start = [0u8; 4096];
     disk.read_exact_at(&mut start, 0).unwrap();
     let sectors = disk.metadata().unwrap().len() / SECTOR;
