@@ -4,7 +4,9 @@
 //! What is in force is what the boot loader is told; what is remembered comes second. So a node whose data partition is
 //! full, broken or not there still commits and falls back.
 
+mod machine;
 mod node;
+mod round;
 mod work;
 
 use std::io;
@@ -23,8 +25,9 @@ use sd_notify::NotifyState;
 
 use crate::http::{Alive, Stop};
 
+pub use machine::End;
 pub use node::{Node, NodeError, Site, open};
-pub use work::{Daemon, End};
+pub use work::Daemon;
 
 /// Between two signs of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
