@@ -69,6 +69,7 @@ impl Reader {
         command
     }
 
+    #[allow(clippy::print_stdout)] // how far it has come, for whoever reads along
     fn follow(&mut self, guide: &Path) -> usize {
         let text = std::fs::read_to_string(guide).unwrap();
         let mut ran = 0;

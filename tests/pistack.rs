@@ -49,6 +49,7 @@ fn systemd_runs_the_agent_as_its_own_user(node: &Node) {
 /// Most that the agent may have in memory, KiB.
 const RESIDENT_MAX: u64 = 4 << 10;
 
+#[allow(clippy::print_stdout)] // the figure, for whoever reads along
 fn the_agent_is_small(node: &Node) {
     let most = node.run("sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\) kB$/\\1/p' /proc/$(pidof -s fruit-agent)/status");
     println!("fruit-agent: at most {most} KiB resident since its start");

@@ -144,6 +144,7 @@ fn a_release_whose_health_check_fails_goes_back_and_says_why() {
 const RESIDENT_MAX: u64 = 24 << 10;
 
 /// Installs a bundle that lies on the node, and looks all the while at how much memory that takes.
+#[allow(clippy::print_stdout)] // the figure, for whoever reads along
 fn install_watched(node: &Node, file: &str) {
     let said = node.run(&format!(
         "fruit-update install {file} > /run/said 2>&1 & \

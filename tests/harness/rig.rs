@@ -159,6 +159,7 @@ impl Rig {
         self.is_up();
     }
 
+    #[allow(clippy::print_stdout)] // times, for whoever reads along
     fn is_up(&mut self) {
         let start = Instant::now();
         while !self.board().flag(Command::Heartbeat(PI)).unwrap() {

@@ -1,7 +1,5 @@
 //! The operator's command. `fruitctl stack` speaks to Pi Stack boards.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
-
 mod config;
 mod errors;
 mod failure;

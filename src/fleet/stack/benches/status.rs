@@ -1,6 +1,8 @@
 //! How long a full status of 16 boards with two Pis each takes at 9600 baud, compared with the time that its bytes need
 //! on the wire plus the boards' answer delay. The boards are simulated behind a pseudo-terminal and pace every byte.
 
+#![allow(clippy::print_stdout)] // a benchmark tells what it measured
+
 use fruit_stack::master::{Master, Timing, on_wire};
 use fruit_stack::status::read_board;
 use fruit_stack::transport::{self, Port};

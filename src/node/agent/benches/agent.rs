@@ -4,6 +4,8 @@
 //! `FRUIT_AGENT` names another program to measure, such as the static one of the device; `FRUIT_BENCH_SECONDS` sets how
 //! long each part takes.
 
+#![allow(clippy::print_stdout)] // a benchmark tells what it measured
+
 #[path = "../tests/node/mod.rs"]
 mod node;
 

@@ -1,7 +1,5 @@
 //! The program on the node. `fruit-agent --help` tells its commands.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
-
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

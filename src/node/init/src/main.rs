@@ -1,6 +1,5 @@
 //! The first process of the initramfs.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
 fn main() {
     if !rustix::process::getpid().is_init() {
         fruit_output::talk(format_args!(

@@ -8,6 +8,8 @@
 //! `cargo bench -p fruit-update -- OLD.img BUNDLE.fruit ROOT.json` takes a real image, with its manifest beside it, and a
 //! bundle that `fruitbuild` made.
 
+#![allow(clippy::print_stdout)] // a benchmark tells what it measured
+
 // Of both, the tests use what is not used here.
 #[path = "../tests/update/card.rs"]
 #[allow(dead_code)]

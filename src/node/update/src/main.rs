@@ -1,7 +1,5 @@
 //! The program on the node. `fruit-update --help` tells its commands.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
-
 mod cli;
 mod show;
 

@@ -110,6 +110,9 @@ const ARM64_COMPILER: &str =
 pub const ARCHITECTURES: [&str; 3] = ["arm64", "amd64", "armhf"];
 
 /// Static programs everywhere: they run in the initramfs, before any library is there, and on any root.
+///
+/// # Errors
+/// An architecture that no device of ours has: [`DeviceError::UnknownArchitecture`].
 pub fn target(debian_architecture: &str) -> Result<Target, DeviceError> {
     Ok(match debian_architecture {
         "arm64" => Target {

@@ -1,5 +1,7 @@
 //! `cargo run -p fruit-dist -- release` and `cargo run -p fruit-dist -- reference`
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // the command speaks here
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

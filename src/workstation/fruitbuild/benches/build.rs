@@ -10,6 +10,8 @@
 //! is its own; the first run fills it from the mirror. Runs of what is compared alternate, so that a busy machine slows
 //! down both; times are medians, and the processor's time stands beside the clock's.
 
+#![allow(clippy::print_stdout)] // a benchmark tells what it measured
+
 mod build {
     pub mod measure;
     pub mod others;

@@ -5,6 +5,8 @@
 //! The processor is an emulated one: time that other programs of this machine take from QEMU counts as the agent's and makes
 //! beats late, so only a quiet machine gives figures that mean something.
 
+#![allow(clippy::print_stdout)] // a benchmark tells what it measured
+
 #[path = "../../../../tests/harness/mod.rs"]
 mod harness;
 #[path = "../../../../tests/harness/node.rs"]

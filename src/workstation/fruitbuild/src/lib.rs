@@ -1,8 +1,6 @@
 //! From a recipe to a card image, and what a person does with one. The command is in `main.rs`; tests and benches use
 //! the parts.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
-
 #[macro_use]
 extern crate fruit_output;
 

@@ -1,5 +1,3 @@
-#![warn(clippy::print_stdout, clippy::print_stderr)]
-
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -14,6 +14,9 @@ pub struct Baked {
 }
 
 /// A file of the workstation as content, by reference.
+///
+/// # Errors
+/// The file can't be opened or its length can't be read, with its path.
 pub fn file_content(path: &Path) -> Result<Content, Error> {
     let source = Source::open(path).map_err(at(path))?;
     let len = source.file().metadata().map_err(at(path))?.len();

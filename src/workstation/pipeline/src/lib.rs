@@ -142,6 +142,9 @@ pub fn assemble<T>(
 }
 
 /// What a thread of the build made.
+///
+/// # Errors
+/// The thread panicked.
 pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Error> {
     thread.join().map_err(|_| Error::other("a thread of the build panicked"))
 }

@@ -21,6 +21,9 @@ pub fn command_line(disk: Guid, verity: &verity::Params, words: &[String]) -> St
 }
 
 /// The firmware partition. `copies`: sectors on the disk of the two copies of the boot-control block.
+///
+/// # Errors
+/// A package that the board names is not in `packages`, or has no such file; names that a partition cannot have.
 pub fn firmware(board: &Board, packages: &BootPackages, copies: [u64; 2], time: i64) -> Result<Tree, Error> {
     let mut tree = Tree::new(time);
     put_firmware_files(&mut tree, board, packages, FirmwarePartition::Firmware, time)?;
@@ -30,6 +33,9 @@ pub fn firmware(board: &Board, packages: &BootPackages, copies: [u64; 2], time: 
 }
 
 /// A slot's boot partition.
+///
+/// # Errors
+/// As [`firmware`].
 pub fn boot(board: &Board, packages: &BootPackages, slot: &SlotFiles, time: i64) -> Result<Tree, Error> {
     let mut tree = Tree::new(time);
     put_firmware_files(&mut tree, board, packages, FirmwarePartition::Boot, time)?;

@@ -7,6 +7,8 @@
 //! change, and what an encoder could be slow at. Figures of time are processor time, so that a busy machine changes
 //! little.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a benchmark tells what it measured
+
 mod images;
 mod others;
 mod synthetic;
