@@ -89,7 +89,11 @@ fn a_pi_3_takes_deltas_from_a_file_from_a_server_and_from_a_stick() {
     restart_and_commit(&mut node, &THREE);
     assert_eq!(stored(&node).state().active, Slot::A);
 
-    node.run("mkdir -p /tmp/stick && mount -t vfat -o ro /dev/sda1 /tmp/stick");
+    // On a busy machine the emulated bus finds its devices late.
+    node.run(
+        "for i in $(seq 120); do [ -b /dev/sda1 ] && break; sleep 1; done; \
+         mkdir -p /tmp/stick && mount -t vfat -o ro /dev/sda1 /tmp/stick || { dmesg | tail -30 >&2; exit 1; }",
+    );
     // Other tests have published what comes after it.
     node.run(&format!("fruit-update install /tmp/stick --release {}", FOUR.version));
     restart_and_commit(&mut node, &FOUR);
