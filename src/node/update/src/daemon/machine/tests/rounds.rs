@@ -134,11 +134,9 @@ fn windows_and_inhibitors_are_looked_at_every_twenty_seconds_for_a_release_that_
 
 #[test]
 fn a_stick_that_is_plugged_in_is_looked_at_within_three_seconds() {
-    let mut scene = Scene::working("install: manual\n");
-    scene.state.next_check = None;
-    scene.state.next_sticks = Duration::ZERO;
+    let mut scene = Scene::new("install: manual\ncheck: manual\n");
     // It was there when the node came up.
-    scene.state.sticks = vec![stick("sda1")];
+    scene.after(Outcome::Opened(Some(vec![stick("sda1")])));
     let (a, b) = (stick("sda1"), stick("sdb1"));
     // Second, what is plugged in, whether it is looked at, and whether that leads to the sources.
     let table: [(u64, &[&Stick], bool, bool); 9] = [
@@ -296,6 +294,11 @@ fn a_restart_that_is_not_heard_is_asked_for_again_and_the_round_goes_on() {
     scene.now = at(69);
     assert_eq!(scene.next(), Action::Rest(TICK));
     scene.now = at(70);
+    assert_eq!(scene.next(), Action::Restart);
+    // Also if the attempt took so long that the next one is due.
+    scene.now = at(99);
+    scene.after(Outcome::Failed);
+    assert_eq!(scene.next(), Action::Rest(TICK));
     assert_eq!(scene.next(), Action::Restart);
     scene.after(Outcome::Restarting);
     // Whoever restarts the node stops the daemon too.
