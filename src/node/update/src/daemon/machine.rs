@@ -191,9 +191,10 @@ pub struct State {
     wanted: Option<String>,
     /// A release is armed and waits for a restart.
     restart_wanted: bool,
-    /// When windows and inhibitors are looked at again for an install, and for a restart.
+    /// When windows and inhibitors are looked at again for an install, for a restart, and for a copy.
     next_install: Duration,
     next_restart: Duration,
+    next_clone: Duration,
     next_sticks: Duration,
     sticks: Vec<Stick>,
     cloned: bool,
@@ -216,6 +217,7 @@ impl State {
             restart_wanted: false,
             next_install: Duration::ZERO,
             next_restart: Duration::ZERO,
+            next_clone: Duration::ZERO,
             next_sticks: Duration::ZERO,
             sticks: Vec::new(),
             cloned: false,
@@ -354,7 +356,12 @@ impl State {
     /// Whether it is time for a second good slot, since there is nothing else to do.
     fn may_clone(&mut self, config: &UpdateConfig, facts: &Facts, now: Duration) -> Result<bool, Need> {
         let busy = self.cloned || self.wanted.is_some() || self.restart_wanted || now < IDLE;
-        if config.clone != ClonePolicy::Idle || busy || !facts.circumstances()?.inhibitors.is_empty() {
+        if config.clone != ClonePolicy::Idle || busy || now < self.next_clone {
+            return Ok(false);
+        }
+        let is_inhibited = !facts.circumstances()?.inhibitors.is_empty();
+        self.next_clone = now + PATIENCE;
+        if is_inhibited {
             return Ok(false);
         }
         // Once per start of the daemon, whatever comes of it.

@@ -378,3 +378,16 @@ fn a_copy_is_made_once_when_there_is_nothing_else_to_do() {
         }
     }
 }
+
+#[test]
+fn who_inhibits_a_copy_is_asked_now_and_then_only() {
+    let mut scene = Scene::working("clone: idle\n");
+    (scene.state.next_check, scene.now) = (None, at(600));
+    scene.inhibited(&["backup (runs)"]);
+    assert_eq!(scene.next(), Action::Rest(TICK));
+    scene.inhibited(&[]);
+    scene.now = at(619);
+    assert_eq!(scene.next(), Action::Rest(TICK));
+    scene.now = at(620);
+    assert_eq!(scene.next(), Action::Clone);
+}
