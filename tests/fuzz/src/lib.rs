@@ -101,3 +101,22 @@ pub fn old_volumes() -> [Vec<u8>; 2] {
     let text = (0..3000u32).flat_map(|i| format!("line {i}\n").into_bytes());
     [code.collect(), text.collect()]
 }
+
+/// Records of every class as they are on cards, by class, and what else has a format of its own.
+pub fn golden_records() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let lines = include_str!("../../../src/shared/record/tests/golden/records.txt").lines();
+    lines.map(|line| {
+        let (name, digits) = line.split_once(' ').expect("a name and digits");
+        (name, fruit_base::hex::decode(digits).expect("digits"))
+    })
+}
+
+/// The fleet that signed them.
+pub fn fleet() -> &'static fruit_record::Replica {
+    static FLEET: std::sync::OnceLock<fruit_record::Replica> = std::sync::OnceLock::new();
+    FLEET.get_or_init(|| {
+        let (_, charter) = golden_records().next().expect("the charter comes first");
+        let fleet = fruit_record::Record::parse(&charter).expect("a charter").fleet();
+        fruit_record::Replica::new(fruit_record::Trust::new(fleet, &charter).expect("the first charter"))
+    })
+}

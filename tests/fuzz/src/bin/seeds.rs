@@ -23,6 +23,7 @@ fn main() {
     seeds.stack();
     seeds.releases();
     seeds.patches();
+    seeds.fleet();
 }
 
 struct Seeds {
@@ -271,6 +272,25 @@ impl Seeds {
         self.put("command_line", "full", format!("console=ttyS0 fruit.disk=00112233-4455-6677-8899-aabbccddee00 fruit.slot=a fruit.trial=1 fruit.loader=1 fruit.verity={verity} \"a b\""));
         self.put("boot_report", "empty", "{}");
         self.put("init_config", "empty", "{}");
+    }
+
+    fn fleet(&self) {
+        let mut packed = fruit_fuzz::fleet().pack();
+        for (number, (name, bytes)) in fruit_fuzz::golden_records().enumerate() {
+            if name == "invite-text" {
+                self.put("fleet_invite", name, &bytes);
+                continue;
+            }
+            self.put("fleet_record", &format!("{number}-{name}"), &bytes);
+            // Lengths beyond 127 in two bytes.
+            let length = [bytes.len() as u8 & 0x7f | 0x80, (bytes.len() >> 7) as u8];
+            if name != "request" && name != "charter" && bytes.len() > 127 {
+                packed.extend(length);
+                packed.extend(bytes);
+            }
+        }
+        self.put("fleet_record", "packed", packed);
+        self.put("fleet_invite", "selector", "rack=1,site=berlin;all");
     }
 
     fn stack(&self) {

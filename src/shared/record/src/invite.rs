@@ -1,0 +1,154 @@
+//! An invite: one line of text that makes a card one of the fleet's. Whoever has it may use it: it holds a secret key.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::SigningKey;
+use fruit_base::Sha256;
+
+use crate::body::{Body, Relay, Seed};
+use crate::class::Class;
+use crate::id::{FleetId, KeyId};
+use crate::limits;
+use crate::record::Record;
+use crate::wire::{Content, FieldWriter, Fields, Malformed, decode, encode};
+
+/// What the text begins with.
+pub const PREFIX: &str = "fruit1-";
+/// Relays, and seeds, that an invite names.
+const CONTACTS: usize = 8;
+/// Bytes of the checksum at its end: a copying mistake is told from a forgery.
+const CHECKSUM: usize = 4;
+
+/// An invite, as it was read: nobody has looked at the operator's signature.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Invite {
+    pub fleet: FleetId,
+    /// What the operator signed.
+    pub grant: Record,
+    /// Whom a new node asks first.
+    pub relays: Vec<Relay>,
+    pub seeds: Vec<Seed>,
+    secret: [u8; 32],
+}
+
+/// Why a text is no invite.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotAnInvite {
+    #[error("an invite is one line that begins with `{PREFIX}`")]
+    Prefix,
+    #[error("an invite has at most {max} characters, this has {0}", max = limits::INVITE)]
+    Long(usize),
+    #[error("a character is wrong or missing: copy the invite again, whole")]
+    Copied,
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("its secret key is not the one that the operator signed")]
+    Key,
+}
+
+struct Parts {
+    fleet: FleetId,
+    secret: [u8; 32],
+    grant: Vec<u8>,
+    relays: Vec<Relay>,
+    seeds: Vec<Seed>,
+}
+
+impl Content for Parts {
+    const WHAT: &'static str = "the invite";
+
+    fn write(&self, fields: &mut FieldWriter) {
+        fields.raw(1, &self.fleet.0);
+        fields.raw(2, &self.secret);
+        fields.raw(3, &self.grant);
+        fields.list(4, &self.relays, Relay::write);
+        fields.list(5, &self.seeds, Seed::write);
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Result<Parts, Malformed> {
+        Ok(Parts {
+            fleet: fields.required(1, "the fleet", FleetId::read)?,
+            secret: fields.required(2, "the secret key", |r| r.array("the secret key"))?,
+            grant: fields.required(3, "the invite", |r| Ok(r.take(r.rest().len(), "the invite")?.to_vec()))?,
+            relays: fields.list(4, CONTACTS, "the relays", Relay::read)?,
+            seeds: fields.list(5, CONTACTS, "the seeds", Seed::read)?,
+        })
+    }
+}
+
+impl Invite {
+    /// # Errors
+    /// The grant is for another key than `secret`'s, or is no grant.
+    pub fn new(
+        fleet: FleetId,
+        secret: [u8; 32],
+        grant: Record,
+        (relays, seeds): (&[Relay], &[Seed]),
+    ) -> Result<Invite, NotAnInvite> {
+        let most = |count: usize| count.min(CONTACTS);
+        let (relays, seeds) = (relays[..most(relays.len())].to_vec(), seeds[..most(seeds.len())].to_vec());
+        let invite = Invite { fleet, grant, relays, seeds, secret };
+        let fits = invite.grant.class() == Class::Invite && invite.grant.id() == Some(invite.id());
+        if fits { Ok(invite) } else { Err(NotAnInvite::Key) }
+    }
+
+    /// The enrol key's public half.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.key().verifying_key().into()
+    }
+
+    /// The enrol key.
+    #[must_use]
+    pub fn key(&self) -> SigningKey {
+        SigningKey::from_bytes(&self.secret)
+    }
+
+    /// The line of text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let parts = Parts {
+            fleet: self.fleet,
+            secret: self.secret,
+            grant: self.grant.encode(),
+            relays: self.relays.clone(),
+            seeds: self.seeds.clone(),
+        };
+        let bytes = encode(&parts);
+        let checksum = Sha256::of(&bytes).0;
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode([&bytes, &checksum[..CHECKSUM]].concat()))
+    }
+
+    /// Reads an invite.
+    ///
+    /// # Errors
+    /// [`NotAnInvite`].
+    pub fn from_text(text: &str) -> Result<Invite, NotAnInvite> {
+        let text = text.trim();
+        if text.len() > limits::INVITE {
+            return Err(NotAnInvite::Long(text.len()));
+        }
+        let encoded = text.strip_prefix(PREFIX).ok_or(NotAnInvite::Prefix)?;
+        let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| NotAnInvite::Copied)?;
+        let (bytes, checksum) =
+            bytes.len().checked_sub(CHECKSUM).map(|at| bytes.split_at(at)).ok_or(NotAnInvite::Copied)?;
+        if Sha256::of(bytes).0[..CHECKSUM] != *checksum {
+            return Err(NotAnInvite::Copied);
+        }
+        let Parts { fleet, secret, grant, relays, seeds } = decode(bytes, limits::INVITE)?;
+        let grant = Record::parse(&grant)?;
+        if !matches!(grant.body(), Body::Invite(_)) {
+            return Err(NotAnInvite::Key);
+        }
+        Invite::new(fleet, secret, grant, (&relays, &seeds))
+    }
+}
+
+/// Without the secret.
+impl fmt::Debug for Invite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invite").field("fleet", &self.fleet).field("id", &self.id()).finish_non_exhaustive()
+    }
+}
