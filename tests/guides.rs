@@ -41,6 +41,8 @@ fn blocks(markdown: &str) -> Vec<Block> {
 
 struct Reader {
     folder: tempfile::TempDir,
+    /// Home is the folder: for guides that put something there.
+    at_home: bool,
     background: Vec<Child>,
 }
 
@@ -48,7 +50,7 @@ impl Reader {
     fn new() -> Reader {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".passphrase"), "a passphrase of the test\n").unwrap();
-        Reader { folder, background: Vec::new() }
+        Reader { folder, at_home: false, background: Vec::new() }
     }
 
     fn bash(&self, script: &str) -> Command {
@@ -63,9 +65,13 @@ impl Reader {
             .env("PATH", format!("{}:{path}", programs.display()))
             .env("FRUITBUILD_CACHE", shared_cache())
             .env("FRUITBUILD_PASSPHRASE_FILE", self.folder.path().join(".passphrase"))
+            .env("FRUITCTL_PASSPHRASE_FILE", self.folder.path().join(".passphrase"))
             .env("NO_COLOR", "1")
             .env_remove("SOURCE_DATE_EPOCH")
             .stdin(Stdio::null());
+        if self.at_home {
+            command.env("HOME", self.folder.path()).env_remove("XDG_CONFIG_HOME");
+        }
         command
     }
 
@@ -143,6 +149,13 @@ fn the_pi_stack() {
 }
 
 #[test]
+fn founding_a_fleet() {
+    let mut reader = Reader::new();
+    reader.at_home = true;
+    assert!(reader.follow(&top().join("docs/guides/fleet.md")) > 0);
+}
+
+#[test]
 fn ci() {
     follow("ci.md");
 }
@@ -154,7 +167,8 @@ fn installing() {
 
 #[test]
 fn every_guide_is_followed_or_has_nothing_to_run() {
-    let followed = ["first-card.md", "recipe.md", "publish-and-update.md", "pi-stack.md", "ci.md", "install.md"];
+    let followed =
+        ["first-card.md", "recipe.md", "publish-and-update.md", "pi-stack.md", "ci.md", "install.md", "fleet.md"];
     for entry in std::fs::read_dir(top().join("docs/guides")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();

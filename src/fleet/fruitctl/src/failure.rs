@@ -1,6 +1,9 @@
 //! Why a verb failed, and the exit code that says so.
 
 use crate::output;
+use fruit_record::Refused;
+use fruit_record::wire::Malformed;
+use fruit_release::keys::KeyError;
 use fruit_stack::master::AskError;
 use fruit_stack::power::PowerError;
 use fruit_stack::stacks::StacksError;
@@ -12,12 +15,13 @@ use std::process::ExitCode;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  everything was done and read
-  1  a board refused, or a value could not be read
-  2  the command line, the stacks file or an address is wrong
+  1  a board refused, or a value or file could not be read or written
+  2  the command line, the stacks file, a name or an address is wrong
   3  a port cannot be opened, or is gone
   4  a board does not answer
   5  gave up waiting: no headroom below the limit, or a Pi still powered
-  6  not confirmed";
+  6  not confirmed
+  7  a record, charter or key is not signed as the fleet wants, or is another fleet's";
 
 /// The documented exit codes, the gravest of several failures last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +32,7 @@ pub enum Code {
     NoAnswer = 4,
     GaveUp = 5,
     NotConfirmed = 6,
+    Untrusted = 7,
 }
 
 /// A failure to end the program with. The message is empty when everything has been said already.
@@ -40,6 +45,11 @@ pub struct Failure {
 impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    /// With the place, or the file, before the message.
+    pub fn at(self, place: &dyn std::fmt::Display) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
     }
 
     pub fn report(self) -> ExitCode {
@@ -57,6 +67,34 @@ impl From<std::io::Error> for Failure {
             return Self::new(Code::Refused, "");
         }
         Self::new(Code::Refused, error.to_string())
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let code = match error {
+            KeyError::UnknownKey(_) | KeyError::KeyExists(_) | KeyError::KeyName(_) => Code::Usage,
+            KeyError::Stray => Code::Untrusted,
+            _ => Code::Refused,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(error: Refused) -> Self {
+        let code = match error {
+            Refused::Full { .. } | Refused::UsedUp(_) | Refused::Expired => Code::Refused,
+            _ => Code::Untrusted,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// What a person has named does not make a record.
+impl From<Malformed> for Failure {
+    fn from(error: Malformed) -> Self {
+        Self::new(Code::Usage, error.to_string())
     }
 }
 

@@ -1,10 +1,13 @@
-//! The operator's command. `fruitctl stack` speaks to Pi Stack boards.
+//! The operator's command. `fruitctl stack` speaks to Pi Stack boards; `fleet`, `operator` and `node` sign what a fleet believes.
 
 mod config;
 mod errors;
 mod failure;
+mod fleet;
 mod identify;
 mod led;
+mod node;
+mod operator;
 mod output;
 mod power;
 mod record;
@@ -33,6 +36,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a fleet, show it, and pass its records on.
+    Fleet(Box<fleet::FleetArgs>),
+    /// Invite nodes to a fleet, take them in, list and revoke them.
+    Node(Box<node::NodeArgs>),
+    /// Say who may sign what in a fleet.
+    Operator(Box<operator::OperatorArgs>),
     /// Power and watch the boards of Pi Stacks over their RS-485 bus.
     Stack(Box<stack::StackArgs>),
     /// Print the completions of a shell.
@@ -74,6 +83,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     // Into memory first: the generator of completions panics on a writer that fails.
     let mut text = Vec::new();
     match cli.verb {
+        Verb::Fleet(args) => args.run()?,
+        Verb::Node(args) => args.run()?,
+        Verb::Operator(args) => args.run()?,
         Verb::Stack(args) => args.run()?,
         Verb::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "fruitctl", &mut text),
         Verb::Man { folder: None } => clap_mangen::Man::new(Cli::command()).render(&mut text)?,

@@ -238,7 +238,7 @@ mod tests {
         for text in ["", "site", "site=", "=a", "a=b,a=c", "a=b;;c=d", "a=ü", "a=b c", "a=b\x1b"] {
             assert!(text.parse::<Selector>().is_err(), "{text:?}");
         }
-        assert!(vec!["a=b"; 3].join(";").parse::<Selector>().is_ok());
+        assert!(["a=b"; 3].join(";").parse::<Selector>().is_ok());
         let many: Vec<_> = (0..17).map(|n| format!("a={n}")).collect();
         assert_eq!(many.join(";").parse::<Selector>(), Err(NotASelector::TooMany));
         assert!("é=".repeat(500).parse::<Labels>().unwrap_err().to_string().len() < 300);

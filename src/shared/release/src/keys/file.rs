@@ -10,7 +10,10 @@ use fruit_base::{Replace, replace_with};
 use super::KeyError;
 
 /// A file of at most `limit` bytes; `None` if it is not there.
-pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, KeyError> {
+///
+/// # Errors
+/// Those of the file system; more bytes.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, KeyError> {
     let failed = |error| KeyError::Io { path: path.to_owned(), error };
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -34,7 +37,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
 }
 
 /// As [`write_atomically`], for the owner's eyes only.
-pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     place(path, bytes, 0o600, 0o700)
 }
 

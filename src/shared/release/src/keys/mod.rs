@@ -10,6 +10,7 @@ mod draft;
 mod edit;
 mod file;
 mod folder;
+pub mod passphrase;
 mod repository;
 mod secret;
 mod signing;
@@ -20,10 +21,12 @@ use std::path::PathBuf;
 
 pub use agent::Agent;
 pub use draft::Draft;
-pub use file::write_atomically;
+pub use file::{read_bounded, write_atomically, write_secret};
 pub use folder::{DRAFTS, discard_drafts, draft_folder, finish_interrupted, repositories_with_drafts};
 pub use repository::{Lifetimes, Plan, Published, Repository};
-pub use secret::{KeyFileError, Passphrase, SecretKey};
+pub use secret::{
+    KeyFileError, Passphrase, SecretKey, from_line as read_public_line, public_half, to_line as public_line,
+};
 pub use signing::{Signed, Waiting};
 pub use store::{Entry, Held, KeyStore, Unlock};
 

@@ -133,14 +133,27 @@ impl SecretKey {
     }
 }
 
-/// `ssh-ed25519 AAAA…`, as in an OpenSSH public key file.
-pub(super) fn to_line(key: &PublicKey, comment: &str) -> Option<String> {
+/// The public half of an OpenSSH private key file, for which no passphrase is needed.
+///
+/// # Errors
+/// [`KeyFileError::Format`], [`KeyFileError::Type`].
+pub fn public_half(text: &[u8]) -> Result<PublicKey, KeyFileError> {
+    let key = PrivateKey::from_openssh(text).map_err(|error| KeyFileError::Format(error.to_string()))?;
+    let public = key.public_key().key_data().ed25519();
+    let public = public.and_then(|public| PublicKey::ed25519(&public.0));
+    public.ok_or_else(|| KeyFileError::Type(key.algorithm().to_string()))
+}
+
+/// `ssh-ed25519 AAAA…`, as in an OpenSSH public key file; `None` for keys of other types.
+#[must_use]
+pub fn to_line(key: &PublicKey, comment: &str) -> Option<String> {
     let data = ssh_key::public::KeyData::Ed25519(Ed25519PublicKey(*key.as_ed25519()?));
     ssh_key::PublicKey::new(data, comment).to_openssh().ok()
 }
 
-/// The key of an OpenSSH public key line.
-pub(super) fn from_line(line: &str) -> Option<PublicKey> {
+/// The key of an OpenSSH public key line; `None` if it is none of type ed25519.
+#[must_use]
+pub fn from_line(line: &str) -> Option<PublicKey> {
     let key = ssh_key::PublicKey::from_openssh(line).ok()?;
     PublicKey::ed25519(&key.key_data().ed25519()?.0)
 }

@@ -1,0 +1,152 @@
+//! Where fleets are.
+
+use super::{Options, at, usage};
+use crate::failure::{Code, Failure};
+use fruit_record::wire::is_name;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// The records of a fleet, in its folder.
+pub const RECORDS: &str = "fleet.records";
+/// Its keys.
+pub const KEYS: &str = "keys";
+/// Who changes a folder has locked this file in it.
+const LOCK: &str = ".lock";
+
+/// The folder that fleets are in.
+pub fn all() -> Result<PathBuf, Failure> {
+    if let Some(folder) = std::env::var_os("FRUITCTL_FLEETS").filter(|folder| !folder.is_empty()) {
+        return Ok(folder.into());
+    }
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| PathBuf::from(home).join(".config"));
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or(home);
+    let config = config.ok_or_else(|| usage("HOME is not set: name the folder of the fleet with --fleet ./FOLDER"))?;
+    Ok(config.join("fruit/fleets"))
+}
+
+/// The fleets that are known here.
+pub fn known() -> Result<Vec<PathBuf>, Failure> {
+    let folder = all()?;
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found.map_err(at(&folder))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(at(&folder))?.path();
+        if path.join(RECORDS).is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The folder that a name or a path means.
+pub fn named(name: &Path) -> Result<PathBuf, Failure> {
+    let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/') || ["", ".", ".."].map(Path::new).contains(&name);
+    if is_path {
+        return Ok(name.to_owned());
+    }
+    match name.to_str() {
+        Some(text) if is_name(text) => Ok(all()?.join(text)),
+        _ => Err(usage(format!(
+            "{:?} is no name of a fleet: letters, digits, `-`, `_` and `.`",
+            name.display().to_string()
+        ))),
+    }
+}
+
+impl Options {
+    /// The name or folder that was given.
+    pub fn given(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("FRUITCTL_FLEET").filter(|name| !name.is_empty()).map(PathBuf::from);
+        self.fleet.clone().or_else(variable)
+    }
+
+    /// The folder of the fleet that is meant.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        if let Some(name) = self.given() {
+            let folder = named(&name)?;
+            if folder.join(RECORDS).is_file() {
+                return Ok(folder);
+            }
+            let known: Vec<String> = known().unwrap_or_default().iter().map(|path| fleet_name(path)).collect();
+            let known = if known.is_empty() {
+                "none is known here".into()
+            } else {
+                format!("known here: {}", known.join(", "))
+            };
+            return Err(usage(format!("{}: there is no fleet in this folder; {known}", folder.display())));
+        }
+        let known = known()?;
+        match known.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => Err(usage(format!(
+                "there is no fleet in {}; make one with `fruitctl fleet init NAME`, or take one that was exported with \
+                 `fruitctl fleet join FILE --id ID`",
+                all()?.display()
+            ))),
+            several => {
+                let names: Vec<String> = several.iter().map(|path| fleet_name(path)).collect();
+                Err(usage(format!("which fleet is meant? Name one with --fleet: {}", names.join(", "))))
+            }
+        }
+    }
+}
+
+/// The last part of a folder's path.
+pub fn fleet_name(folder: &Path) -> String {
+    folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Waits until no other command changes what is in `folder`, and lets no other begin while the lock is held.
+pub fn lock(folder: &Path, options: &Options) -> Result<File, Failure> {
+    let path = folder.join(LOCK);
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            options.say(format_args!("waiting for another fruitctl that is changing {}", folder.display()));
+            file.lock().map_err(at(&path))?;
+        }
+        Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
+    }
+    Ok(file)
+}
+
+/// Makes the folder of a fleet, whole or not at all: `fill` is given a folder beside it, which then takes its name.
+pub fn create(
+    folder: &Path,
+    options: &Options,
+    fill: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path));
+    let taken = || {
+        Failure::new(
+            Code::Refused,
+            format!("{}: there is something already; choose another name or folder", folder.display()),
+        )
+    };
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    private(above)?;
+    let _lock = lock(above, options)?;
+    if folder.symlink_metadata().is_ok() {
+        return Err(taken());
+    }
+    let beside = above.join(format!(".{}.new", fleet_name(folder)));
+    // What a killed command left, which held the lock.
+    match fs::remove_dir_all(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&beside)(error)),
+        _ => {}
+    }
+    private(&beside)?;
+    let made = fill(&beside).and_then(|()| fs::rename(&beside, folder).map_err(at(folder)));
+    if made.is_err() {
+        let _ = fs::remove_dir_all(&beside);
+    }
+    made?;
+    File::open(above).and_then(|above| above.sync_all()).map_err(at(above))
+}

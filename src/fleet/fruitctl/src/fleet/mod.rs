@@ -1,0 +1,115 @@
+//! `fruitctl fleet`, and what the verbs about operators and nodes share with it. All of them work offline, on the records that
+//! have come here.
+
+mod exchange;
+mod folder;
+mod init;
+mod moment;
+mod opened;
+mod show;
+mod signing;
+
+pub use moment::{Moment, now, shown};
+pub use opened::Opened;
+pub use show::operator_as_json;
+pub use signing::{Signer, domain};
+
+use crate::failure::{Code, Failure};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+const FLEETS: &str = "\
+Fleets:
+  A fleet is a folder: its records in fleet.records, your keys in keys/. Fleets are in
+  $FRUITCTL_FLEETS, or else in ~/.config/fruit/fleets. --fleet and $FRUITCTL_FLEET name one of
+  them, or any folder (with a `/` in it). Without either, the only one there is meant.
+
+Keys:
+  Keys are files in the format of OpenSSH, with a passphrase, or are held by ssh-agent. The
+  passphrase is the first line of the file that --passphrase-file or
+  $FRUITCTL_PASSPHRASE_FILE names; otherwise the terminal is asked.";
+
+/// What the verbs of fleets have in common.
+#[derive(Args)]
+pub struct Options {
+    /// Fleet: its name or its folder.
+    #[arg(long, global = true, value_name = "FLEET")]
+    fleet: Option<PathBuf>,
+    /// Operator who signs; repeat it where several must sign. Without it: the one whose key is here.
+    #[arg(long = "as", global = true, value_name = "OPERATOR")]
+    operators: Vec<String>,
+    /// Private key file to sign with as well, such as a root key on a stick; repeatable.
+    #[arg(long = "key-file", global = true, value_name = "FILE")]
+    key_files: Vec<PathBuf>,
+    /// File whose first line is the passphrase of the keys.
+    #[arg(long, global = true, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but results and failures.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+impl Options {
+    pub fn passphrase_file(&self) -> Option<PathBuf> {
+        let named = || std::env::var_os("FRUITCTL_PASSPHRASE_FILE").map(PathBuf::from);
+        self.passphrase_file.clone().or_else(named)
+    }
+
+    /// Talk, as opposed to results.
+    pub fn say(&self, message: std::fmt::Arguments<'_>) {
+        if !self.quiet {
+            crate::output::talk(message);
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = format!("{FLEETS}\n\n{}", crate::failure::EXIT_CODES))]
+pub struct FleetArgs {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: FleetVerb,
+}
+
+#[derive(Subcommand)]
+enum FleetVerb {
+    /// Make a fleet: its root keys, its first operator and its charter.
+    Init(init::InitArgs),
+    /// Show the charter, the keys that are here, and what the fleet consists of.
+    Show,
+    /// List the fleets that are known here.
+    List,
+    /// Begin with the records of a fleet that somebody else made.
+    Join(exchange::JoinArgs),
+    /// Write all records to a file, for another machine or another operator.
+    Export(exchange::ExportArgs),
+    /// Take the records of a file, as far as they count.
+    Import(exchange::ImportArgs),
+}
+
+impl FleetArgs {
+    pub fn run(self) -> Result<(), Failure> {
+        let options = &self.options;
+        match self.verb {
+            FleetVerb::Init(args) => args.run(options),
+            FleetVerb::Show => show::show(options),
+            FleetVerb::List => show::list(options),
+            FleetVerb::Join(args) => args.run(options),
+            FleetVerb::Export(args) => args.run(options),
+            FleetVerb::Import(args) => args.run(options),
+        }
+    }
+}
+
+/// An error with the path it happened at.
+pub fn at(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Failure + '_ {
+    move |error| Failure::new(Code::Refused, format!("{}: {error}", path.display()))
+}
+
+pub fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Code::Usage, message)
+}

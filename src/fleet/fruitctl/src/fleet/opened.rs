@@ -1,0 +1,137 @@
+//! A fleet's folder, opened.
+
+use super::folder::{KEYS, RECORDS, lock};
+use super::{Options, at, usage};
+use crate::failure::{Code, Failure};
+use fruit_base::{Replace, replace_with};
+use fruit_record::body::{Charter, Member, Operator};
+use fruit_record::{Body, Class, FleetId, KeyId, Outcome, Record, Refused, Replica};
+use fruit_release::keys::{Entry, Held, KeyStore, read_bounded};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Bytes of the largest file of records.
+pub const LIMIT: u64 = 64 << 20;
+
+/// The records and keys of a fleet.
+pub struct Opened {
+    pub folder: PathBuf,
+    pub replica: Replica,
+    pub store: KeyStore,
+    _lock: Option<File>,
+}
+
+impl Opened {
+    /// To be read.
+    pub fn read(options: &Options) -> Result<Opened, Failure> {
+        Opened::at(&options.folder()?)
+    }
+
+    /// In this folder.
+    pub fn at(folder: &Path) -> Result<Opened, Failure> {
+        let store = KeyStore::open(&folder.join(KEYS))?;
+        let replica = load(&folder.join(RECORDS), None)?;
+        Ok(Opened { replica, store, folder: folder.to_owned(), _lock: None })
+    }
+
+    /// To be changed: waits for its turn.
+    pub fn change(options: &Options) -> Result<Opened, Failure> {
+        let lock = lock(&options.folder()?, options)?;
+        let opened = Opened::read(options)?;
+        Ok(Opened { _lock: Some(lock), ..opened })
+    }
+
+    /// Writes the records.
+    pub fn save(&self) -> Result<(), Failure> {
+        write(&self.folder.join(RECORDS), &self.replica)
+    }
+
+    /// Takes a record that was signed here.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match self.replica.offer(bytes)? {
+            Outcome::New => Ok(()),
+            Outcome::Known | Outcome::Older => {
+                Err(Failure::new(Code::Refused, "a record like this is there already, and counts before this one"))
+            }
+        }
+    }
+
+    pub fn id(&self) -> FleetId {
+        self.replica.trust().fleet()
+    }
+
+    pub fn charter(&self) -> &Charter {
+        self.replica.trust().charter()
+    }
+
+    /// The entry of the key folder for a key.
+    pub fn entry(&self, key: &KeyId) -> Option<&Entry> {
+        self.store.entries().iter().find(|entry| entry.public.as_ed25519() == Some(&key.0))
+    }
+
+    /// Whether a key can sign here.
+    pub fn is_at_hand(&self, key: &KeyId) -> bool {
+        self.entry(key).is_some_and(|entry| match entry.held {
+            Held::File => self.store.key_file(entry).exists(),
+            Held::Agent => true,
+            Held::Elsewhere => false,
+        })
+    }
+
+    /// How people know a key: the name of its operator or of its file, or the beginning of its digits.
+    pub fn name_of(&self, key: &KeyId) -> String {
+        let operator = self.charter().operators.iter().find(|operator| operator.key == *key);
+        let name = operator.map(|operator| operator.name.clone());
+        name.or_else(|| self.entry(key).map(|entry| entry.name.clone())).unwrap_or_else(|| key.short())
+    }
+
+    pub fn operator(&self, name: &str) -> Result<&Operator, Failure> {
+        self.charter().operator(name).ok_or_else(|| {
+            let names: Vec<&str> = self.charter().operators.iter().map(|operator| operator.name.as_str()).collect();
+            usage(format!("{name:?} is no operator of this fleet; there are {}", names.join(", ")))
+        })
+    }
+
+    /// Nodes with what is signed about them, revoked ones included, by name.
+    pub fn nodes(&self) -> Vec<(KeyId, &Record, &Member)> {
+        let members = self.replica.of_class(Class::Member).filter_map(|record| match (record.id(), record.body()) {
+            (Some(id), Body::Member(member)) => Some((id, &**record, member)),
+            _ => None,
+        });
+        let mut nodes: Vec<_> = members.collect();
+        nodes.sort_by(|a, b| (&a.2.name, a.0).cmp(&(&b.2.name, b.0)));
+        nodes
+    }
+}
+
+/// Reads a file of records: of this fleet, or of the one that its first charter makes.
+pub fn load(path: &Path, fleet: Option<FleetId>) -> Result<Replica, Failure> {
+    let in_file = |error: Refused| {
+        let code = if matches!(error, Refused::Malformed(_)) { Code::Refused } else { Code::Untrusted };
+        Failure::new(code, format!("{}: {error}", path.display()))
+    };
+    let bytes = file(path)?;
+    let fleet = match fleet {
+        Some(fleet) => fleet,
+        None => {
+            let records = Replica::unpack(&bytes).map_err(|error| in_file(error.into()))?;
+            let first = records.first().copied().unwrap_or_default();
+            Record::parse(first).map_err(|error| in_file(error.into()))?.fleet()
+        }
+    };
+    let (replica, refused) = Replica::load(fleet, &bytes).map_err(in_file)?;
+    for why in refused {
+        crate::output::talk(format_args!("fruitctl: {}: a record is left out: {why}", path.display()));
+    }
+    Ok(replica)
+}
+
+/// The bytes of a file of records.
+pub fn file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let found = read_bounded(path, LIMIT)?;
+    found.ok_or_else(|| usage(format!("{}: there is no such file", path.display())))
+}
+
+pub fn write(path: &Path, replica: &Replica) -> Result<(), Failure> {
+    replace_with(path, &replica.pack(), Replace { mode: 0o644, durable: true }).map_err(at(path))
+}

@@ -1,0 +1,108 @@
+//! `fruitctl node invite`
+
+use crate::failure::{Code, Failure};
+use crate::fleet::{Moment, Opened, Options, Signer, at, domain, now, shown};
+use crate::output::print;
+use clap::Args;
+use fruit_base::{Replace, replace_with};
+use fruit_record::body::{Admission, Body, Grant};
+use fruit_record::wire::sorted;
+use fruit_record::{Class, Draft, Head, Invite, KeyId, Labels, Name, Record};
+use fruit_release::keys::SecretKey;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct InviteArgs {
+    /// Number of invites.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    count: u32,
+    /// Nodes that each of them is good for; 0: any number.
+    #[arg(long, default_value_t = 1)]
+    uses: u64,
+    /// Labels that the nodes get, such as `site=berlin,rack=1`.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "KEY=VALUE,…")]
+    labels: Labels,
+    /// When they end: 30d, 12h, 2027-01-31 or never.
+    #[arg(long, default_value = "30d", value_name = "TIME")]
+    expires: Moment,
+    /// Nodes are members as soon as they ask, without anybody's approval.
+    #[arg(long)]
+    auto: bool,
+    /// Serial number of a board that may use them; repeatable. Without it: any board.
+    #[arg(long = "serial", value_name = "SERIAL")]
+    serials: Vec<String>,
+    /// Write them to this CSV file (number, id, invite), which only you can read.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+impl InviteArgs {
+    pub fn run(self, options: &Options) -> Result<(), Failure> {
+        let mut opened = Opened::change(options)?;
+        let signer = Signer::new(&opened.store, options)?;
+        let operators = signer.operators(&opened)?;
+        let domain = domain(&operators, &self.labels)?;
+        let not_after = self.expires.seconds(now());
+        let grant = Grant {
+            uses: self.uses,
+            admission: if self.auto { Admission::Auto } else { Admission::Pending },
+            labels: self.labels.clone(),
+            serials: sorted(self.serials.iter().cloned()),
+        };
+        let (mut secrets, mut drafts) = (Vec::new(), Vec::new());
+        for _ in 0..self.count {
+            let secret = random()?;
+            let public = SecretKey::from_seed(&secret).public();
+            let id = public.as_ed25519().copied().map(KeyId).unwrap_or(KeyId([0; 32]));
+            let next = opened.replica.next(Class::Invite, domain.clone(), Name::Id(id));
+            drafts.push(Draft::new(Head { not_after, ..next }, Body::Invite(grant.clone()))?);
+            secrets.push(secret);
+        }
+        let keys: Vec<KeyId> = operators.iter().map(|operator| operator.key).collect();
+        let signed = signer.sign(&opened.id(), &drafts, &keys)?;
+        let mut invites = Vec::new();
+        for (secret, bytes) in secrets.into_iter().zip(&signed) {
+            opened.take(bytes)?;
+            let charter = opened.charter();
+            let contacts = (charter.relays.as_slice(), charter.seeds.as_slice());
+            let invite = Invite::new(opened.id(), secret, Record::parse(bytes)?, contacts);
+            invites.push(invite.map_err(|error| Failure::new(Code::Refused, error.to_string()))?);
+        }
+        // Before they are handed out: an invite that is not known here could not be revoked.
+        opened.save()?;
+        self.hand_out(&invites, options, not_after)
+    }
+
+    fn hand_out(&self, invites: &[Invite], options: &Options, not_after: u64) -> Result<(), Failure> {
+        if let Some(path) = &self.csv {
+            let line = |(at, invite): (usize, &Invite)| format!("{},{},{}\n", at + 1, invite.id(), invite.to_text());
+            let lines: String = invites.iter().enumerate().map(line).collect();
+            let text = format!("number,id,invite\n{lines}");
+            replace_with(path, text.as_bytes(), Replace { mode: 0o600, durable: true }).map_err(at(path))?;
+            options.say(format_args!("{}: {} invites, which end: {}", path.display(), invites.len(), shown(not_after)));
+        }
+        if options.json {
+            let one = |invite: &Invite| {
+                let text = self.csv.is_none().then(|| invite.to_text());
+                json!({"id": invite.id().to_string(), "invite": text, "uses": self.uses, "expires": (not_after != 0).then(|| shown(not_after))})
+            };
+            print(format_args!("{:#}", Value::from(invites.iter().map(one).collect::<Vec<_>>())));
+        } else if self.csv.is_none() {
+            invites.iter().for_each(|invite| print(format_args!("{}", invite.to_text())));
+        }
+        Ok(())
+    }
+}
+
+/// A new secret key.
+fn random() -> Result<[u8; 32], Failure> {
+    let mut bytes = [0; 32];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let got = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
+        filled +=
+            got.map_err(|error| Failure::new(Code::Refused, format!("the system gives no random bytes: {error}")))?;
+    }
+    Ok(bytes)
+}
