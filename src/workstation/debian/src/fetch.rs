@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ureq::http::{Response, StatusCode, header};
 
-use crate::digest::{Sha256, hash_all};
+use crate::digest::hash_all;
 use crate::error::{Error, Result};
 use crate::network::{Network, Trouble, is_passing, page_instead_of_file, portal_status};
 use crate::progress::{Progress, Step};
@@ -234,8 +234,9 @@ fn receive(
 /// A wrong file is not resumed from.
 fn check(part: &mut File, expected: Vouched, url: &str) -> Result<(), Failure> {
     part.rewind().map_err(disk)?;
-    let (found, size): (Sha256, u64) = hash_all(&mut *part).map_err(disk)?;
-    if found == expected.sha256 && size == expected.size {
+    let hashes = hash_all(&mut *part, &expected.digest).map_err(disk)?;
+    let found = expected.digest.among(&hashes);
+    if found == expected.digest && hashes.size == expected.size {
         return Ok(());
     }
     let mut head = Vec::new();
@@ -244,8 +245,8 @@ fn check(part: &mut File, expected: Vouched, url: &str) -> Result<(), Failure> {
     no_page(&head).map_err(Failure::Final)?;
     let mismatch = Error::Mismatch {
         file: url.to_owned(),
-        what: "SHA-256",
-        expected: expected.sha256.to_string(),
+        what: expected.digest.kind(),
+        expected: expected.digest.to_string(),
         found: found.to_string(),
     };
     Err(Failure::Passing(mismatch.to_string()))

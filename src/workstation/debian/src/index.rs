@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use crate::control::{decode, shorten};
-use crate::digest::Sha256;
+use crate::digest::{Digest, Sha256};
 use crate::error::{Error, Result};
 pub use crate::priority::Priority;
 use crate::relation::is_package_name;
@@ -41,7 +41,7 @@ pub struct Offer {
     pub path: Box<str>,
     /// Bytes.
     pub size: u64,
-    pub sha256: Sha256,
+    pub digest: Digest,
     /// Which of the universe's repositories it is from.
     pub repository: usize,
 }
@@ -190,9 +190,12 @@ impl Draft {
         if !is_clean_path(&self.path) {
             return Err(wrong("Filename", &self.path, "a path inside the archive"));
         }
-        if self.sha256.is_empty() && !self.sha512.is_empty() {
-            return Err(left_out("has no SHA256, only SHA512".to_owned()));
-        }
+        let digest = if self.sha256.is_empty() && !self.sha512.is_empty() {
+            Digest::parse_sha512(&self.sha512).ok_or_else(|| wrong("SHA512", &self.sha512, "a SHA-512 value"))?
+        } else {
+            let sha256 = Sha256::parse(&self.sha256);
+            Digest::Sha256(sha256.ok_or_else(|| wrong("SHA256", &self.sha256, "a SHA-256 value"))?)
+        };
         Ok(Some(Offer {
             version: self.version.parse().map_err(|_| wrong("Version", &self.version, "a version"))?,
             multi_arch: match self.multi_arch.as_str() {
@@ -210,7 +213,7 @@ impl Draft {
                 _ => Priority::Optional,
             },
             size: self.size.parse().map_err(|_| wrong("Size", &self.size, "a number of bytes"))?,
-            sha256: Sha256::parse(&self.sha256).ok_or_else(|| wrong("SHA256", &self.sha256, "a SHA-256 value"))?,
+            digest,
             name: self.name.into(),
             architecture: self.architecture.into(),
             section: self.section.into(),

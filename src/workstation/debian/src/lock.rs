@@ -8,12 +8,17 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::date;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::index::is_clean_path;
+use crate::index::{Offer, is_clean_path};
 pub use crate::locked::{LockedPackage, LockedRepository};
+use crate::mirror::Mirrors;
+use crate::progress::Progress;
 use crate::relation::is_package_name;
+use crate::release::Vouched;
 use crate::request::{Reason, Request};
 use crate::resolve::Resolution;
+use crate::store::{Store, Wanted};
 use crate::universe::Universe;
 use crate::version::Version;
 
@@ -36,30 +41,56 @@ pub struct Lock {
 }
 
 impl Lock {
-    pub fn new(request: &Request, universe: &Universe, resolution: &Resolution<'_>) -> Lock {
+    /// Pins what was resolved. Packages of which the repository says only the SHA-512 are fetched into the store, because a
+    /// lock names packages by SHA-256.
+    ///
+    /// # Errors
+    /// As [`Store::ensure`], for such packages.
+    pub fn new(
+        request: &Request,
+        universe: &Universe,
+        resolution: &Resolution<'_>,
+        store: &Store,
+        mirrors: &Mirrors,
+        progress: &dyn Progress,
+    ) -> Result<Lock> {
         let repositories = universe.repositories().to_vec();
+        let archive = |offer: &Offer| repositories.get(offer.repository).map(|r| r.archive.clone()).unwrap_or_default();
+        let offers = resolution.packages.iter().map(|resolved| resolved.offer);
+        let by_sha512 = offers.filter(|offer| matches!(offer.digest, Digest::Sha512(_))).map(|offer| Wanted {
+            shown: format!("{}_{}_{}.deb", offer.name, offer.version, offer.architecture),
+            archive: archive(offer),
+            paths: vec![offer.path.to_string()],
+            vouched: Vouched { size: offer.size, digest: offer.digest },
+            extension: "deb",
+        });
+        let computed = store.sha256_of(&by_sha512.collect::<Vec<_>>(), mirrors, progress)?;
         let packages = resolution.packages.iter().map(|resolved| {
             let offer = resolved.offer;
-            LockedPackage {
+            let sha256 = match offer.digest {
+                Digest::Sha256(sha256) => Some(sha256),
+                Digest::Sha512(_) => computed.get(&offer.digest).copied(),
+            };
+            Ok(LockedPackage {
                 name: offer.name.to_string(),
                 version: offer.version.clone(),
                 architecture: offer.architecture.to_string(),
-                archive: repositories.get(offer.repository).map(|r| r.archive.clone()).unwrap_or_default(),
+                archive: archive(offer),
                 path: offer.path.to_string(),
                 size: offer.size,
-                sha256: offer.sha256,
+                sha256: sha256.ok_or_else(|| Error::format(&*offer.path, "its SHA-256 is not known"))?,
                 section: offer.section.to_string(),
                 priority: offer.priority,
                 reason: resolved.reason.clone(),
-            }
+            })
         });
-        Lock {
+        Ok(Lock {
             format: FORMAT,
             architecture: universe.architecture().to_owned(),
             request: request.clone(),
-            packages: packages.collect(),
+            packages: packages.collect::<Result<_>>()?,
             repositories,
-        }
+        })
     }
 
     /// # Errors

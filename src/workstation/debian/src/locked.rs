@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Sha256;
+use crate::digest::{Digest, Sha256};
 use crate::priority::Priority;
+use crate::release::Vouched;
 use crate::request::Reason;
 use crate::version::Version;
 
@@ -46,5 +47,9 @@ impl LockedPackage {
     /// `name_version_architecture.deb`, for messages.
     pub fn label(&self) -> String {
         format!("{}_{}_{}.deb", self.name, self.version, self.architecture)
+    }
+
+    pub(crate) fn vouched(&self) -> Vouched {
+        Vouched { size: self.size, digest: Digest::Sha256(self.sha256) }
     }
 }

@@ -12,7 +12,6 @@ use crate::deb::{Layout, decompress};
 use crate::digest::{HashingReader, Sha256};
 use crate::error::{Error, Result};
 use crate::locked::LockedPackage;
-use crate::release::Vouched;
 use crate::store::Store;
 use crate::tarball::{Entry, EntryKind, TarError, Tarball};
 
@@ -199,7 +198,7 @@ impl Sum {
 impl Store {
     /// Whether the package is there decompressed.
     pub fn is_decompressed(&self, package: &LockedPackage) -> bool {
-        self.blob(vouched(package), "sum").exists() && self.blob(vouched(package), "tars").exists()
+        self.blob(package.vouched(), "sum").exists() && self.blob(package.vouched(), "tars").exists()
     }
 
     /// Decompresses a package into the store, unless that was done before.
@@ -212,10 +211,10 @@ impl Store {
 
     fn decompress_anew(&self, package: &LockedPackage) -> Result<()> {
         let label = package.label();
-        if !self.blob(vouched(package), "deb").exists() {
+        if !self.blob(package.vouched(), "deb").exists() {
             return Err(Error::Offline { store: self.root().to_owned(), missing: vec![label] });
         }
-        let mut deb = self.open_blob(vouched(package), "deb", &label)?;
+        let (mut deb, _) = self.open_blob(package.vouched(), "deb", &label)?;
         let layout = Layout::read(&mut deb, &label)?;
         let (tmp, mut out) = self.new_file()?;
         let mut unpack = || {
@@ -232,10 +231,10 @@ impl Store {
         let sum = unpack().inspect_err(|_| {
             let _ = fs::remove_file(&tmp);
         })?;
-        let tars = self.blob(vouched(package), "tars");
+        let tars = self.blob(package.vouched(), "tars");
         fs::rename(&tmp, &tars).map_err(Error::io(&tars))?;
         let text = format!("{} {} {}\n", sum.control_len, sum.data_len, sum.sha256);
-        self.put(&self.blob(vouched(package), "sum"), text.as_bytes())
+        self.put(&self.blob(package.vouched(), "sum"), text.as_bytes())
     }
 
     /// Opens a package for reading; its decompressed form is made if it is missing or damaged.
@@ -270,7 +269,7 @@ impl Store {
 
     /// `None` when the decompressed form is not what its sum says.
     fn read_decompressed(&self, package: &LockedPackage) -> Result<Option<OpenPackage>> {
-        let (tars, sum) = (self.blob(vouched(package), "tars"), self.blob(vouched(package), "sum"));
+        let (tars, sum) = (self.blob(package.vouched(), "tars"), self.blob(package.vouched(), "sum"));
         let Some(sum) = fs::read_to_string(&sum).ok().and_then(|text| Sum::parse(&text)) else { return Ok(None) };
         let Some(length) = sum.control_len.checked_add(sum.data_len) else { return Ok(None) };
         let Ok(source) = Source::open(&tars) else { return Ok(None) };
@@ -292,10 +291,6 @@ impl Store {
         }
         Ok(Some(OpenPackage { control: control?, entries: entries?, source, data_start: sum.control_len, label }))
     }
-}
-
-fn vouched(package: &LockedPackage) -> Vouched {
-    Vouched { size: package.size, sha256: package.sha256 }
 }
 
 /// Writes to a file and keeps the hash of what was written.

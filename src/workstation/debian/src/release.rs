@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::control::Paragraph;
 use crate::date;
-use crate::digest::Sha256;
+use crate::digest::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::keyring::{Clock, Keyring, Signed};
 
@@ -15,7 +15,7 @@ use crate::keyring::{Clock, Keyring, Signed};
 pub struct Vouched {
     /// Bytes.
     pub size: u64,
-    pub sha256: Sha256,
+    pub digest: Digest,
 }
 
 /// A Release file whose signature was checked; [`Release::verify`] is the only way to get one.
@@ -109,16 +109,19 @@ impl Release {
             }
             found => found.and_then(|(_, until)| until),
         };
-        let Some(table) = fields.get("SHA256") else {
-            let others: Vec<&str> =
-                ["SHA512", "SHA1", "MD5Sum"].into_iter().filter(|n| fields.get(n).is_some()).collect();
+        let mut files = parse_files(fields.get("SHA256").unwrap_or(""), |hash| Sha256::parse(hash).map(Digest::Sha256));
+        for (path, vouched) in parse_files(fields.get("SHA512").unwrap_or(""), Digest::parse_sha512) {
+            files.entry(path).or_insert(vouched);
+        }
+        if fields.get("SHA256").is_none() && fields.get("SHA512").is_none() {
+            let others: Vec<&str> = ["SHA1", "MD5Sum"].into_iter().filter(|n| fields.get(n).is_some()).collect();
             let has =
                 if others.is_empty() { "no hashes at all".to_owned() } else { format!("only {}", others.join(", ")) };
             return Err(Error::format(
                 file,
-                format!("has no field SHA256: {has}; the repository has to list its files with SHA-256"),
+                format!("has no field SHA256: {has}; the repository has to list its files with SHA-256 or SHA-512"),
             ));
-        };
+        }
         Ok(Release {
             file: file.to_owned(),
             date,
@@ -134,7 +137,7 @@ impl Release {
                 || words("No-Support-for-Architecture-all").iter().any(|w| w == "Packages"),
             architectures: words("Architectures"),
             by_hash: yes("Acquire-By-Hash"),
-            files: parse_files(table),
+            files,
             warnings,
         })
     }
@@ -170,7 +173,7 @@ impl Release {
 
 /// Lines are `hash size path`. One that is not is passed over: the file that it was for is then not in the table. Of two
 /// lines for one path the first counts.
-fn parse_files(table: &str) -> BTreeMap<String, Vouched> {
+fn parse_files(table: &str, digest: impl Fn(&str) -> Option<Digest>) -> BTreeMap<String, Vouched> {
     let mut files = BTreeMap::new();
     for line in table.lines() {
         let mut words = line.split_whitespace();
@@ -178,8 +181,8 @@ fn parse_files(table: &str) -> BTreeMap<String, Vouched> {
         else {
             continue;
         };
-        if let (Some(sha256), Ok(size)) = (Sha256::parse(hash), size.parse()) {
-            files.entry(path.trim_start_matches("./").to_owned()).or_insert(Vouched { size, sha256 });
+        if let (Some(digest), Ok(size)) = (digest(hash), size.parse()) {
+            files.entry(path.trim_start_matches("./").to_owned()).or_insert(Vouched { size, digest });
         }
     }
     files

@@ -6,6 +6,7 @@
 //! blobs/ab/abcd….sum     lengths and hash of the .tars file
 //! blobs/ab/abcd….xz      an index
 //! blobs/ab/abcd….deb.part  a transfer that is under way or was interrupted; locked while in use
+//! blobs/cd/cdef….deb     a package or an index of which its repository says only the SHA-512, by that
 //! lists/ARCHIVE_SUITE    the last good InRelease file, and what the server said of it; or .detached: the length of the
 //!                        Release file in a line, that file, its signature
 //! tmp/                   files being written
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fruit_base::cores;
 
 use crate::apt_sources;
-use crate::digest::hash_all;
+use crate::digest::{Digest, Sha256, hash_all};
 use crate::error::{Error, Result};
 use crate::fetch::{Fetched, Fetcher, Validators};
 use crate::locked::LockedPackage;
@@ -116,7 +117,7 @@ impl Store {
             shown: package.label(),
             archive: package.archive.clone(),
             paths: vec![package.path.clone()],
-            vouched: Vouched { size: package.size, sha256: package.sha256 },
+            vouched: package.vouched(),
             extension: "deb",
         });
         self.fetch_all(&wanted.collect::<Vec<_>>(), mirrors, Step::Download, progress)
@@ -124,8 +125,7 @@ impl Store {
 
     /// Packages of the list that are not in the store, and would have to be fetched.
     pub fn missing<'p>(&self, packages: &'p [LockedPackage]) -> Vec<&'p LockedPackage> {
-        let has = |p: &LockedPackage| self.has(Vouched { size: p.size, sha256: p.sha256 }, "deb");
-        packages.iter().filter(|p| !has(p)).collect()
+        packages.iter().filter(|p| !self.has(p.vouched(), "deb")).collect()
     }
 
     pub(crate) fn fetch_all(
@@ -136,8 +136,8 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<()> {
         let mut missing: Vec<&Wanted> = wanted.iter().filter(|w| !self.has(w.vouched, w.extension)).collect();
-        missing.sort_by_key(|w| (std::cmp::Reverse(w.vouched.size), w.vouched.sha256));
-        missing.dedup_by_key(|w| w.vouched.sha256);
+        missing.sort_by_key(|w| (std::cmp::Reverse(w.vouched.size), w.vouched.digest));
+        missing.dedup_by_key(|w| w.vouched.digest);
         if missing.is_empty() {
             return Ok(());
         }
@@ -339,26 +339,69 @@ impl Store {
         }
     }
 
-    /// Opens a file of the store, checked against its hash. One that is wrong is removed.
-    pub(crate) fn open_blob(&self, vouched: Vouched, extension: &str, shown: &str) -> Result<File> {
+    /// The SHA-256 of each package of which the repository says only the SHA-512; these are fetched, and checked by what it
+    /// says. Afterwards the store has them under both names.
+    ///
+    /// # Errors
+    /// As [`Store::ensure`].
+    pub(crate) fn sha256_of(
+        &self,
+        packages: &[Wanted],
+        mirrors: &Mirrors,
+        progress: &dyn Progress,
+    ) -> Result<BTreeMap<Digest, Sha256>> {
+        self.fetch_all(packages, mirrors, Step::Download, progress)?;
+        let mut all = BTreeMap::new();
+        for package in packages {
+            let (mut file, sha256) = self.open_blob(package.vouched, package.extension, &package.shown)?;
+            let named = Vouched { digest: Digest::Sha256(sha256), ..package.vouched };
+            self.name_too(&mut file, package, named)?;
+            all.insert(package.vouched.digest, sha256);
+        }
+        Ok(all)
+    }
+
+    /// Gives the open `file` of the store another name there.
+    fn name_too(&self, file: &mut File, package: &Wanted, named: Vouched) -> Result<()> {
+        if self.has(named, package.extension) {
+            return Ok(());
+        }
+        let (from, to) = (self.blob(package.vouched, package.extension), self.blob(named, package.extension));
+        let folder = to.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        if fs::hard_link(&from, &to).is_ok() || self.has(named, package.extension) {
+            return Ok(());
+        }
+        // A file system without hard links, or a file of the wrong size in the way.
+        let (tmp, mut copy) = self.new_file()?;
+        std::io::copy(file, &mut copy).map_err(|error| {
+            let _ = fs::remove_file(&tmp);
+            Error::io(&tmp)(error)
+        })?;
+        fs::rename(&tmp, &to).map_err(Error::io(&to))
+    }
+
+    /// Opens a file of the store, checked against its hash; with its SHA-256. One that is wrong is removed.
+    pub(crate) fn open_blob(&self, vouched: Vouched, extension: &str, shown: &str) -> Result<(File, Sha256)> {
         let path = self.blob(vouched, extension);
         let mut file = File::open(&path).map_err(Error::io(&path))?;
-        let (found, size) = hash_all(&mut file).map_err(Error::io(&path))?;
-        if found != vouched.sha256 || size != vouched.size {
+        let hashes = hash_all(&mut file, &vouched.digest).map_err(Error::io(&path))?;
+        let found = vouched.digest.among(&hashes);
+        if found != vouched.digest || hashes.size != vouched.size {
             fs::remove_file(&path).map_err(Error::io(&path))?;
             return Err(Error::Mismatch {
                 file: format!("{} ({shown}; removed from the store, run again to fetch it anew)", path.display()),
-                what: "SHA-256",
-                expected: vouched.sha256.to_string(),
+                what: vouched.digest.kind(),
+                expected: vouched.digest.to_string(),
                 found: found.to_string(),
             });
         }
         file.rewind().map_err(Error::io(&path))?;
-        Ok(file)
+        Ok((file, hashes.sha256))
     }
 
     pub(crate) fn blob(&self, vouched: Vouched, extension: &str) -> PathBuf {
-        let hash = vouched.sha256.to_string();
+        let hash = vouched.digest.to_string();
         self.root.join("blobs").join(&hash[..2]).join(format!("{hash}.{extension}"))
     }
 

@@ -81,7 +81,7 @@ impl Universe {
         let mut wanted = Vec::new();
         for (number, repository) in repositories.iter().enumerate() {
             let (release, signed) = load_release(repository, store, mirrors, now, progress)?;
-            let mut state = LockedRepository {
+            let state = LockedRepository {
                 archive: repository.archive.clone(),
                 suite: repository.suite.clone(),
                 components: if is_flat(repository) { Vec::new() } else { repository.components.clone() },
@@ -89,10 +89,8 @@ impl Universe {
                 in_release: signed,
                 indices: BTreeMap::new(),
             };
-            for index in choose_indices(&release, repository, architecture, progress)? {
-                state.indices.insert(index.path.clone(), index.vouched.sha256);
-                wanted.push((number, index));
-            }
+            let indices = choose_indices(&release, repository, architecture, progress)?;
+            wanted.extend(indices.into_iter().map(|index| (number, index)));
             states.push(state);
         }
         let indices: Vec<(usize, &IndexFile)> = wanted.iter().map(|(number, index)| (*number, index)).collect();
@@ -100,7 +98,10 @@ impl Universe {
         let mut offers = Vec::new();
         let mut left_out = Vec::new();
         for (number, index) in &wanted {
-            let file = store.open_blob(index.vouched, index.extension, &index.shown)?;
+            let (file, sha256) = store.open_blob(index.vouched, index.extension, &index.shown)?;
+            if let Some(state) = states.get_mut(*number) {
+                state.indices.insert(index.path.clone(), sha256);
+            }
             let wrong = |why: String| Error::format(&index.shown, why);
             let text = decoder(BufReader::new(file), index.compression).map_err(wrong)?.take(MAX_INDEX);
             let mut text = BufReader::with_capacity(256 << 10, text);
@@ -347,7 +348,8 @@ fn fetch_indices(
         let repository = &repositories[*number];
         let plain = format!("{}{}", suite_folder(&repository.suite), index.path);
         let folder = plain.rfind('/').map_or("", |slash| &plain[..=slash]);
-        let by_hash = format!("{folder}by-hash/SHA256/{}", index.vouched.sha256);
+        let digest = index.vouched.digest;
+        let by_hash = format!("{folder}by-hash/{}/{digest}", digest.kind().replace('-', ""));
         crate::store::Wanted {
             shown: index.shown.clone(),
             archive: repository.archive.clone(),

@@ -62,17 +62,57 @@ const fn differs(mut row: Row, ours: Verdict, why: &'static str) -> Row {
     row
 }
 
-const NO_STRONG_HASH: &str = "a lock names packages by SHA-256";
+const BY_SHA256: &str = "a lock names packages by SHA-256, and that is what is checked";
 
 fn rows() -> Vec<Row> {
     vec![
         row("nothing odd", |_| {}, Taken, ""),
         // Entries.
         row("entry with MD5 only", |s| s.odd_entry("SHA256", "MD5sum"), LeftOut, "\"odd\" (has no SHA256)"),
-        differs(
-            row("entry with SHA512 only", |s| s.odd_sha512(), Taken, "has no SHA256, only SHA512"),
+        row("entry with SHA512 only", |s| s.odd_sha512(""), Taken, ""),
+        row(
+            "entry with SHA512, and a SHA256 that is none",
+            |s| s.odd_sha512("SHA256: 00"),
             LeftOut,
-            NO_STRONG_HASH,
+            "is not a SHA-256",
+        ),
+        differs(
+            row(
+                "entry with SHA512, and an MD5 of another file",
+                |s| s.odd_sha512("MD5sum: d41d8cd98f00b204e9800998ecf8427e"),
+                LeftOut,
+                "",
+            ),
+            Taken,
+            "MD5 proves nothing, and is not looked at",
+        ),
+        row(
+            "entry with a SHA512 that is another file's",
+            |s| s.odd_entry("SHA256: ", &format!("SHA512: {}\nSHA1: ", "5".repeat(128))),
+            LeftOut,
+            "SHA-512: expected 5555",
+        ),
+        row(
+            "entry with a SHA512 that is cut short",
+            |s| s.odd_entry("SHA256: ", &format!("SHA512: {}\nSHA1: ", "5".repeat(100))),
+            LeftOut,
+            "is not a SHA-512 value",
+        ),
+        row(
+            "entry with SHA512, and a SHA256 of another file",
+            |s| s.odd_sha512(&format!("SHA256: {}", "0".repeat(64))),
+            LeftOut,
+            "SHA-256: expected 0000",
+        ),
+        differs(
+            row(
+                "entry with SHA256, and a SHA512 of another file",
+                |s| s.odd_entry("SHA256: ", &format!("SHA512: {}\nSHA256: ", "5".repeat(128))),
+                LeftOut,
+                "",
+            ),
+            Taken,
+            BY_SHA256,
         ),
         differs(
             row(
@@ -141,6 +181,8 @@ fn rows() -> Vec<Row> {
             "it is the same signature without armour",
         ),
         row("no signature", |s| s.signing = Signing::None, Refused, "Release.gpg"),
+        row("Release lists files by SHA512 only", |s| s.lists_by = ("SHA512", "sha512sum"), Taken, ""),
+        row("Release lists files by MD5Sum only", |s| s.lists_by = ("MD5Sum", "md5sum"), Refused, "only MD5Sum"),
         row("index in bzip2", |s| s.packed = Some(("bz2", "bzip2", "bzip2", &[])), Taken, ""),
         row("index in lzma", |s| s.packed = Some(("lzma", "xz", "xz-utils", &["--format=lzma"])), Taken, ""),
         row("index in zstd", |s| s.packed = Some(("zst", "zstd", "zstd", &["-q"])), Taken, ""),
@@ -245,6 +287,8 @@ struct Site {
     /// Length of the sound entry at the beginning of the index.
     sound: usize,
     packed: Packed,
+    /// The field of Release, and the program that makes its hashes.
+    lists_by: (&'static str, &'static str),
     signing: Signing,
     allow_expired: bool,
     key: PathBuf,
@@ -279,6 +323,7 @@ impl Site {
             index,
             sound,
             packed: None,
+            lists_by: ("SHA256", "sha256sum"),
             signing: Signing::Inline,
             allow_expired: false,
             key,
@@ -305,13 +350,14 @@ impl Site {
         self.index.extend(text.bytes());
     }
 
-    fn odd_sha512(&mut self) {
-        let file = succeed(tool("sha512sum", "coreutils").arg(self.root.join("pool/odd.deb")));
-        let sha512 = String::from_utf8(file.stdout).unwrap()[..128].to_owned();
+    /// An entry with the file's SHA-512 behind the lines `before`.
+    fn odd_sha512(&mut self, before: &str) {
+        let sha512 = sum("sha512sum", &self.root.join("pool/odd.deb"));
         self.odd_without("SHA256");
         let text = self.odd_text();
         self.index.truncate(self.sound);
-        self.index.extend(format!("{}\nSHA512: {sha512}\n\n", text.trim_end()).bytes());
+        let before = if before.is_empty() { String::new() } else { format!("{before}\n") };
+        self.index.extend(format!("{}\n{before}SHA512: {sha512}\n\n", text.trim_end()).bytes());
     }
 
     fn odd_bytes(&mut self, line: &[u8]) {
@@ -368,7 +414,9 @@ impl Site {
             fs::write(folder.join(&path), packed).unwrap();
         }
         let bytes = fs::read(folder.join(&path)).unwrap();
-        let mut table = format!("SHA256:\n {} {} {path}\n{}", Sha256::of(&bytes), bytes.len(), self.tail);
+        let (field, program) = self.lists_by;
+        let hash = sum(program, &folder.join(&path));
+        let mut table = format!("{field}:\n {hash} {} {path}\n{}", bytes.len(), self.tail);
         if self.packed.is_some() {
             table += &format!(" {} {} {base}\n", Sha256::of(&self.index), self.index.len());
         }
@@ -407,6 +455,11 @@ impl Site {
             }
         }
     }
+}
+
+fn sum(program: &str, file: &Path) -> String {
+    let text = String::from_utf8(succeed(tool(program, "coreutils").arg(file)).stdout).unwrap();
+    text.split(' ').next().unwrap().to_owned()
 }
 
 /// Where a signature of version 4 has the first 16 bits of the hash (RFC 9580 section 5.2.3).
@@ -523,7 +576,8 @@ fn ask_ours(site: &Site, work: &Path) -> (Verdict, String) {
         };
         let universe = Universe::load(&[repository], "arm64", &store, &mirrors, now(), &notes)?;
         let request = Request { packages: vec![name.to_owned()], ..Request::default() };
-        let lock = Lock::new(&request, &universe, &universe.resolve(&request, &Default::default())?);
+        let resolution = universe.resolve(&request, &Default::default())?;
+        let lock = Lock::new(&request, &universe, &resolution, &store, &mirrors, &notes)?;
         let lock = Lock::parse(&lock.to_text()).unwrap();
         store.ensure(&lock.packages, &mirrors, &notes)?;
         let (tree, _) = unpack_all(&store, "arm64", &lock.packages, &Diversions::default(), 0, &notes)?;

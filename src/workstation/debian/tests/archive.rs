@@ -193,7 +193,7 @@ fn fetched() -> &'static Lock {
         let universe = universe("trixie", "arm64");
         let request = request(&format!("{SYSTEMD} base-files passwd adduser perl-base iputils-ping"));
         let resolution = universe.resolve(&request, &BTreeMap::new()).unwrap();
-        let lock = Lock::new(&request, &universe, &resolution);
+        let lock = Lock::new(&request, &universe, &resolution, &store(), &mirrors(), &Silent).unwrap();
         store().ensure(&lock.packages, &mirrors(), &Silent).unwrap();
         lock
     })
@@ -332,7 +332,9 @@ fn a_locked_set_needs_neither_network_nor_index() {
     // And what was fetched before can be resolved again.
     let again =
         Universe::load(&repositories("trixie", "arm64"), "arm64", &offline, &Mirrors::none(), now(), &Silent).unwrap();
-    assert_eq!(Lock::new(&lock.request, &again, &again.resolve(&lock.request, &BTreeMap::new()).unwrap()), lock);
+    let resolution = again.resolve(&lock.request, &BTreeMap::new()).unwrap();
+    let locked = Lock::new(&lock.request, &again, &resolution, &offline, &Mirrors::none(), &Silent).unwrap();
+    assert_eq!(locked, lock);
 }
 
 #[test]

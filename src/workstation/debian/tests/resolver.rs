@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fruit_debian::index::{Priority, read_packages};
 use fruit_debian::lock::ChangeKind;
-use fruit_debian::{Lock, LockedRepository, Request, Sha256, Universe};
+use fruit_debian::{Digest, Lock, LockedRepository, Mirrors, Request, Sha256, Silent, Store, Universe};
 use proptest::prelude::*;
 
 /// `name version; Field: value; …` per line; repositories are separated by `---`.
@@ -171,7 +171,9 @@ fn lock(text: &str, packages: &str) -> Lock {
     let universe = universe(text);
     let request = request(packages);
     let resolution = universe.resolve(&request, &BTreeMap::new()).unwrap();
-    Lock::new(&request, &universe, &resolution)
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), true).unwrap();
+    Lock::new(&request, &universe, &resolution, &store, &Mirrors::none(), &Silent).unwrap()
 }
 
 #[test]
@@ -244,7 +246,8 @@ fn an_odd_entry_is_left_out_with_its_reason_and_the_others_are_not() {
     let sha256 = format!("SHA256: {hash}");
     assert_eq!(left_out(&sha256, "SHA256: 00"), "b SHA256: \"00\" is not a SHA-256 value");
     assert_eq!(left_out(&sha256, "MD5sum: 00"), "b has no SHA256");
-    assert_eq!(left_out(&sha256, "SHA512: 00"), "b has no SHA256, only SHA512");
+    assert_eq!(left_out(&sha256, "SHA512: 00"), "b SHA512: \"00\" is not a SHA-512 value");
+    assert_eq!(left_out(&sha256, "SHA256: 00\nSHA512: 00"), "b SHA256: \"00\" is not a SHA-256 value");
     assert_eq!(left_out("Version: 1", "Version: 1_b"), "b Version: \"1_b\" is not a version");
     assert_eq!(left_out("pool/a.deb", "../a.deb"), "b Filename: \"../a.deb\" is not a path inside the archive");
     assert_eq!(left_out("Package: b", "Package: Other App"), "Other App Package: \"Other App\" is not a package name");
@@ -258,6 +261,9 @@ fn an_odd_entry_is_left_out_with_its_reason_and_the_others_are_not() {
         index.offers[1].clone()
     };
     assert_eq!(taken("Size: 1", "Size: 1\nSize: 2").size, 2);
+    let sha512 = format!("SHA512: {}", "0A".repeat(64));
+    assert_eq!(taken(&sha256, &sha512).digest, Digest::parse_sha512(&"0a".repeat(64)).unwrap());
+    assert_eq!(taken(&sha256, &format!("{sha256}\n{sha512}")).digest, Digest::Sha256(Sha256::of(b"")));
     assert_eq!(taken("Size: 1", "Multi-Arch: odd\nSize: 1").multi_arch, fruit_debian::index::MultiArch::No);
     assert_eq!(&*taken("pool/a.deb", "./pool/a b+.deb").path, "pool/a b+.deb");
     assert_eq!(&*taken("Size: 1", "Description: x\n one\n \n two\nSize: 1").depends, "");

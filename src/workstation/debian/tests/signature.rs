@@ -221,7 +221,7 @@ fn a_signed_text_that_is_no_release_file_is_refused() {
     for (text, why) in [
         ("hello\n".to_owned(), "no ':'"),
         (RELEASE.replace("07 Jan", "07 Foo"), "check_valid_until: false"),
-        (RELEASE.replace("SHA256:", "SHA512:"), "has no field SHA256: only SHA512"),
+        (RELEASE.replace("SHA256:", "SHA1:"), "has no field SHA256: only SHA1"),
     ] {
         let message = refused(&gpg.ring(), &gpg.sign(NOW - DAY, "a", &text), NOW);
         assert!(message.contains(why), "{message}");

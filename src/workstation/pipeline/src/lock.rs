@@ -131,7 +131,7 @@ pub fn resolve(
         .map(|(n, v)| (n.clone(), v.clone()))
         .collect();
     let resolution = universe.resolve(request, &pins).map_err(fruit_debian::Error::from)?;
-    Ok(Lock::new(request, &universe, &resolution))
+    Ok(Lock::new(request, &universe, &resolution, store, mirrors, &bars)?)
 }
 
 /// Names that no repository has are mistakes of the recipe: shown on their line.
