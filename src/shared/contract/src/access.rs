@@ -5,12 +5,14 @@ use crate::text::{checked_text, is_made_of, shown};
 
 checked_text! {
     /// One line of `authorized_keys`: type, key, comment; no options, since those can run commands.
-    AuthorizedKey, check_authorized_key
+    AuthorizedKey, check_authorized_key,
+    "^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\\.com) +[A-Za-z0-9+/]+=*( .*)?$"
 }
 
 checked_text! {
-    /// A hash as in crypt(5), never a password: `$y$…`, `$6$…`, `$5$…`, `$2b$…`, `$gy$…`, `$7$…`.
-    PasswordHash, check_password_hash, "^\\$(y|gy|7|6|5|2b)\\$[./0-9A-Za-z$=,]+$"
+    /// A hash as in crypt(5), never a password: `$y$…`, `$6$…`, `$5$…`, `$2b$…`, `$2y$…` (htpasswd's name of
+    /// the same method), `$gy$…`, `$7$…`.
+    PasswordHash, check_password_hash, "^\\$(y|gy|7|6|5|2b|2y)\\$[./0-9A-Za-z$=,_-]+$"
 }
 
 checked_text! {
@@ -32,46 +34,74 @@ pub const KEY_TYPES: [&str; 7] = [
 const MAX_KEY: usize = 4096;
 const MAX_COMMENT: usize = 256;
 
-/// Type, decoded blob and comment.
-fn split_key(text: &str) -> Result<(&str, Vec<u8>, &str), String> {
-    let mut words = text.trim().splitn(3, ' ').map(str::trim);
-    let kind = words.next().unwrap_or_default();
+/// Least modulus of an RSA key, in bytes: sshd demands 1024 bits (`RequiredRSASize`), ssh-keygen of Debian 13 warns below 2048.
+const MIN_RSA: usize = 256;
+
+/// The line of a public key, taken apart.
+struct KeyLine<'a> {
+    kind: &'a str,
+    encoded: &'a str,
+    blob: Vec<u8>,
+    comment: &'a str,
+}
+
+fn split_key(text: &str) -> Result<KeyLine<'_>, String> {
+    let text = text.trim();
+    if text.contains("PRIVATE KEY") {
+        // Not shown.
+        return Err(
+            "this is a private key: put the public one here (the line of the .pub file), and make a new pair".into()
+        );
+    }
+    let word = |text: &str| text.find(' ').unwrap_or(text.len());
+    let (kind, rest) = text.split_at(word(text));
+    if kind == "ssh-dss" {
+        return Err("OpenSSH refuses DSA keys since version 9.8; make a new one: ssh-keygen -t ed25519".into());
+    }
     if !KEY_TYPES.contains(&kind) {
-        if text.contains("PRIVATE KEY") {
-            return Err("this is a private key: put the public one here (the .pub file), and make a new pair".into());
-        }
         let kinds = KEY_TYPES.join(", ");
         return Err(format!("'{}' is not an ssh public key: expected it to start with one of {kinds}", shown(text)));
     }
-    let encoded = words.next().unwrap_or_default();
+    let rest = rest.trim_start_matches(' ');
+    let (encoded, comment) = rest.split_at(word(rest));
     if encoded.len() > MAX_KEY {
         return Err(format!("an ssh public key of {} characters, at most {MAX_KEY} are possible", encoded.len()));
     }
     let blob = decode_base64(encoded).ok_or_else(|| format!("the {kind} key is not base64: was it cut off?"))?;
-    Ok((kind, blob, words.next().unwrap_or_default()))
+    Ok(KeyLine { kind, encoded, blob, comment: comment.trim() })
 }
 
 fn check_authorized_key(text: &str) -> Result<String, String> {
-    let (kind, blob, comment) = split_key(text)?;
+    let KeyLine { kind, encoded, blob, comment } = split_key(text)?;
     // RFC 4253 section 6.6: the blob starts with its own type.
     let mut rest = blob.as_slice();
-    if take_string(&mut rest) != Some(kind.as_bytes()) {
-        return Err(format!("the {kind} key holds a key of another type: was it cut off?"));
+    let inside = take_string(&mut rest).unwrap_or_default();
+    if inside != kind.as_bytes() {
+        return Err(match KEY_TYPES.iter().find(|known| known.as_bytes() == inside) {
+            Some(inside) => format!("the key says {kind}, its content {inside}"),
+            None => format!("the {kind} key holds a key of another type: was it cut off?"),
+        });
     }
-    if strings(rest).is_none_or(|fields| fields.is_empty()) {
-        return Err(format!("the {kind} key is cut off"));
+    let fields = strings(rest).unwrap_or_default();
+    // The point (ed25519, RFC 8709); exponent and modulus (RSA, RFC 4253); curve and point (ECDSA, RFC 5656); security keys
+    // add the application (OpenSSH's PROTOCOL.u2f).
+    let whole = match (kind, fields.as_slice()) {
+        ("ssh-ed25519", [point]) | ("sk-ssh-ed25519@openssh.com", [point, _]) => point.len() == 32,
+        ("ssh-rsa", [_, modulus]) if modulus.len() < MIN_RSA => {
+            let weak = "an RSA key of less than 2048 bits is too weak";
+            return Err(format!("{weak}; make a new one: ssh-keygen -t ed25519"));
+        }
+        ("ssh-rsa", [_, _]) | ("sk-ecdsa-sha2-nistp256@openssh.com", [_, _, _]) => true,
+        (_, [_, _]) => kind.starts_with("ecdsa-"),
+        _ => false,
+    };
+    if !whole {
+        return Err(format!("the {kind} key is damaged or cut off: copy the whole line of the .pub file"));
     }
     if comment.len() > MAX_COMMENT || comment.chars().any(char::is_control) {
-        return Err(format!("the comment of an ssh key is at most {MAX_COMMENT} bytes on one line"));
+        return Err(format!("the comment of an ssh key is at most {MAX_COMMENT} bytes on one line, without tabs"));
     }
-    let encoded = text.trim().split(' ').nth(1).unwrap_or_default();
     Ok(format!("{kind} {encoded} {comment}").trim_end().to_owned())
-}
-
-/// The fields of an ssh public key's base64 text, its type first; none if it is damaged or cut off.
-pub fn key_fields(encoded: &str) -> Option<Vec<Vec<u8>>> {
-    let blob = decode_base64(encoded)?;
-    Some(strings(&blob)?.into_iter().map(<[u8]>::to_vec).collect())
 }
 
 /// The strings that fill `blob`, each with a 32-bit length in front (RFC 4251 section 5).
@@ -124,12 +154,15 @@ fn check_password_hash(text: &str) -> Result<String, String> {
         // Not shown: it may be a password.
         return Err(format!("this is not a password hash (a plain password is never taken); {advice}"));
     };
-    if !matches!(method, "y" | "gy" | "7" | "6" | "5" | "2b") {
-        return Err(format!("password hash method '{}' is unknown or too weak; {advice}", shown(method)));
-    }
-    // crypt(5): none of these methods has a hash shorter than 31 characters.
+    // crypt(5): how long the hash behind the last `$` is; that of bcrypt begins with the salt.
+    let length = match method {
+        "y" | "gy" | "7" | "5" => 43,
+        "6" => 86,
+        "2b" | "2y" => 53,
+        _ => return Err(format!("password hash method '{}' is unknown or too weak; {advice}", shown(method))),
+    };
     let hash = rest.rsplit('$').next().unwrap_or_default();
-    if !is_made_of(rest, "./$=,") || hash.len() < 31 || text.len() > 256 {
+    if !is_made_of(rest, "./$=,_-") || hash.len() != length || text.len() > 256 {
         return Err(format!("the password hash is cut off or has characters that no hash has; {advice}"));
     }
     Ok(text.into())
@@ -138,7 +171,7 @@ fn check_password_hash(text: &str) -> Result<String, String> {
 fn check_operator_key(text: &str) -> Result<String, String> {
     let text = text.trim();
     let key = if text.starts_with("ssh-") {
-        let (kind, blob, _) = split_key(text)?;
+        let KeyLine { kind, blob, .. } = split_key(text)?;
         let mut rest = blob.as_slice();
         let inner = take_string(&mut rest);
         take_string(&mut rest)
@@ -218,7 +251,7 @@ mod tests {
     fn hashes_of_strong_methods_are_accepted() {
         let sha512 = format!("$6$saltsalt${}", "x".repeat(86));
         let yescrypt = format!("$y$j9T$F5Jx5fExrKuPp53xLKQ..1${}", "y".repeat(43));
-        for good in [&sha512, &yescrypt, &format!("$2b$12${}", "z".repeat(53))] {
+        for good in [&sha512, &yescrypt, &format!("$2b$12${}", "z".repeat(53)), &format!("$2y$05${}", "z".repeat(53))] {
             assert!(good.parse::<PasswordHash>().is_ok(), "{good}");
         }
         let md5 = format!("$1$salt${}", "x".repeat(31));

@@ -22,6 +22,7 @@ pub struct NodeConfig {
     /// Network interfaces; without this key every Ethernet port asks DHCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Vec<Interface>>,
+    /// Wi-Fi networks to join, and the country whose rules for radio hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wifi: Option<Wifi>,
     /// Public keys that may log in as root, in addition to those of the image.

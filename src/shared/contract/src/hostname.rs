@@ -9,6 +9,9 @@ const MAX_LABEL: usize = 63;
 /// Longest template; far above any that gives a valid name.
 const MAX_TEMPLATE: usize = 128;
 
+/// What may stand in braces in a template.
+pub const PLACEHOLDERS: [&str; 3] = ["serial", "mac", "name"];
+
 checked_text! {
     /// A valid host name: at most 64 characters, dot-separated labels of letters, digits and inner hyphens.
     HostName, check_host_name
@@ -109,7 +112,7 @@ fn parse(text: &str) -> Result<Vec<Part<'_>>, String> {
             }
             None => (inside, None),
         };
-        if !matches!(name, "serial" | "mac" | "name") {
+        if !PLACEHOLDERS.contains(&name) {
             return Err(format!("unknown placeholder '{{{}}}'; {known}", shown(inside)));
         }
         parts.extend([Part::Literal(before), Part::Fact { name, last }]);

@@ -4,7 +4,7 @@ use crate::text::{checked_text, is_made_of, shown};
 
 checked_text! {
     /// Name of a time zone of the tz database; whether the image has it is known on the node only.
-    TimeZone, check_time_zone, "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$"
+    TimeZone, check_time_zone, "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z][A-Za-z0-9_+-]*){0,2}$"
 }
 
 checked_text! {
@@ -19,11 +19,15 @@ const LAYOUTS: &str = "\
     ml mm mn mt mv my ng nl no np nz ph pk pl pt ro rs ru se si sk sn sy tg th tj tm tr tw tz ua us uz vn za";
 
 fn check_time_zone(text: &str) -> Result<String, String> {
-    let part_ok = |part: &str| !part.is_empty() && part.len() <= 32 && is_made_of(part, "_+-");
+    let part_ok =
+        |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.len() <= 32 && is_made_of(part, "_+-");
     if text.split('/').count() <= 3 && text.split('/').all(part_ok) {
         Ok(text.into())
     } else {
-        Err(format!("'{}' is not a time zone: expected a name such as Europe/Berlin or UTC", shown(text)))
+        Err(format!(
+            "'{}' is not a time zone: expected UTC or Area/City of the tz database, such as Europe/Berlin; an offset is not enough to know summer time",
+            shown(text)
+        ))
     }
 }
 

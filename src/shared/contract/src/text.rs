@@ -11,6 +11,11 @@ macro_rules! checked_text {
         pub struct $name(String);
 
         impl $name {
+            $(
+                /// What editors check by; the rule itself is stricter.
+                pub const PATTERN: &'static str = $pattern;
+            )?
+
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -1,7 +1,7 @@
-//! Values that the configurations of our programs share: times, shares, paths, names of units.
+//! Values that the configurations of our programs share: times, shares, paths.
 
 mod quantity;
 mod text;
 
 pub use quantity::{Percent, Span};
-pub use text::{AbsolutePath, UnitName};
+pub use text::AbsolutePath;

@@ -141,12 +141,12 @@ macro_rules! keyword {
 }
 pub(crate) use keyword;
 
-/// Declares a text that obeys a rule; one that exists obeys it.
+/// Declares a text that obeys a rule; one that exists obeys it. The pattern is for editors, and may be wider than the rule.
 macro_rules! text {
     (
         $(#[doc = $doc:literal])*
         $what:literal
-        pub struct $name:ident = $check:expr;
+        pub struct $name:ident = $check:expr $(, pattern $pattern:expr)?;
     ) => {
         $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -209,7 +209,8 @@ macro_rules! text {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::describe::text(&[$($doc),*])
+                let patterns: &[&str] = &[$($pattern)?];
+                $crate::describe::text(&[$($doc),*], patterns.first())
             }
         }
     };

@@ -411,7 +411,7 @@ impl<K: AsRef<str>, T: Serialize> Serialize for Named<K, T> {
     }
 }
 
-impl<K, T: JsonSchema> JsonSchema for Named<K, T> {
+impl<K: JsonSchema, T: JsonSchema> JsonSchema for Named<K, T> {
     fn inline_schema() -> bool {
         true
     }
@@ -419,7 +419,11 @@ impl<K, T: JsonSchema> JsonSchema for Named<K, T> {
         format!("Named_{}", T::schema_name()).into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let entry = generator.subschema_for::<T>();
-        json_schema!({"type": "object", "additionalProperties": {"anyOf": [entry, {"type": "null"}]}})
+        let (name, entry) = (generator.subschema_for::<K>(), generator.subschema_for::<T>());
+        json_schema!({
+            "type": "object",
+            "propertyNames": name,
+            "additionalProperties": {"anyOf": [entry, {"type": "null"}]},
+        })
     }
 }

@@ -58,8 +58,12 @@ pub(crate) fn words(doc: &[&str], words: &[(&str, &[&str])]) -> Schema {
 }
 
 /// The schema of a text; a plain number or boolean in YAML is a text too.
-pub(crate) fn text(doc: &[&str]) -> Schema {
-    json_schema!({"description": paragraph(doc), "type": ["string", "number", "boolean"]})
+pub(crate) fn text(doc: &[&str], pattern: Option<&&str>) -> Schema {
+    let mut schema = json_schema!({"description": paragraph(doc), "type": ["string", "number", "boolean"]});
+    if let Some(pattern) = pattern {
+        schema.insert("pattern".into(), (*pattern).into());
+    }
+    schema
 }
 
 /// The schema of a list: the entries, or a change to the inherited list.

@@ -30,7 +30,7 @@ pub use decode::{Named, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};
 pub use load::{OverlayFolder, Recipe, Search, check_board, check_recipe, load, load_board};
 pub use loader::{Address, BootCommand, Bootloader, Tryboot, UBoot, UBootDisk, UBootMachine, Variable};
-pub use login::{HostName, PLACEHOLDERS, Password, SshKey};
+pub use login::{HostName, Password, SshKey};
 pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use recipe::{
     Distribution, Extends, InitSystem, Kernel, Outputs, Partitions, Prune, RecipeFile, Repository, RepositoryName,

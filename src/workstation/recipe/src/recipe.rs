@@ -85,7 +85,7 @@ mapping! {
 crate::declare::text! {
     /// A name for a repository in the recipe: lower-case letters, digits and `-`.
     "a name for a repository"
-    pub struct RepositoryName = |text| ImageName::new(text).map(|_| ()).map_err(crate::decode::Flaw::new);
+    pub struct RepositoryName = |text| ImageName::new(text).map(|_| ()).map_err(crate::decode::Flaw::new), pattern crate::words::SLUG;
 }
 
 /// The files named by `extends`: one, or a list. Empty in a recipe that has been loaded, for then they are merged.

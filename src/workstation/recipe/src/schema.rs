@@ -19,12 +19,39 @@ pub fn recipe_schema(sections: &[(&str, Value)]) -> Value {
         };
         let description = definition.get("description").cloned();
         let mut schema = schema.clone();
+        let own = schema.as_object_mut().and_then(|object| {
+            // Any one file may leave out what another one of its `extends` chain says.
+            ["$schema", "title", "required"].iter().for_each(|word| drop(object.remove(*word)));
+            object.remove("$defs")
+        });
+        relocate(&mut schema, name);
         if let (Some(description), Some(object)) = (description, schema.as_object_mut()) {
             object.insert("description".into(), description);
         }
         *definition = schema.as_object().cloned().unwrap_or_default();
+        let Some(Value::Object(own)) = own else { continue };
+        for (key, mut one) in own {
+            relocate(&mut one, name);
+            root["$defs"][format!("{name}.{key}")] = one;
+        }
     }
     finish(root, "fruitbuild recipe")
+}
+
+/// References in a section's schema lead to its own definitions; these stand at the top, each behind the section's name.
+fn relocate(schema: &mut Value, section: &str) {
+    match schema {
+        Value::Object(entries) => {
+            if let Some(Value::String(reference)) = entries.get_mut("$ref")
+                && let Some(name) = reference.strip_prefix("#/$defs/")
+            {
+                *reference = format!("#/$defs/{section}.{name}");
+            }
+            entries.values_mut().for_each(|value| relocate(value, section));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| relocate(value, section)),
+        _ => {}
+    }
 }
 
 /// The schema of a board file.

@@ -1,5 +1,7 @@
 //! Names and other short texts with a rule of their own.
 
+use fruit_contract::{locale, unit, url};
+
 use crate::declare::text;
 use crate::decode::Flaw;
 use crate::node::shorten;
@@ -20,6 +22,20 @@ fn as_slug(text: &str) -> String {
     slug.trim_matches('-').chars().take(40).collect()
 }
 
+/// What a rule of the node's says, in the recipe's form: what is wrong, and behind a semicolon what to do.
+pub(crate) fn told(why: &str) -> Flaw {
+    match why.split_once("; ") {
+        Some((wrong, remedy)) => Flaw::new(wrong).help(remedy),
+        None => Flaw::new(why),
+    }
+}
+
+/// Names that files are made from.
+pub(crate) const SLUG: &str = r"^[a-z0-9][a-z0-9_-]{0,39}$";
+
+/// Names of accounts.
+const USER_NAME: &str = r"^[a-z_][a-z0-9_-]{0,31}$";
+
 fn slug(text: &str) -> Result<(), Flaw> {
     if made_of(text, 40, lower_or_digit, |c| lower_or_digit(c) || c == '-' || c == '_') {
         return Ok(());
@@ -33,7 +49,7 @@ fn slug(text: &str) -> Result<(), Flaw> {
 text! {
     /// The name of an image: 1 to 40 lower-case letters, digits, `-` and `_`. File names and the disk's identity are made from it.
     "a name such as `pistack`"
-    pub struct ImageName = slug;
+    pub struct ImageName = slug, pattern SLUG;
 }
 
 text! {
@@ -46,19 +62,19 @@ text! {
             Err(Flaw::new(format!("`{}` cannot be used as a version", shorten(text)))
                 .help("1 to 64 letters, digits, `.`, `-`, `+`, `~` and `_`"))
         }
-    };
+    }, pattern r"^[A-Za-z0-9][A-Za-z0-9.+~_-]{0,63}$";
 }
 
 text! {
     /// The name of a board file without `.yaml`.
     "the name of a board"
-    pub struct BoardName = slug;
+    pub struct BoardName = slug, pattern SLUG;
 }
 
 text! {
     /// The name of an overlay, a folder in `overlays/`.
     "the name of an overlay"
-    pub struct OverlayName = slug;
+    pub struct OverlayName = slug, pattern SLUG;
 }
 
 text! {
@@ -78,7 +94,7 @@ text! {
         } else {
             flaw.help("lower-case letters, digits, `+`, `-` and `.`")
         })
-    };
+    }, pattern r"^[a-z0-9][a-z0-9+.-]{1,127}$";
 }
 
 text! {
@@ -97,7 +113,7 @@ text! {
                 .did_you_mean(format!("{text}/")));
         }
         Ok(())
-    };
+    }, pattern r"^[A-Za-z0-9./][A-Za-z0-9._+:/-]{0,199}$";
 }
 
 text! {
@@ -109,60 +125,52 @@ text! {
         } else {
             Err(Flaw::new(format!("`{}` is not a component", shorten(text))))
         }
-    };
+    }, pattern r"^[a-z0-9][a-z0-9._/-]{0,63}$";
 }
 
 text! {
     /// The address of a repository: `http://`, `https://` or `file:///`, without user name and password.
     "the address of a repository"
     pub struct Url = |text| {
-        let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| text.strip_prefix(scheme));
-        match rest {
-            Some(rest) if rest.contains(|c: char| c.is_whitespace() || c.is_control() || "\"'<>`\\{}".contains(c)) => {
-                Err(Flaw::new("the address holds a character that no address may hold"))
-            }
-            Some(rest) if rest.split('/').next().is_some_and(|host| host.contains('@')) => {
-                Err(Flaw::new("the address holds a user name").help("secrets do not belong in a recipe; use your user configuration"))
-            }
-            Some(rest) if !rest.is_empty() && !rest.starts_with(['?', '#']) => Ok(()),
-            _ => Err(Flaw::new(format!("`{}` is not an address", shorten(text))).help("begin with `https://`, `http://` or `file:///`")),
-        }
-    };
+        let Err(why) = url::check_url_or_folder(text) else { return Ok(()) };
+        let host = text.split('/').nth(2).unwrap_or_default();
+        Err(if host.contains('@') {
+            Flaw::new(why).help("secrets do not belong in a recipe; use your user configuration").secret()
+        } else if ["https://", "http://", "file://"].iter().any(|scheme| text.starts_with(scheme)) {
+            Flaw::new(why)
+        } else {
+            Flaw::new(format!("`{}` is not an address", shorten(text))).help("begin with `https://`, `http://` or `file:///`")
+        })
+    }, pattern r"^(https?://[^/@ ]+|file:///)[^ ]*$";
 }
-
-/// Kinds of systemd units (systemd.unit(5)).
-const UNIT_TYPES: &[&str] =
-    &["service", "socket", "target", "timer", "mount", "automount", "path", "slice", "scope", "swap", "device"];
 
 text! {
     /// A systemd unit with its type: `ssh.service`, `getty@tty1.service`.
     "a unit such as `ssh.service`"
     pub struct UnitName = |text| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-        if !made_of(text, 255, allowed, allowed) {
-            return Err(Flaw::new(format!("`{}` is not the name of a unit", shorten(text))));
+        let Err(why) = text.parse::<unit::UnitName>() else { return Ok(()) };
+        let similar = |kind| crate::diagnostic::similar(kind, unit::UNIT_TYPES);
+        let typo = text.rsplit_once('.').and_then(|(name, kind)| Some(format!("{name}.{}", similar(kind)?)));
+        let meant = typo.unwrap_or_else(|| format!("{text}.service"));
+        if meant == text || meant.parse::<unit::UnitName>().is_err() {
+            return Err(Flaw::new(why));
         }
-        match text.rsplit_once('.') {
-            Some((name, kind)) if !name.is_empty() && UNIT_TYPES.contains(&kind) => Ok(()),
-            Some((name, kind)) if crate::diagnostic::similar(kind, UNIT_TYPES).is_some() => {
-                let kind = crate::diagnostic::similar(kind, UNIT_TYPES).unwrap_or_default();
-                Err(Flaw::new(format!("`{text}` is not the name of a unit")).did_you_mean(format!("{name}.{kind}")))
-            }
-            _ => Err(Flaw::new(format!("`{text}` does not say what kind of unit it is")).did_you_mean(format!("{text}.service"))),
-        }
-    };
+        // The suggestion is shown in its own way.
+        let why = why.split_once("; did you mean").map_or(why.as_str(), |(why, _)| why);
+        Err(Flaw::new(why).did_you_mean(meant))
+    }, pattern unit::UnitName::PATTERN;
 }
 
 text! {
     /// A user or group name: at most 32 lower-case letters, digits, `-` and `_`, beginning with a letter or `_`.
     "a user name"
-    pub struct UserName = user_name;
+    pub struct UserName = user_name, pattern USER_NAME;
 }
 
 text! {
     /// A group name, by the rule of user names.
     "a group name"
-    pub struct GroupName = user_name;
+    pub struct GroupName = user_name, pattern USER_NAME;
 }
 
 fn user_name(text: &str) -> Result<(), Flaw> {
@@ -183,17 +191,11 @@ text! {
     /// A time zone of the tz database: `UTC`, `Europe/London`.
     "a time zone such as `Europe/London`"
     pub struct TimeZone = |text| {
-        let part = |p: &str| made_of(p, 32, |c| c.is_ascii_alphabetic(), |c| c.is_ascii_alphanumeric() || "_+-".contains(c));
-        if text.split('/').count() <= 3 && text.split('/').all(part) {
-            return Ok(());
-        }
-        let flaw = Flaw::new(format!("`{}` is not the name of a time zone", shorten(text)));
-        Err(if text.contains(' ') && text.replace(' ', "_").split('/').all(part) {
-            flaw.did_you_mean(text.replace(' ', "_"))
-        } else {
-            flaw.help("write `UTC` or `Area/City` as in the tz database; an offset is not enough to know summer time")
-        })
-    };
+        let Err(why) = text.parse::<locale::TimeZone>() else { return Ok(()) };
+        let meant = text.replace(' ', "_");
+        let fits = meant != text && meant.parse::<locale::TimeZone>().is_ok();
+        Err(if fits { told(&why).did_you_mean(meant) } else { told(&why) })
+    }, pattern locale::TimeZone::PATTERN;
 }
 
 text! {
@@ -213,7 +215,7 @@ text! {
             }
             _ => Err(Flaw::new(format!("`{}` is not a locale", shorten(text))).help("write `C.UTF-8` or, say, `en_GB.UTF-8`")),
         }
-    };
+    }, pattern r"^(C|POSIX|[a-z]{2,3}(_[A-Z]{2})?)\.UTF-8$";
 }
 
 text! {
@@ -225,7 +227,7 @@ text! {
         } else {
             Err(Flaw::new(format!("`{}` is not a language", shorten(text))))
         }
-    };
+    }, pattern r"^[a-z][A-Za-z0-9_@.-]{0,23}$";
 }
 
 text! {
@@ -240,7 +242,7 @@ text! {
         } else {
             Err(Flaw::new(format!("`{}` is not a kernel module's name", shorten(text))))
         }
-    };
+    }, pattern r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";
 }
 
 text! {
@@ -257,7 +259,7 @@ text! {
         } else {
             Ok(())
         }
-    };
+    }, pattern r#"^[!#%&(-:<-~]([!#%&(-:<-~]|=)*$"#;
 }
 
 /// Folders that are made anew at each boot, so nothing in them can be kept or built in.
@@ -282,7 +284,7 @@ fn absolute(text: &str) -> Result<(), Flaw> {
 text! {
     /// An absolute path on the device.
     "an absolute path"
-    pub struct DevicePath = absolute;
+    pub struct DevicePath = absolute, pattern r"^/";
 }
 
 text! {
@@ -299,7 +301,7 @@ text! {
                 .help("name the folders inside it that hold state"));
         }
         Ok(())
-    };
+    }, pattern r"^/.+";
 }
 
 text! {
@@ -311,7 +313,7 @@ text! {
             return Err(Flaw::new(format!("`{}` opens a `[` that it does not close", shorten(text))));
         }
         Ok(())
-    };
+    }, pattern r"^/";
 }
 
 text! {
@@ -345,7 +347,7 @@ text! {
         } else {
             Err(Flaw::new(format!("`{}` is not a console", shorten(text))).help("write the device and its speed: `ttyS1,115200`"))
         }
-    };
+    }, pattern r"^tty[A-Za-z0-9]{1,13}(,[0-9][A-Za-z0-9]*)?$";
 }
 
 text! {

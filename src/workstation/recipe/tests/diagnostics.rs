@@ -47,7 +47,7 @@ fn a_password_in_clear_does_not_reach_a_build_log() {
     let path = Path::new("recipe.yaml");
     let found = check_recipe(path, b"name: demo\nboard: b\nusers: {pi: {uid: 1, password: hunter2}}\n").unwrap_err();
     let shown = format!("{}{}{}", found.render(false), found.render(true), found.to_json());
-    assert!(shown.contains("password must not stand") && !shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("plain password is never taken") && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use device::{Chip, WatchdogDevice};
 
 use crate::settings::{self, ConfigError};
-use crate::values::{AbsolutePath, Percent, Span, UnitName};
+use crate::unit::UnitName;
+use crate::values::{AbsolutePath, Percent, Span};
 
 /// Where the agent looks when nothing else is named.
 pub const CONFIG_PATH: &str = "/etc/fruit/agent.yaml";
@@ -22,15 +23,22 @@ const LINES_OF_CHIP: u8 = 64;
 
 /// The whole configuration. Every key has a default; an empty file is a valid one.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentConfig {
     /// Whether the lines may be driven.
     pub board: Board,
+    /// The GPIO chip and the two lines on it.
     pub lines: Lines,
+    /// Timing of the beat.
     pub heartbeat: Heartbeat,
+    /// The signal line.
     pub signal: Signal,
+    /// The conditions under which a beat is given.
     pub health: Health,
+    /// The hardware watchdog.
     pub watchdog: Watchdog,
+    /// Where metrics and status are offered.
     pub metrics: Metrics,
     /// Folder of the account that is kept across boots.
     pub state: StateFolder,
@@ -38,6 +46,7 @@ pub struct AgentConfig {
 
 /// Whether the agent drives the lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Board {
     /// If the device tree names the board.
@@ -52,6 +61,7 @@ pub enum Board {
 /// The GPIO chip and the two lines on it (BCM numbers on a Pi).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "UncheckedLines")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lines {
     pub chip: Chip,
     /// Node to board. Field wiring: GPIO 5.
@@ -61,10 +71,16 @@ pub struct Lines {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename = "lines")]
 struct UncheckedLines {
+    /// `auto` finds the chip of the Pi's header by its label; else a device, or `unix:PATH` of a simulated board.
     chip: Chip,
+    /// Line from the node to the board (BCM number on a Pi). Field wiring: GPIO 5.
+    #[cfg_attr(feature = "schema", schemars(range(max = 63)))]
     heartbeat: u8,
+    /// Line both ways, idle high. Field wiring: GPIO 6.
+    #[cfg_attr(feature = "schema", schemars(range(max = 63)))]
     signal: u8,
 }
 
@@ -103,6 +119,7 @@ impl TryFrom<UncheckedLines> for Lines {
 /// Timing of the beat.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "UncheckedHeartbeat")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Heartbeat {
     /// How long the line is high in each beat.
     pub high: Span<5, 10_000>,
@@ -114,10 +131,15 @@ pub struct Heartbeat {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename = "heartbeat")]
 struct UncheckedHeartbeat {
+    /// How long the line is high in each beat.
     high: Span<5, 10_000>,
+    /// From one rising edge to the next; give the board a timeout of more than two intervals.
     interval: Span<20, 250_000>,
+    /// `SCHED_FIFO` priority of the thread that beats, 1 to 99.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 99)))]
     priority: u8,
 }
 
@@ -153,6 +175,7 @@ impl TryFrom<UncheckedHeartbeat> for Heartbeat {
 
 /// The signal line.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Signal {
     /// A low pulse shorter than this is noise; 0 = every falling edge is an order.
@@ -179,6 +202,7 @@ impl Signal {
 
 /// The conditions under which a beat is given. That the process itself is alive always is one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
     /// Time between two looks at the conditions.
@@ -189,6 +213,7 @@ pub struct Health {
     pub grace: Span<0, 3_600_000>,
     /// How long the beat goes on once the node is shutting down; then the shutdown counts as hung.
     pub shutdown: Span<1_000, 3_600_000>,
+    /// What is asked of systemd.
     pub systemd: SystemdCondition,
     /// Units that must be active.
     pub units: Vec<UnitName>,
@@ -215,6 +240,7 @@ impl Default for Health {
 
 /// What is asked of systemd.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SystemdCondition {
     /// Nothing.
@@ -228,10 +254,13 @@ pub enum SystemdCondition {
 
 /// Pressure stall information of the kernel, `/proc/pressure/memory`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MemoryCondition {
+    /// Which of the kernel's two figures.
     #[serde(default)]
     pub stall: Stall,
+    /// Which of the kernel's averages.
     #[serde(default)]
     pub window: Window,
     /// Share of time; at this or above the condition fails.
@@ -240,6 +269,7 @@ pub struct MemoryCondition {
 
 /// Which of the kernel's two figures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stall {
     /// Some task waited for memory.
@@ -251,6 +281,7 @@ pub enum Stall {
 
 /// The kernel's averages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Window {
     #[serde(rename = "10s")]
     Avg10,
@@ -263,6 +294,7 @@ pub enum Window {
 
 /// Fill of the file system that takes the writes of the root.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OverlayCondition {
     /// `statvfs` of an overlay answers for its upper layer, so the root itself is the right place to ask.
@@ -274,6 +306,7 @@ pub struct OverlayCondition {
 
 /// The hardware watchdog.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Watchdog {
     /// Off by default: systemd may hold the device (`RuntimeWatchdogSec=`), and an emulated Pi resets on opening it.
@@ -290,6 +323,7 @@ impl Default for Watchdog {
 
 /// Where metrics and status are offered.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
     /// Local socket, also that of `fruit-agent status`.
@@ -309,6 +343,7 @@ impl Default for Metrics {
 
 /// Folder of the account.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct StateFolder(pub AbsolutePath);
 

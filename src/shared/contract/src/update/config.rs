@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use check::Check;
 pub use health::{AgentCheck, CommandCheck, CommandLine, FailedUnits, HealthChecks, Reach};
 pub use rate::Rate;
-pub use source::{ProxyUrl, SourceAddress, check_url};
+pub use source::{ProxyUrl, SourceAddress};
+
+pub use crate::url::check_url;
 
 use crate::bootctl::MAX_TRIES;
 use crate::settings::{self, ConfigError};
@@ -30,6 +32,7 @@ const LIST_MAX: usize = 32;
 
 /// The whole configuration. Only `root` has no default.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpdateConfig {
     /// Root metadata to trust. In a recipe a path on the workstation, relative to the recipe; on the node where the image
@@ -84,6 +87,7 @@ pub struct UpdateConfig {
 
 /// When something is done that the updater could do by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
     /// As soon as it can be.
@@ -103,6 +107,7 @@ impl Policy {
 
 /// What windows mean on a node that does not know the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WithoutClock {
     /// They are waited for: who wrote them does not want the node to restart at a wrong time.
@@ -114,6 +119,7 @@ pub enum WithoutClock {
 
 /// Whether idle time is used to fill a slot that holds nothing, or a release that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ClonePolicy {
     Idle,
@@ -123,7 +129,9 @@ pub enum ClonePolicy {
 
 /// Number of boots of a trial, 1 to 7.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "u32", into = "u32")]
+#[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = 7)))]
 pub struct Tries(u32);
 
 impl Tries {
@@ -157,7 +165,9 @@ impl From<Tries> for u32 {
 
 /// Path of root metadata; any, but one line and not empty.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r".")))]
 pub struct RootPath(String);
 
 impl RootPath {
@@ -190,7 +200,9 @@ impl From<RootPath> for String {
 
 /// Name of what a node is: letters, digits, `.`, `_`, `+`, `-`, a letter or digit first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")))]
 pub struct ProductName(String);
 
 impl ProductName {

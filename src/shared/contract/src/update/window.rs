@@ -23,7 +23,9 @@ impl WeekMinute {
 /// `[DAYS] [FROM-TO]`, as in `Mon-Fri 01:00-04:00`, `Sat,Sun`, `02:30-03:30`. Without days every day; without times the
 /// whole day. A window that ends at or before its start goes on into the next day.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^[A-Za-z0-9,:-]+( +[0-9:-]+)?$")))]
 pub struct Window {
     /// Monday first.
     days: [bool; 7],

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 /// A length of time, whole milliseconds, between `MIN` and `MAX` of them; written as a number and a unit
 /// (`ms`, `s`, `min` or `m`, `h`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(inline, extend("pattern" = r"^[0-9]+(\.[0-9]+)? *(ms|s|min|m|h)$")))]
 pub struct Span<const MIN: u64, const MAX: u64>(u64);
 
 impl<const MIN: u64, const MAX: u64> Span<MIN, MAX> {
@@ -68,7 +70,9 @@ impl<const MIN: u64, const MAX: u64> fmt::Display for Span<MIN, MAX> {
 
 /// A share of a whole, 1 to 100, written with a percent sign.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(inline, extend("pattern" = r"^[0-9]{1,3} *%$")))]
 pub struct Percent(u8);
 
 impl Percent {

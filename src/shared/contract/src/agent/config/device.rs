@@ -8,7 +8,9 @@ use crate::values::AbsolutePath;
 
 /// Which GPIO chip has the lines.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^(auto|/.*|unix:/.*)$")))]
 pub enum Chip {
     /// The chip of the Pi's header, found by its label.
     Auto,
@@ -50,7 +52,9 @@ impl From<Chip> for String {
 
 /// Which watchdog is fed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^(none|/.*)$")))]
 pub enum WatchdogDevice {
     None,
     Device(PathBuf),

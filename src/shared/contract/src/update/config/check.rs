@@ -57,11 +57,29 @@ impl Default for Check {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Written {
+    /// Time between two checks, from 1 minute to 30 days.
     every: Every,
+    /// What it may be longer or shorter at random. Default: a tenth of it.
     #[serde(default)]
     jitter: Option<Jitter>,
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Check {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Check".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let (every, written) = (generator.subschema_for::<Every>(), generator.subschema_for::<Written>());
+        schemars::json_schema!({
+            "description": "`manual`, a time such as `6h`, or `{every: 6h, jitter: 30min}`.",
+            "anyOf": [{"const": "manual"}, every, written],
+        })
+    }
 }
 
 impl Serialize for Check {

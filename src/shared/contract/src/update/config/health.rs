@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::{Span, UnitName};
+use crate::unit::UnitName;
+use crate::values::Span;
 
 /// Checks and their times. All checks must hold at once, and go on to hold for `soak` without a break; that stretch must
 /// have begun within `within`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthChecks {
     /// From the start of the updater's service to the last moment at which the good stretch may begin.
@@ -18,6 +20,7 @@ pub struct HealthChecks {
     /// Units of systemd that must be active.
     #[serde(deserialize_with = "super::few")]
     pub units: Vec<UnitName>,
+    /// How many units of systemd may have failed.
     pub failed_units: FailedUnits,
     /// Programs that must end with status 0.
     #[serde(deserialize_with = "super::few")]
@@ -53,6 +56,7 @@ impl HealthChecks {
 
 /// How many units of systemd may have failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FailedUnits {
     /// Any number.
@@ -64,6 +68,7 @@ pub enum FailedUnits {
 
 /// Whether the power agent is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AgentCheck {
     /// No.
@@ -75,6 +80,7 @@ pub enum AgentCheck {
 
 /// A program that looks at the node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CommandCheck {
     /// Program, by its path from the root, and its arguments; no shell is between.
@@ -90,6 +96,7 @@ const fn usual_timeout() -> Span<100, 3_600_000> {
 
 /// A program and its arguments.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct CommandLine(Vec<String>);
 
@@ -132,7 +139,9 @@ impl std::fmt::Display for CommandLine {
 
 /// Something on the network.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^(gateway|.+:[0-9]{1,5})$")))]
 pub enum Reach {
     /// The default gateway, any of several, answers to ping.
     Gateway,

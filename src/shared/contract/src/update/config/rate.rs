@@ -12,7 +12,9 @@ const MOST: u64 = 10_000_000_000;
 
 /// A bandwidth: a whole number and one of `K`, `M` (thousands, millions of bytes), `KiB`, `MiB`; `/s` may follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^[0-9]+ *(K|M|KiB|MiB)(/s)?$")))]
 pub struct Rate(u64);
 
 impl Rate {

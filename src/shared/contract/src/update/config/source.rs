@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::url::check_url;
+
 /// One source. All URLs of a configuration are mirrors of one repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^(usb|/.*|https?://.+)$")))]
 pub enum SourceAddress {
     /// A repository on an HTTP or HTTPS server; ends in `/`.
     Url(String),
@@ -14,28 +18,6 @@ pub enum SourceAddress {
     Folder(PathBuf),
     /// Whatever USB storage is plugged in, mounted for as long as it is read.
     Usb,
-}
-
-const LONGEST: usize = 1024;
-
-/// Whether `url` is one that pieces can be fetched from; else what is wrong with it.
-///
-/// # Errors
-/// What is wrong, as a sentence.
-pub fn check_url(url: &str) -> Result<(), String> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let rest = rest.ok_or_else(|| format!("`{url}` does not begin with https:// or http://"))?;
-    let host = rest.split('/').next().unwrap_or_default();
-    if url.len() > LONGEST || !url.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(format!("`{url}` is not a URL: spaces and other marks must be written as %20 and the like"));
-    }
-    if host.is_empty() || host.starts_with(':') {
-        return Err(format!("`{url}` names no server"));
-    }
-    if host.contains('@') {
-        return Err("a URL with a password in it would be shown in logs; releases are signed and need none".into());
-    }
-    Ok(())
 }
 
 impl TryFrom<String> for SourceAddress {
@@ -76,7 +58,9 @@ impl From<SourceAddress> for String {
 /// `http://HOST:PORT` of a proxy that downloads go through. It fetches from `http://` servers (GET), and makes
 /// tunnels to those of `https://` (CONNECT).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^http://[^@/]+/?$")))]
 pub struct ProxyUrl(String);
 
 impl ProxyUrl {
