@@ -60,6 +60,32 @@ fn scan_finds_the_boards_over_pty_and_tcp() {
 }
 
 #[test]
+fn a_port_may_be_a_path_from_the_folder_that_the_command_runs_in() {
+    let simulator = simulator([0], 0.0);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("ports")).unwrap();
+    for name in ["board", "ports/board"] {
+        std::os::unix::fs::symlink(simulator.pty().unwrap(), folder.path().join(name)).unwrap();
+    }
+    let status = |directory: &str, port: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fruitctl"));
+        command.current_dir(folder.path().join(directory)).args(["stack", "status", "0", "--json", "--port", port]);
+        command.stdin(Stdio::null()).env_remove("FRUITCTL_STACKS").output().unwrap()
+    };
+    for (directory, port) in
+        [(".", "board"), (".", "./board"), (".", "ports/board"), ("ports", "../board"), ("ports", "board")]
+    {
+        assert_eq!(json_of(&status(directory, port))[0]["boards"][0]["board"], 0, "{port} in {directory}");
+    }
+    // What is not there is named with what a port looks like.
+    for (port, says) in [("bord", "tcp://host:port"), ("./bord", "is the adapter plugged in?"), ("tcp://host", "port")]
+    {
+        let output = status(".", port);
+        assert!(!output.status.success() && text(&output.stderr).contains(says), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn status_shows_units_and_json_agrees() {
     let simulator = simulator([0, 1], 0.0);
     simulator.stack().set_load(1, Pi::One, Some(0.5)).unwrap();

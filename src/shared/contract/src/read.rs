@@ -55,8 +55,14 @@ pub fn read(file: &[u8]) -> (NodeConfig, Vec<Problem>) {
         Ok(None) => NodeConfig::default(),
         Ok(Some(node)) => reader.config(&node),
         Err(error) => {
-            let message = format!("{}; nothing of this file applies", error.message);
-            reader.report(error.position, "", message);
+            match reader.problems.last_mut().filter(|_| !reader.invisible.is_empty()) {
+                // What the parser says of such a character is a riddle.
+                Some(problem) => problem.message += "; until then nothing of this file applies",
+                None => {
+                    let message = format!("{}; nothing of this file applies", error.message);
+                    reader.report(error.position, "", message);
+                }
+            }
             NodeConfig::default()
         }
     };
@@ -76,6 +82,8 @@ pub fn line_of(file: &[u8], key: &str) -> Option<u32> {
 #[derive(Default)]
 struct Reader {
     problems: Vec<Problem>,
+    /// Lines with characters that nobody can see; what else is found there is their doing.
+    invisible: Vec<u32>,
 }
 
 /// The keys of one group.
@@ -124,6 +132,11 @@ impl<T> Field<T> {
 
 impl Reader {
     fn report(&mut self, position: Option<Position>, path: &str, message: String) {
+        // A key whose value begins on such a line seems to have none.
+        let spoilt = |line: u32| self.invisible.contains(&line) || self.invisible.contains(&(line + 1));
+        if position.is_some_and(|position| spoilt(position.line)) {
+            return;
+        }
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(Problem {
                 line: position.map(|p| p.line),
@@ -140,20 +153,22 @@ impl Reader {
     /// Reports what nobody can see in the file, since other messages about it would be riddles.
     fn invisible(&mut self, file: &[u8]) {
         let Ok(text) = str::from_utf8(file.get(..yaml::MAX_FILE).unwrap_or(file)) else { return };
-        let (mut last, mut line, mut counted) = (0, 1, 0);
+        let (mut line, mut counted) = (1, 0);
+        let mut lines = Vec::new();
         for (at, c) in fruit_base::invisible::find(text) {
             line += text[counted..at].matches('\n').count() as u32;
             counted = at;
             // Once for each line.
-            if line != last
+            if lines.last() != Some(&line)
                 && let Some(name) = fruit_base::invisible::name(c)
             {
                 let column = 1 + text[..at].chars().rev().take_while(|c| *c != '\n').count() as u32;
                 let message = format!("the character {name} stands here: {}", fruit_base::invisible::REMEDY);
                 self.report(Some(Position { line, column }), "", message);
-                last = line;
+                lines.push(line);
             }
         }
+        self.invisible = lines;
     }
 
     fn fields<'a>(&mut self, node: &'a Node, path: &str, known: &[&str]) -> Option<Fields<'a>> {

@@ -203,6 +203,10 @@ impl TreeBuilder<'_> {
                     .help(fruit_base::invisible::REMEDY),
             );
         }
+        if !self.found.is_empty() {
+            // Whatever else is found may be an effect of them, and would be a riddle.
+            return Ok(());
+        }
         for next in Parser::new_from_str_with_options(&text, options) {
             let (event, span) = next.map_err(|error| {
                 let at = error.marker().byte_offset().unwrap_or(0);
