@@ -8,7 +8,7 @@ mod small;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fruit_release::tuf::{Clock, Error, Freshness, Time, Trust};
@@ -240,23 +240,133 @@ fn a_command_waits_for_another_that_changes_the_repository_and_says_so() {
     assert!(answer.stderr.contains("waiting for another fruitbuild"), "{}", answer.stderr);
 }
 
+/// Files below a folder, with those that are being written.
+fn count(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+}
+
 #[test]
-fn a_publish_that_was_killed_leaves_a_good_repository_and_nothing_that_is_completed_later() {
-    let (project, images) = publisher(&[Small::new("1.0"), Small::new("2.0")]);
-    for millis in [2, 5, 10, 20, 40, 80, 120, 160, 200, 300] {
-        let mut child = project.command(&["publish", &images[0]]).stdout(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(millis));
-        let _ = child.kill();
-        child.wait().unwrap();
-        project.succeed(&["verify", "releases"]);
-    }
-    let before = versions(&project);
-    project.succeed(&["sign"]);
-    assert_eq!((versions(&project), drafts(&project)), (before, 0));
+fn a_publish_that_is_ended_in_any_phase_leaves_a_good_repository_and_nothing_that_is_completed_later() {
+    // Of several chunks, so that there are phases enough.
+    let (project, images) = publisher(&[Small::new("1.0"), Small { extra: 2_500_000, ..Small::new("2.0") }]);
     project.succeed(&["publish", &images[0]]);
+    let releases = project.path("releases");
+    succeed(tool("cp", "coreutils").arg("-a").arg(&releases).arg(project.path("before")));
+    let before = count(&releases);
+    let mut ended = 0;
+    for more in 1.. {
+        // Chunks, manifest and metadata come one by one: each new file is another phase.
+        let mut child = project.command(&["publish", &images[1]]).stdout(Stdio::null()).spawn().unwrap();
+        let whole = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status.success();
+            }
+            if count(&releases) >= before + more {
+                let signal = if more % 2 == 0 { rustix::process::Signal::TERM } else { rustix::process::Signal::KILL };
+                let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal);
+                break child.wait().unwrap().success();
+            }
+        };
+        project.succeed(&["verify", "releases"]);
+        let listed = versions(&project);
+        assert!(listed == ["1.0"] || listed == ["1.0", "2.0"], "{listed:?}");
+        project.succeed(&["sign"]);
+        assert_eq!((versions(&project), drafts(&project)), (listed, 0));
+        if whole {
+            assert_eq!(versions(&project), ["1.0", "2.0"]);
+            break;
+        }
+        ended += 1;
+        assert!(more < 200, "it writes no more files, and does not end");
+        fs::remove_dir_all(&releases).unwrap();
+        succeed(tool("cp", "coreutils").arg("-a").arg(project.path("before")).arg(&releases));
+    }
+    assert!(ended >= 4, "ended in {ended} phases only");
+}
+
+/// The command, started by another one: `WRAPPER fruitbuild …`.
+fn within(command: &Command, wrapper: &[&str]) -> Command {
+    let mut outer = tool(wrapper[0], "util-linux");
+    outer.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args());
+    outer.current_dir(command.get_current_dir().unwrap());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
+}
+
+/// KiB of a file system in memory that the files of a folder take.
+fn pages(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| if path.is_dir() { pages(&path) } else { path.metadata().unwrap().len().div_ceil(4096) * 4 })
+        .sum()
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_published_and_the_file_and_the_remedy_are_named() {
+    let (project, images) = publisher(&[Small::new("1.0"), Small::new("2.0")]);
+    project.succeed(&["publish", &images[0]]);
+    fs::rename(project.path("releases"), project.path("before")).unwrap();
+    let used = pages(&project.path("before"));
+    let script = "mkdir -p releases && mount -t tmpfs -o size=\"$1\"k tmpfs releases && cp -a before/. releases/ && shift && \
+                  \"$@\"; code=$?; cp -a releases after && exit $code";
+    let mut failed = 0;
+    for free in (0..).step_by(4) {
+        let size = (used + free).to_string();
+        let publish = project.command(&["publish", &images[1]]);
+        let mut publish = within(&publish, &["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", &size]);
+        let answer = Answer::of(publish.output().unwrap());
+        fs::remove_dir_all(project.path("releases")).unwrap();
+        fs::rename(project.path("after"), project.path("releases")).unwrap();
+        project.succeed(&["verify", "releases"]);
+        assert_eq!(drafts(&project), 0);
+        if answer.code == 0 {
+            assert_eq!(versions(&project), ["1.0", "2.0"]);
+            break;
+        }
+        failed += 1;
+        assert_eq!((answer.code, versions(&project)), (1, vec!["1.0".to_owned()]), "{}", answer.stderr);
+        for word in ["releases/", "No space left on device", "make room"] {
+            assert!(answer.stderr.contains(word), "{free} KiB free: expected {word:?} in:\n{}", answer.stderr);
+        }
+        assert!(free < 4000, "{}", answer.stderr);
+    }
+    assert!(failed >= 4, "the disk was full in {failed} phases only");
+}
+
+#[test]
+fn who_has_no_right_to_a_repository_or_its_keys_changes_nothing_and_is_told_so() {
+    let (project, images) = publisher(&[Small::new("1.0"), Small::new("2.0")]);
+    project.succeed(&["publish", &images[0]]);
+    // In a user namespace root has no more rights than anybody.
+    let refused = |words: &[&str]| {
+        let publish = project.command(&["publish", &images[1]]);
+        let answer = Answer::of(within(&publish, &["unshare", "--user"]).output().unwrap());
+        assert_eq!(answer.code, 1, "{}", answer.stderr);
+        for word in ["Permission denied", "owner"].iter().chain(words) {
+            assert!(answer.stderr.contains(word), "expected {word:?} in:\n{}", answer.stderr);
+        }
+    };
+    let chmod = |mode: &str, path: &str| succeed(tool("chmod", "coreutils").args(["-R", mode]).arg(project.path(path)));
+    chmod("a-w", "releases");
+    refused(&["releases/"]);
+    chmod("u+w", "releases");
+    chmod("a-rwx", "keys/targets-1.key");
+    refused(&["keys/targets-1.key"]);
+    chmod("u+rw", "keys/targets-1.key");
+    chmod("a-w", "releases/metadata");
+    refused(&["releases/metadata/"]);
+    chmod("u+w", "releases/metadata");
+    project.succeed(&["verify", "releases"]);
+    project.succeed(&["sign"]);
+    assert_eq!((versions(&project), drafts(&project)), (vec!["1.0".to_owned()], 0));
     project.succeed(&["publish", &images[1]]);
     assert_eq!(versions(&project), ["1.0", "2.0"]);
-    project.succeed(&["verify", "releases"]);
 }
 
 #[test]

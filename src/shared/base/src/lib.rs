@@ -6,6 +6,7 @@ pub mod hex;
 pub mod invisible;
 pub mod le;
 pub mod prometheus;
+mod remedy;
 mod replace;
 pub mod sha256;
 pub mod span;
@@ -13,5 +14,6 @@ pub mod storage;
 #[cfg(feature = "suggest")]
 pub mod suggest;
 
+pub use remedy::remedy;
 pub use replace::{Replace, replace, replace_volatile, replace_with};
 pub use sha256::{NotSha256, Sha256};

@@ -22,7 +22,7 @@ pub enum Error {
     Keys(#[from] KeyError),
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("{path}: {error}", path = path.display())]
+    #[error("{path}: {error}{}", fruit_base::remedy(error), path = path.display())]
     Io { path: PathBuf, error: io::Error },
     #[error("{0}")]
     Other(String),

@@ -45,7 +45,7 @@ pub fn write(
     target: &Path,
     progress: &dyn Progress,
 ) -> Result<Bundle, Error> {
-    let io = |error: io::Error| Error::other(error.to_string());
+    let io = |error: io::Error| Error::other(format!("{error}{}", fruit_base::remedy(&error)));
     let names = names(trusted, release, extent, only);
     let step = progress.step("writing the bundle", names.len() as u64, Unit::Pieces);
     let draft = Draft::create(target).map_err(io)?;

@@ -42,7 +42,7 @@ impl Folder {
         let path = self.path(name);
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder).map_err(at(folder))?;
-        let io = |error: io::Error| Error::other(error.to_string());
+        let io = |error: io::Error| Error::other(format!("{error}{}", fruit_base::remedy(&error)));
         let draft = Draft::create(&path).map_err(io)?;
         draft.file().write_all(bytes).map_err(at(&path))?;
         draft.commit().map_err(io)

@@ -45,7 +45,7 @@ pub trait Signer {
 /// Why keys, drafts or repositories cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}{}", path.display(), fruit_base::remedy(error))]
     Io { path: PathBuf, error: io::Error },
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: String },
