@@ -168,6 +168,38 @@ fn nothing_outside_tests_unwraps() {
     }
 }
 
+/// Longest function of a verb, in lines: it reads its options, calls the libraries, and shows what came of it.
+const VERB: usize = 50;
+
+#[test]
+fn functions_of_verbs_are_short() {
+    let verbs = top().join("src/workstation/fruitbuild/src/verbs");
+    let mut long = Vec::new();
+    for entry in std::fs::read_dir(verbs).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // As rustfmt writes it: the end is a brace that is indented as the beginning is.
+        let mut open: Option<(usize, String, String)> = None;
+        for (number, line) in text.lines().enumerate() {
+            let code = line.trim_start();
+            let indent = &line[..line.len() - code.len()];
+            let begins =
+                ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "].iter().any(|word| code.starts_with(word));
+            if open.is_none() && begins && !line.ends_with([';', '}']) {
+                open = Some((number, format!("{indent}}}"), code.to_owned()));
+            } else if let Some((first, end, name)) = &open
+                && line == end
+            {
+                if number - first + 1 > VERB {
+                    long.push(format!("{}:{}: {name}", path.display(), first + 1));
+                }
+                open = None;
+            }
+        }
+    }
+    assert!(long.is_empty(), "functions of more than {VERB} lines; their work belongs into a library: {long:#?}");
+}
+
 /// The programs are those of the images that other tests build: whoever comes first compiles them.
 #[test]
 fn programs_of_a_node_stay_small() {

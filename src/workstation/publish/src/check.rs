@@ -47,6 +47,27 @@ pub struct FoundDelta {
     pub applied: bool,
 }
 
+impl Found {
+    /// Whether any node can install it.
+    pub fn is_whole(&self) -> bool {
+        self.chunks == self.chunks_of
+    }
+
+    /// # Errors
+    /// In words, what is not there although it must be: a delta's pieces, and the chunks of a release, unless it is in a
+    /// bundle of deltas.
+    pub fn expect_all(&self, release: &Published, is_repository: bool) -> Result<(), String> {
+        if let Some(delta) = self.deltas.iter().find(|delta| !delta.whole) {
+            return Err(format!("{}: the delta from {} lacks pieces", release.release, delta.from));
+        }
+        if !self.is_whole() && (is_repository || self.deltas.is_empty()) {
+            let Found { chunks, chunks_of, .. } = self;
+            return Err(format!("{} lacks blobs: {chunks} of {chunks_of} chunks are there", release.release));
+        }
+        Ok(())
+    }
+}
+
 /// A patch's use: which chunk of which release it makes, from what.
 struct Use<'r> {
     delta: &'r Delta,

@@ -4,19 +4,20 @@
 //! fetch the metadata of a minute ago. So a piece that nothing needs any more is noted, with the time, in a file of the
 //! repository, and goes when its grace is over.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
 
 use fruit_image::draft;
-use fruit_release::keys::write_atomically;
+use fruit_release::keys::{Signed, write_atomically};
 use fruit_release::manifest::ChunkSource;
-use fruit_release::tuf::{Kind, Target};
+use fruit_release::tuf::{Kind, Role, Target};
 use fruit_release::{Digest, Name};
 
 use super::reference::Shelf;
 use super::trusted::Published;
 use crate::error::{Error, at};
+use crate::signing::Desk;
 
 /// When pieces were first not needed, by name, in seconds since 1970.
 const NOTED: &str = ".unneeded.json";
@@ -79,6 +80,64 @@ pub fn needed<'r>(
         }
     }
     Ok(names)
+}
+
+/// What is to be taken out, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking<'o> {
+    pub versions: &'o [String],
+    /// Newest releases of each product and board that stay.
+    pub keep: Option<u32>,
+    /// Seconds for which pieces stay that nothing needs any more.
+    pub grace: i64,
+    /// Whether nothing is to be changed.
+    pub dry_run: bool,
+}
+
+/// What became of it.
+pub struct Taken {
+    /// `PRODUCT VERSION for BOARD` of each release.
+    pub releases: Vec<String>,
+    pub signed: Signed,
+    /// None while the change waits for signatures.
+    pub cleared: Option<Cleared>,
+}
+
+/// Takes releases out of the desk's repository, and clears away what none needs.
+///
+/// # Errors
+/// Changes that wait for signatures, versions that are not there, key errors, files that cannot be written or removed.
+pub fn take_out(desk: &mut Desk, taking: Taking<'_>) -> Result<Taken, Error> {
+    desk.expect_no_draft(&Role::Targets)?;
+    let repository = desk.folder().to_owned();
+    let shelf = Shelf::open(&repository)?;
+    let going = chosen(&shelf, taking.versions, taking.keep)?;
+    let paths: Vec<String> = going.iter().flat_map(|release| target_paths(release)).collect();
+    let targets = desk.repository.targets()?;
+    let until_now = needed(&shelf, targets.values(), &shelf.releases.iter().collect::<Vec<_>>())?;
+    let releases = going.iter().map(|release| release.release.to_string()).collect();
+    let changes = !taking.dry_run && !paths.is_empty();
+    let mut signed = Signed::default();
+    if changes {
+        desk.repository.remove_targets(&paths, desk.now, &desk.lifetimes)?;
+        signed = desk.finish(&BTreeSet::new(), &[Role::Targets])?;
+        if !signed.waiting.is_empty() {
+            return Ok(Taken { releases, signed, cleared: None });
+        }
+    }
+    // The new metadata is needed as well.
+    let after = if changes { &Shelf::open(&repository)? } else { &shelf };
+    let staying: Vec<_> = after.releases.iter().filter(|r| !going.iter().any(|g| g.name == r.name)).collect();
+    let wanted = needed(after, targets.values().filter(|target| !paths.iter().any(|p| p == target.path())), &staying)?;
+    let sweep = Sweep {
+        needed: &wanted,
+        until_now: &until_now,
+        now: desk.now.seconds(),
+        grace: taking.grace,
+        dry_run: taking.dry_run,
+    };
+    let cleared = sweep.run(&repository)?;
+    Ok(Taken { releases, signed, cleared: Some(cleared) })
 }
 
 /// What was, or is to be, cleared away.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fruit_progress::Progress;
-use fruit_release::keys::{Entry, Held, KeyError, KeyStore, Lifetimes, Repository, Signed, finish_interrupted};
+use fruit_release::keys::{Draft, Entry, Held, KeyError, KeyStore, Lifetimes, Repository, Signed, finish_interrupted};
 use fruit_release::tuf::{KeyId, Role, Time};
 
 use crate::error::Error;
@@ -182,6 +182,43 @@ impl Desk {
             (Some(id), None) => Ok(id.clone()),
             _ => Err(KeyError::UnknownKey(name.to_owned()).into()),
         }
+    }
+}
+
+/// Signs a draft with `entries` of a key folder; the names of those that could. Keys that are not at hand are passed over.
+///
+/// # Errors
+/// A passphrase that is wrong or not given; an ssh-agent that refuses.
+pub fn sign_with(
+    draft: &mut Draft,
+    store: &KeyStore,
+    entries: &[Entry],
+    passphrase_file: Option<&Path>,
+) -> Result<Vec<String>, Error> {
+    let mut trouble = None;
+    let mut unlock = |entry: &Entry| {
+        passphrase::ask(passphrase_file.map(Path::to_owned), &format!("key {}", entry.name), false).map_err(|failure| {
+            trouble = Some(failure);
+            KeyError::NoPassphrase
+        })
+    };
+    let mut signer = store.signer(&mut unlock);
+    let mut signed = Vec::new();
+    let mut result = Ok(());
+    for entry in entries {
+        match draft.sign(&entry.id, &entry.public, &mut signer) {
+            Ok(true) => signed.push(entry.name.clone()),
+            Ok(false) => {}
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+    }
+    drop(signer);
+    match trouble {
+        Some(failure) => Err(failure),
+        None => Ok(result.map(|()| signed)?),
     }
 }
 

@@ -81,24 +81,9 @@ fn init(
 ) -> Result<Desk, Failure> {
     let access = access(options)?;
     let lock = Lock::take(&options.repository, &options.keys, progress)?;
-    if options.repository.join("metadata").exists() || options.keys.join("keys.json").exists() {
-        let message = format!(
-            "{} or {}: there is a repository or a key folder already. If it is another product's, name folders for this one: \
-             --repository DIR --keys DIR",
-            options.repository.display(),
-            options.keys.display()
-        );
-        return Err(Failure::new(Exit::Refused, message));
-    }
-    let mut given = Vec::new();
-    for (options, held) in [(agent, Held::Agent), (elsewhere, Held::Elsewhere)] {
-        for option in options {
-            let (name, file) = option
-                .split_once('=')
-                .ok_or_else(|| Failure::input(format!("{option:?}: expected NAME=FILE, such as root-2=yubikey.pub")))?;
-            given.push((name.to_owned(), PathBuf::from(file), held));
-        }
-    }
+    expect_nothing_there(options)?;
+    let mut given = keys_elsewhere(agent, Held::Agent)?;
+    given.extend(keys_elsewhere(elsewhere, Held::Elsewhere)?);
     let mut store = KeyStore::open(&options.keys)?;
     let mut plan = Plan::new();
     let mut passphrase = None;
@@ -126,6 +111,30 @@ fn init(
     desk.store = store;
     desk.repository = Repository::new(&plan, desk.now, &desk.lifetimes)?;
     Ok(desk)
+}
+
+fn expect_nothing_there(options: &cli::Signing) -> Result<(), Failure> {
+    if !options.repository.join("metadata").exists() && !options.keys.join("keys.json").exists() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} or {}: there is a repository or a key folder already. If it is another product's, name folders for this one: \
+         --repository DIR --keys DIR",
+        options.repository.display(),
+        options.keys.display()
+    );
+    Err(Failure::new(Exit::Refused, message))
+}
+
+/// `NAME=FILE` of keys whose secret half is not in the key folder.
+fn keys_elsewhere(options: &[String], held: Held) -> Result<Vec<(String, PathBuf, Held)>, Failure> {
+    let one = |option: &String| {
+        let (name, file) = option
+            .split_once('=')
+            .ok_or_else(|| Failure::input(format!("{option:?}: expected NAME=FILE, such as root-2=yubikey.pub")))?;
+        Ok((name.to_owned(), PathBuf::from(file), held))
+    };
+    options.iter().map(one).collect()
 }
 
 /// `2/3`: threshold and number of keys.

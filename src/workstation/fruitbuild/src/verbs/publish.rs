@@ -11,6 +11,7 @@ use fruit_publish::release::{self, Wanted, read_notes};
 use fruit_publish::signing::Desk;
 use fruit_publish::slot::Slot;
 use fruit_publish::trusted::Published;
+use fruit_release::keys::Signed;
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -56,6 +57,11 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
         wanted.push(Wanted { slot, olds: olds.found });
     }
     let (added, signed) = release::publish(&mut desk, &folder, &wanted, &notes, &making(&options.making), progress)?;
+    report_added(&desk, &added, &signed, as_json, progress);
+    Ok(())
+}
+
+fn report_added(desk: &Desk, added: &[release::Added], signed: &Signed, as_json: bool, progress: &Progress) {
     let waiting: Vec<_> = signed.waiting.iter().map(|w| w.role.name()).collect();
     if as_json {
         let row = |one: &release::Added| {
@@ -64,10 +70,10 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
             })
         };
         outln!("{:#}", json!({"published": added.iter().map(row).collect::<Vec<_>>()}));
-        return Ok(());
+        return;
     }
-    signatures::report(&desk, &signed, false, progress);
-    for one in &added {
+    signatures::report(desk, signed, false, progress);
+    for one in added {
         say_deltas(&one.deltas, progress);
         match (one.changed, waiting.is_empty()) {
             (false, _) => progress.say(format!("nothing to do: {} is published already", one.name)),
@@ -75,7 +81,6 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
             (true, false) => progress.say(format!("{} is not published yet: it waits for signatures", one.name)),
         }
     }
-    Ok(())
 }
 
 /// Whether a name is that of an image; if not it is that of the repository.
@@ -143,29 +148,10 @@ fn make(
     let identities: Vec<_> = from.found.iter().map(|old| &old.slot.identity).collect();
     advice::about(slot, shelf.as_ref(), &identities, progress)?;
     let folder = Folder::new(repository);
-    let mut deltas = Vec::new();
-    let path = match &mut desk {
-        Some(desk) => {
-            let notes = read_notes(packing.making.notes.as_deref())?;
-            let wanted = [Wanted { slot, olds: from.found }];
-            let (added, signed) = release::publish(desk, &folder, &wanted, &notes, &making(&packing.making), progress)?;
-            if !signed.waiting.is_empty() {
-                signatures::report(desk, &signed, false, progress);
-                let why = "the release is not signed yet; once it is, give the same command without --publish";
-                return Err(Failure::general(why));
-            }
-            added.into_iter().next().map(|added| {
-                say_deltas(&added.deltas, progress);
-                deltas = added.deltas;
-                added.path
-            })
-        }
-        None => {
-            let path = published_path(slot, &builds, shelf.as_ref(), repository)?;
-            Some(path)
-        }
+    let (path, deltas) = match &mut desk {
+        Some(desk) => publish_first(desk, &folder, Wanted { slot, olds: from.found }, packing, progress)?,
+        None => (published_path(slot, &builds, shelf.as_ref(), repository)?, Vec::new()),
     };
-    let path = path.unwrap_or_default();
     let shelf = Shelf::open(repository)?;
     let release = shelf.release(&path).ok_or_else(|| Failure::general(format!("{path}: not there")))?;
     let file = packing.output.clone().unwrap_or_else(|| default_file(release, &builds, extent));
@@ -176,6 +162,26 @@ fn make(
     let only = |build: &str| builds.iter().any(|wanted| wanted == build);
     let bundle = export::write(&folder, &shelf.trusted, release, extent, &only, &file, progress)?;
     Ok(Made { file, bundle, deltas })
+}
+
+/// Publishes what is to be packed: its path, and the deltas that were made.
+fn publish_first(
+    desk: &mut Desk,
+    folder: &Folder,
+    wanted: Wanted<'_>,
+    packing: &cli::Packing,
+    progress: &Progress,
+) -> Result<(String, Vec<DeltaSize>), Failure> {
+    let notes = read_notes(packing.making.notes.as_deref())?;
+    let (added, signed) = release::publish(desk, folder, &[wanted], &notes, &making(&packing.making), progress)?;
+    if !signed.waiting.is_empty() {
+        signatures::report(desk, &signed, false, progress);
+        let why = "the release is not signed yet; once it is, give the same command without --publish";
+        return Err(Failure::general(why));
+    }
+    let Some(added) = added.into_iter().next() else { return Ok(Default::default()) };
+    say_deltas(&added.deltas, progress);
+    Ok((added.path, added.deltas))
 }
 
 /// Path of a release that is published with deltas from `builds`.

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use fruit_publish::passphrase;
-use fruit_publish::signing::{Desk, role};
-use fruit_release::keys::{Draft, Entry, Held, KeyError, KeyStore, write_atomically};
+use fruit_publish::signing::{Desk, role, sign_with};
+use fruit_release::keys::{Draft, Entry, Held, KeyStore, write_atomically};
 use fruit_release::tuf::{KeyId, Role};
 use serde_json::json;
 
@@ -134,33 +133,7 @@ fn sign_draft(file: &Path, options: &cli::Sign, as_json: bool, progress: &Progre
     if !options.yes {
         confirm()?;
     }
-    let passphrase_file = options.signing.passphrase_file.clone();
-    let mut trouble = None;
-    let mut unlock = |entry: &Entry| {
-        passphrase::ask(passphrase_file.clone(), &format!("key {}", entry.name), false).map_err(|failure| {
-            trouble = Some(failure);
-            KeyError::NoPassphrase
-        })
-    };
-    let mut signed = Vec::new();
-    let mut result = Ok(());
-    {
-        let mut signer = store.signer(&mut unlock);
-        for entry in &entries {
-            match draft.sign(&entry.id, &entry.public, &mut signer) {
-                Ok(true) => signed.push(entry.name.clone()),
-                Ok(false) => {}
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-        }
-    }
-    if let Some(failure) = trouble {
-        return Err(failure.into());
-    }
-    result?;
+    let signed = sign_with(&mut draft, &store, &entries, options.signing.passphrase_file.as_deref())?;
     if signed.is_empty() {
         return Err(Failure::general(format!("{}: no key is at hand that could sign", options.signing.keys.display())));
     }

@@ -109,34 +109,13 @@ pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Resu
     let olds: Vec<_> = olds.found.into_iter().map(|old| old.slot).collect();
     let mut rows = Vec::new();
     for (release, found) in releases.iter().zip(place.check(&releases, &olds, progress)?) {
-        let whole = found.chunks == found.chunks_of;
-        if let Some(delta) = found.deltas.iter().find(|delta| !delta.whole) {
-            let message =
-                format!("{}: {}: the delta from {} lacks pieces", options.path.display(), release.release, delta.from);
-            return Err(Failure::general(message));
-        }
-        if !whole && (is_repository || found.deltas.is_empty()) {
-            let message = format!(
-                "{}: {} lacks blobs: {} of {} chunks are there",
-                options.path.display(),
-                release.release,
-                found.chunks,
-                found.chunks_of
-            );
-            return Err(Failure::general(message));
-        }
+        found
+            .expect_all(release, is_repository)
+            .map_err(|why| Failure::general(format!("{}: {why}", options.path.display())))?;
         if !as_json {
-            let full = if whole { "installs on any node".to_owned() } else { "deltas only".to_owned() };
-            outln!("{}: good, {full}", release.release);
-            for delta in &found.deltas {
-                let state = match (delta.whole, delta.applied) {
-                    (true, true) => "good, applied",
-                    (true, false) => "all pieces good; applied to nothing (give what it starts from with --from)",
-                    (false, _) => "its pieces are not all there",
-                };
-                outln!("  delta from {}: {state}", delta.from);
-            }
+            show_found(release, &found);
         }
+        let whole = found.is_whole();
         rows.push(json!({"release": release.release.to_string(), "whole": whole, "found": found}));
     }
     let freshness = trusted.freshness().to_string();
@@ -146,6 +125,19 @@ pub fn verify(options: &cli::Verify, as_json: bool, progress: &Progress) -> Resu
         outln!("signatures good, metadata {freshness}");
     }
     Ok(())
+}
+
+fn show_found(release: &Published, found: &Found) {
+    let full = if found.is_whole() { "installs on any node" } else { "deltas only" };
+    outln!("{}: good, {full}", release.release);
+    for delta in &found.deltas {
+        let state = match (delta.whole, delta.applied) {
+            (true, true) => "good, applied",
+            (true, false) => "all pieces good; applied to nothing (give what it starts from with --from)",
+            (false, _) => "its pieces are not all there",
+        };
+        outln!("  delta from {}: {state}", delta.from);
+    }
 }
 
 /// What a bundle or repository says of itself, by its own first root: nothing that a node would trust for that.
