@@ -22,6 +22,9 @@ pub struct Request {
     /// Also every package marked `Essential: yes`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub essential: bool,
+    /// Essential packages that come in only where something needs them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lean: Vec<String>,
     /// Also every package of these priorities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub priorities: Vec<Priority>,

@@ -185,13 +185,14 @@ impl<'u, 'r> Attempt<'u, 'r> {
         }
         for (name, ids) in self.universe.names() {
             let Some(first) = ids.first().map(|id| self.universe.offer(*id)) else { continue };
-            let reason = if self.request.essential && first.essential {
-                Reason::Essential
-            } else if self.request.priorities.contains(&first.priority) {
-                Reason::Priority(first.priority)
-            } else {
-                continue;
-            };
+            let reason =
+                if self.request.essential && first.essential && !self.request.lean.iter().any(|lean| lean == name) {
+                    Reason::Essential
+                } else if self.request.priorities.contains(&first.priority) {
+                    Reason::Priority(first.priority)
+                } else {
+                    continue;
+                };
             if self.exclude.contains(name) || self.selection.has(name) {
                 continue;
             }

@@ -163,6 +163,12 @@ fn essential_and_required_packages_come_only_when_asked_for() {
     assert_eq!(solve(&universe, &request("a")).unwrap(), "a 1");
     let essential = Request { essential: true, ..request("a") };
     assert_eq!(solve(&universe, &essential).unwrap(), "a 1, e 1");
+    // What is lean comes in where something needs it, and is no conflict.
+    let lean = Request { lean: vec!["e".to_owned()], ..essential.clone() };
+    assert_eq!(solve(&universe, &lean).unwrap(), "a 1");
+    let needing = self::universe("a 1; Depends: e\ne 1; Essential: yes\nf 1; Essential: yes");
+    let lean = Request { lean: vec!["e".to_owned(), "f".to_owned()], ..essential };
+    assert_eq!(solve(&needing, &lean).unwrap(), "a 1, e 1");
     let ranked = Request { priorities: vec![Priority::Required], exclude: vec!["e".to_owned()], ..request("a") };
     assert_eq!(solve(&universe, &ranked).unwrap(), "a 1, r 1");
 }

@@ -35,6 +35,8 @@ pub fn request(recipe: &Recipe) -> Request {
         exclude,
         supplied: SUPPLIED.map(str::to_owned).to_vec(),
         recommends: recipe.recommends,
+        essential: recipe.essential,
+        lean: recipe.lean.iter().filter(|_| recipe.essential).map(|(name, _)| name.as_str().to_owned()).collect(),
         files_of: files_of(recipe).into_iter().collect(),
         ..Request::default()
     }
@@ -153,6 +155,15 @@ fn unknown_packages(recipe: &Recipe, universe: &Universe) -> Result<(), Error> {
                 Some(why) => unknown.note(format!("its entry was left out: {why}")),
                 None => unknown,
             });
+        }
+    }
+    for (name, _) in recipe.lean.iter().filter(|_| recipe.essential) {
+        let is_essential = |id: &fruit_debian::universe::OfferId| universe.offer(*id).essential;
+        if !universe.offers_of(name.as_str()).iter().any(is_essential) {
+            let message = format!("`{name}` is not an Essential package in the repositories of this recipe");
+            let essential = universe.names().filter(|(_, ids)| ids.iter().any(is_essential)).map(|(name, _)| name);
+            let made = Diagnostic::at(name, message, essential);
+            found.push(made.help("take it out of `lean`: it comes in only where something needs it anyway"));
         }
     }
     if found.has_errors() { Err(found.into()) } else { Ok(()) }

@@ -44,6 +44,11 @@ mapping! {
         exclude: Vec<At<PackageName>>,
         /// Whether packages that are only recommended come in too.
         recommends: bool = false,
+        /// Whether the packages come in that Debian marks as Essential: others use them without depending on them.
+        essential: bool = true,
+        /// Essential packages that come in only where another package depends on them, each with the reason: `dpkg: nothing is
+        /// installed on the node`.
+        lean: Named<PackageName, String>,
         /// Packages whose maintainer scripts you have looked at: no warning that they are not run.
         acknowledge: Vec<At<PackageName>>,
         /// The first process of the running system.

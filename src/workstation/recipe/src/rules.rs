@@ -11,6 +11,7 @@ use crate::source::At;
 /// Checks a merged recipe.
 pub(crate) fn check(recipe: &RecipeFile, board: Option<&Board>, found: &mut Diagnostics) {
     packages(recipe, found);
+    lean(recipe, found);
     time_daemons(recipe, found);
     repositories(recipe, found);
     services(recipe, found);
@@ -51,6 +52,22 @@ fn packages(recipe: &RecipeFile, found: &mut Diagnostics) {
                 contradiction(unwanted, wanted, message, "asked for here")
                     .help("to drop an inherited package, write `packages: {remove: [NAME]}`"),
             );
+        }
+    }
+}
+
+/// A lean package is one that nobody asks for.
+fn lean(recipe: &RecipeFile, found: &mut Diagnostics) {
+    for (name, reason) in recipe.lean.iter() {
+        if let Some(wanted) = recipe.packages.iter().find(|package| package.value == name.value) {
+            let message = format!("`{name}` is both in `packages` and in `lean`");
+            found.push(
+                contradiction(name, wanted, message, "asked for here").help(format!("write `lean: {{{name}: null}}`")),
+            );
+        }
+        if reason.trim().is_empty() {
+            let made = Diagnostic::error(format!("`{name}` is lean without a reason")).maybe_place(name.place.clone());
+            found.push(made.help(format!("say why nodes do without it: `{name}: nothing on them runs it`")));
         }
     }
 }
