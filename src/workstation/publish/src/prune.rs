@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fruit_image::draft;
 use fruit_release::keys::{Signed, write_atomically};
@@ -189,6 +189,12 @@ impl Sweep<'_> {
                 notes.insert(text, since);
             }
         }
+        // Whoever clears away has the repository's lock: nobody is writing these any more.
+        for (path, size) in unfinished(folder)? {
+            cleared.pieces += 1;
+            cleared.size += size;
+            gone.push(path);
+        }
         if !self.dry_run {
             note(folder, &notes)?;
             for path in gone {
@@ -220,6 +226,26 @@ fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Error> {
 
 /// All pieces in the folder, with their sizes.
 fn pieces(folder: &Path) -> Result<Vec<(Name, u64)>, Error> {
+    Ok(files(folder)?.into_iter().filter_map(|(path, size)| Some((path.parse::<Name>().ok()?, size))).collect())
+}
+
+/// What a command that was killed left of pieces that it was writing, with their sizes.
+fn unfinished(folder: &Path) -> Result<Vec<(PathBuf, u64)>, Error> {
+    let is_left = |path: &str| {
+        let (below, name) = path.rsplit_once('/')?;
+        let name = name.strip_prefix('.')?;
+        let piece = name.strip_suffix(".part").or_else(|| name.strip_suffix(".new"))?;
+        format!("{below}/{piece}").parse::<Name>().ok()
+    };
+    Ok(files(folder)?
+        .into_iter()
+        .filter(|(path, _)| is_left(path).is_some())
+        .map(|(p, s)| (folder.join(p), s))
+        .collect())
+}
+
+/// All files where pieces are, by their path in the folder, with their sizes.
+fn files(folder: &Path) -> Result<Vec<(String, u64)>, Error> {
     let entries = |path: &Path| -> Result<Vec<fs::DirEntry>, Error> {
         match fs::read_dir(path) {
             Ok(entries) => entries.collect::<Result<_, _>>().map_err(at(path)),
@@ -239,10 +265,9 @@ fn pieces(folder: &Path) -> Result<Vec<(Name, u64)>, Error> {
             continue;
         }
         for entry in entries(&path)? {
-            let name = format!("{below}/{}", entry.file_name().to_string_lossy()).parse::<Name>();
             let meta = entry.metadata().map_err(at(&entry.path()))?;
-            if let (Ok(name), true) = (name, meta.is_file()) {
-                found.push((name, meta.len()));
+            if meta.is_file() {
+                found.push((format!("{below}/{}", entry.file_name().to_string_lossy()), meta.len()));
             }
         }
     }
@@ -290,6 +315,26 @@ mod tests {
         assert!(!has(&unused) && !has(&old));
         assert!(has(&used) && has(&new) && has(&root) && has(&Name::Timestamp));
         assert!(folder.path().join("blobs/README").exists() && !folder.path().join(NOTED).exists());
+    }
+
+    #[test]
+    fn what_a_killed_command_was_writing_goes_at_once() {
+        let chunk = Name::Chunk(Digest::of(b"x"));
+        let folder = folder(&[&chunk]);
+        let path = folder.path().join(chunk.to_string());
+        let of = |end: &str| path.with_file_name(format!(".{}.{end}", path.file_name().unwrap().to_string_lossy()));
+        let (left, others) = ([of("part"), of("new")], path.with_file_name(".notes.part"));
+        for left in &left {
+            fs::write(left, "half").unwrap();
+        }
+        fs::write(&others, "not ours").unwrap();
+        let (needed, none) = (HashSet::from([chunk]), HashSet::new());
+        let sweep = Sweep { needed: &needed, until_now: &none, now: 0, grace: DAY, dry_run: true };
+        let expected = Cleared { pieces: 2, size: 8, ..Cleared::default() };
+        assert_eq!(sweep.run(folder.path()).unwrap(), expected);
+        assert!(left.iter().all(|left| left.exists()));
+        assert_eq!(Sweep { dry_run: false, ..sweep }.run(folder.path()).unwrap(), expected);
+        assert!(!left.iter().any(|left| left.exists()) && others.exists() && path.exists());
     }
 
     #[test]
