@@ -320,6 +320,20 @@ fn invites_for_a_batch_are_a_file_for_one_pair_of_eyes() {
         machine.fail(&[&["node", "invite"], args].concat(), 2, &[says]);
     }
     machine.fail(&["node", "invite", "--csv", "no/such/folder.csv"], 1, &["no/such/folder.csv"]);
+    machine.fail(&["node", "invite", "--csv", "invites.csv"], 2, &["invites.csv: it is there already"]);
+    assert_eq!(fs::read_to_string(machine.path("invites.csv")).unwrap(), text);
+}
+
+#[test]
+fn an_export_overwrites_nothing_but_an_export() {
+    let machine = Machine::with_fleet("orchard", &["--root", "1/1"]);
+    let precious = machine.path("precious.key");
+    fs::write(&precious, "a key").unwrap();
+    machine.fail(&["fleet", "export", "precious.key"], 2, &["precious.key: it is there already"]);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "a key");
+    machine.fail(&["fleet", "export", "fleet.records"], 2, &["fleet.records", "under this name"]);
+    machine.ok(&["fleet", "export", "all.records"]);
+    machine.ok(&["fleet", "export", "all.records"]);
 }
 
 #[test]

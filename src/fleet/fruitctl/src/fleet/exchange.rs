@@ -59,8 +59,13 @@ impl JoinArgs {
 impl ExportArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
         let opened = Opened::read(options)?;
-        if self.file == opened.folder.join(RECORDS) {
-            return Err(usage(format!("{}: these are the records themselves; name another file", self.file.display())));
+        let file = self.file.display();
+        if self.file.file_name() == Some(RECORDS.as_ref()) {
+            return Err(usage(format!("{file}: a fleet keeps its own records under this name; name another file")));
+        }
+        let is_export = || std::fs::read(&self.file).is_ok_and(|bytes| Replica::unpack(&bytes).is_ok());
+        if self.file.symlink_metadata().is_ok() && !is_export() {
+            return Err(usage(format!("{file}: it is there already, and is no export; name another file")));
         }
         write(&self.file, &opened.replica)?;
         let count = opened.replica.records().count() + opened.replica.trust().charters().len();

@@ -36,7 +36,8 @@ pub fn known() -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(at(&folder))?.path();
-        if path.join(RECORDS).is_file() {
+        // `.NAME.new` is what a killed command was making.
+        if !fleet_name(&path).starts_with('.') && path.join(RECORDS).is_file() {
             found.push(path);
         }
     }

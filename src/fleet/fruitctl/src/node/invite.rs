@@ -1,7 +1,7 @@
 //! `fruitctl node invite`
 
 use crate::failure::{Code, Failure};
-use crate::fleet::{Moment, Opened, Options, Signer, at, domain, now, shown};
+use crate::fleet::{Moment, Opened, Options, Signer, at, domain, now, shown, usage};
 use crate::output::print;
 use clap::Args;
 use fruit_base::{Replace, replace_with};
@@ -39,6 +39,10 @@ pub struct InviteArgs {
 
 impl InviteArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
+        if let Some(path) = self.csv.as_deref().filter(|path| path.symlink_metadata().is_ok()) {
+            let message = "it is there already, and may hold invites that are not used yet; name another file";
+            return Err(usage(format!("{}: {message}", path.display())));
+        }
         let mut opened = Opened::change(options)?;
         let signer = Signer::new(&opened.store, options)?;
         let operators = signer.operators(&opened)?;
