@@ -1,6 +1,7 @@
 //! The operator's command. `fruitctl stack` speaks to Pi Stack boards; `fleet`, `operator` and `node` sign what a fleet believes.
 
 mod config;
+mod confirm;
 mod errors;
 mod failure;
 mod fleet;

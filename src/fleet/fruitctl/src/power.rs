@@ -1,3 +1,4 @@
+use crate::confirm::answer;
 use crate::failure::{Code, Failure, Failures, code_of_power};
 use crate::output::print;
 use crate::session::{Options, Session};
@@ -7,7 +8,6 @@ use fruit_stack::address::Targets;
 use fruit_stack::command::Pi;
 use fruit_stack::power::{self, OnPlan, PowerError, Stage};
 use serde_json::json;
-use std::io::{BufRead, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -179,17 +179,9 @@ fn confirm(sessions: &[Session]) -> Result<(), Failure> {
         .iter()
         .flat_map(|session| session.pis.iter().map(move |(board, pi)| format!("{}.{pi}", session.board_name(*board))))
         .collect();
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(
-            Code::NotConfirmed,
-            "cutting power needs an answer: add --yes where nobody can give one",
-        ));
-    }
-    fruit_output::ask(format_args!("Cut the power of {} without a shutdown? [y/N] ", names.join(", ")));
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim() {
+    let question = format_args!("Cut the power of {} without a shutdown?", names.join(", "));
+    let nobody = "cutting power needs an answer: add --yes where nobody can give one";
+    match answer(question, nobody)?.as_str() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::new(Code::NotConfirmed, "nothing was done")),
     }

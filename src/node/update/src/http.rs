@@ -167,7 +167,7 @@ struct Answer {
 /// # Errors
 /// No such URL; certificates that can't be read.
 pub fn download(url: &str, settings: &Settings<'_>) -> Result<Download, HttpError> {
-    fruit_contract::update::config::check_url(url).map_err(HttpError::Url)?;
+    fruit_contract::url::check_url(url).map_err(HttpError::Url)?;
     Ok(Download::new(Client::new(settings)?, url))
 }
 

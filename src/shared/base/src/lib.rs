@@ -5,6 +5,7 @@ pub mod cores;
 pub mod hex;
 pub mod invisible;
 pub mod le;
+mod lock;
 pub mod prometheus;
 mod remedy;
 mod replace;
@@ -14,6 +15,7 @@ pub mod storage;
 #[cfg(feature = "suggest")]
 pub mod suggest;
 
+pub use lock::lock;
 pub use remedy::remedy;
 pub use replace::{Replace, replace, replace_volatile, replace_with};
 pub use sha256::{NotSha256, Sha256};

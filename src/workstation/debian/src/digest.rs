@@ -30,14 +30,6 @@ impl Digest {
             Digest::Sha512(_) => "SHA-512",
         }
     }
-
-    /// The hash of the same kind among those of a file.
-    pub(crate) fn among(&self, hashes: &Hashes) -> Digest {
-        match self {
-            Digest::Sha256(_) => Digest::Sha256(hashes.sha256),
-            Digest::Sha512(_) => Digest::Sha512(hashes.sha512.unwrap_or([0; 64])),
-        }
-    }
 }
 
 /// The digits alone, lower-case, as names of files have them.
@@ -82,11 +74,11 @@ pub(crate) struct Hashes {
     /// Bytes.
     pub(crate) size: u64,
     pub(crate) sha256: Sha256,
-    /// Only if it was asked for.
-    sha512: Option<[u8; 64]>,
+    /// Of the kind that was asked for.
+    pub(crate) digest: Digest,
 }
 
-/// Reads to the end; the hash that `expected` is one of, and SHA-256 in any case.
+/// Reads to the end; the hash of the kind of `expected`, and SHA-256 in any case.
 pub(crate) fn hash_all(reader: impl Read, expected: &Digest) -> io::Result<Hashes> {
     let mut hashing = HashingReader::new(reader);
     let mut sha512 = matches!(expected, Digest::Sha512(_)).then(sha2::Sha512::new);
@@ -101,5 +93,6 @@ pub(crate) fn hash_all(reader: impl Read, expected: &Digest) -> io::Result<Hashe
         }
     }
     let (sha256, size) = hashing.finish();
-    Ok(Hashes { size, sha256, sha512: sha512.map(|hasher| hasher.finalize().into()) })
+    let digest = sha512.map_or(Digest::Sha256(sha256), |hasher| Digest::Sha512(hasher.finalize().into()));
+    Ok(Hashes { size, sha256, digest })
 }

@@ -386,14 +386,13 @@ impl Store {
         let path = self.blob(vouched, extension);
         let mut file = File::open(&path).map_err(Error::io(&path))?;
         let hashes = hash_all(&mut file, &vouched.digest).map_err(Error::io(&path))?;
-        let found = vouched.digest.among(&hashes);
-        if found != vouched.digest || hashes.size != vouched.size {
+        if hashes.digest != vouched.digest || hashes.size != vouched.size {
             fs::remove_file(&path).map_err(Error::io(&path))?;
             return Err(Error::Mismatch {
                 file: format!("{} ({shown}; removed from the store, run again to fetch it anew)", path.display()),
                 what: vouched.digest.kind(),
                 expected: vouched.digest.to_string(),
-                found: found.to_string(),
+                found: hashes.digest.to_string(),
             });
         }
         file.rewind().map_err(Error::io(&path))?;

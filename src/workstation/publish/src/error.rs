@@ -46,6 +46,11 @@ impl Error {
     }
 }
 
+/// An error that names its path already.
+pub fn told(error: io::Error) -> Error {
+    Error::other(format!("{error}{}", fruit_base::remedy(&error)))
+}
+
 /// An error with the path it happened at.
 pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
     move |error| Error::Io { path: path.to_owned(), error }

@@ -1,7 +1,7 @@
 //! A bundle out of a repository: metadata first, then blobs in the order of use.
 
 use std::collections::HashSet;
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::path::Path;
 
 use fruit_image::draft::Draft;
@@ -12,7 +12,7 @@ use fruit_release::{Name, Source};
 
 use super::folder::Folder;
 use super::trusted::{Published, PublishedDelta, Trusted};
-use crate::error::Error;
+use crate::error::{Error, told};
 
 /// What goes into a bundle besides the metadata.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,19 +45,18 @@ pub fn write(
     target: &Path,
     progress: &dyn Progress,
 ) -> Result<Bundle, Error> {
-    let io = |error: io::Error| Error::other(format!("{error}{}", fruit_base::remedy(&error)));
     let names = names(trusted, release, extent, only);
     let step = progress.step("writing the bundle", names.len() as u64, Unit::Pieces);
-    let draft = Draft::create(target).map_err(io)?;
+    let draft = Draft::create(target).map_err(told)?;
     let mut writer = Writer::new(BufWriter::new(draft.file()), release.manifest.build_time);
     for name in &names {
         let bytes = folder.read(name)?;
-        writer.put(name, &bytes).map_err(io)?;
+        writer.put(name, &bytes).map_err(told)?;
         step.add(1);
     }
-    drop(writer.finish().map_err(io)?);
-    let size = draft.file().metadata().map_err(io)?.len();
-    draft.commit().map_err(io)?;
+    drop(writer.finish().map_err(told)?);
+    let size = draft.file().metadata().map_err(told)?.len();
+    draft.commit().map_err(told)?;
     Ok(Bundle { size, pieces: names.len() })
 }
 

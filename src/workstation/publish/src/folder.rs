@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fruit_image::draft::Draft;
 use fruit_release::{Name, Source, SourceError};
 
-use crate::error::{Error, at};
+use crate::error::{Error, at, told};
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -42,10 +42,9 @@ impl Folder {
         let path = self.path(name);
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder).map_err(at(folder))?;
-        let io = |error: io::Error| Error::other(format!("{error}{}", fruit_base::remedy(&error)));
-        let draft = Draft::create(&path).map_err(io)?;
+        let draft = Draft::create(&path).map_err(told)?;
         draft.file().write_all(bytes).map_err(at(&path))?;
-        draft.commit().map_err(io)
+        draft.commit().map_err(told)
     }
 
     /// A piece that must be there.

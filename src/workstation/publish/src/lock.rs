@@ -1,7 +1,6 @@
 //! One command at a time changes a repository and the key folder that holds its drafts.
 
-use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::fs::{self, File};
 use std::path::Path;
 
 use fruit_progress::Progress;
@@ -30,20 +29,6 @@ impl Lock {
 fn lock(folder: &Path, progress: &dyn Progress) -> Result<File, Error> {
     fs::create_dir_all(folder).map_err(at(folder))?;
     let path = folder.join(NAME);
-    let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = match opened {
-        // Made by another user, root perhaps, in a folder that is ours.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied && path.exists() => File::open(&path),
-        opened => opened,
-    };
-    let file = file.map_err(at(&path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            progress.say(&format!("waiting for another fruitbuild that is changing {}", folder.display()));
-            file.lock().map_err(at(&path))?;
-        }
-        Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
-    }
-    Ok(file)
+    let wait = || progress.say(&format!("waiting for another fruitbuild that is changing {}", folder.display()));
+    fruit_base::lock(&path, wait).map_err(at(&path))
 }

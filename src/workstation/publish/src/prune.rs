@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fruit_image::draft;
 use fruit_release::keys::{Signed, write_atomically};
@@ -170,7 +170,15 @@ impl Sweep<'_> {
     pub fn run(&self, folder: &Path) -> Result<Cleared, Error> {
         let before = noted(folder)?;
         let (mut cleared, mut notes, mut gone) = (Cleared::default(), BTreeMap::new(), Vec::new());
-        for (name, size) in pieces(folder)? {
+        for (path, size) in files(folder)? {
+            if is_unfinished(&path) {
+                // Whoever clears away has the repository's lock: nobody is writing it any more.
+                cleared.pieces += 1;
+                cleared.size += size;
+                gone.push(folder.join(path));
+                continue;
+            }
+            let Ok(name) = path.parse::<Name>() else { continue };
             // Roots lead from whatever a node trusts to what is trusted today.
             let stays = matches!(name, Name::Root(_) | Name::Timestamp) || self.needed.contains(&name);
             if stays {
@@ -188,12 +196,6 @@ impl Sweep<'_> {
                 cleared.later_size += size;
                 notes.insert(text, since);
             }
-        }
-        // Whoever clears away has the repository's lock: nobody is writing these any more.
-        for (path, size) in unfinished(folder)? {
-            cleared.pieces += 1;
-            cleared.size += size;
-            gone.push(path);
         }
         if !self.dry_run {
             note(folder, &notes)?;
@@ -224,24 +226,14 @@ fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Error> {
     Ok(write_atomically(&path, &json)?)
 }
 
-/// All pieces in the folder, with their sizes.
-fn pieces(folder: &Path) -> Result<Vec<(Name, u64)>, Error> {
-    Ok(files(folder)?.into_iter().filter_map(|(path, size)| Some((path.parse::<Name>().ok()?, size))).collect())
-}
-
-/// What a command that was killed left of pieces that it was writing, with their sizes.
-fn unfinished(folder: &Path) -> Result<Vec<(PathBuf, u64)>, Error> {
-    let is_left = |path: &str| {
-        let (below, name) = path.rsplit_once('/')?;
+/// Whether this is what a command that was killed left of a piece that it was writing.
+fn is_unfinished(path: &str) -> bool {
+    let piece = path.rsplit_once('/').and_then(|(below, name)| {
         let name = name.strip_prefix('.')?;
         let piece = name.strip_suffix(".part").or_else(|| name.strip_suffix(".new"))?;
         format!("{below}/{piece}").parse::<Name>().ok()
-    };
-    Ok(files(folder)?
-        .into_iter()
-        .filter(|(path, _)| is_left(path).is_some())
-        .map(|(p, s)| (folder.join(p), s))
-        .collect())
+    });
+    piece.is_some()
 }
 
 /// All files where pieces are, by their path in the folder, with their sizes.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fruit_progress::Progress;
-use fruit_release::keys::{Draft, Entry, Held, KeyError, KeyStore, Lifetimes, Repository, Signed, finish_interrupted};
+use fruit_release::keys::{
+    Draft, Entry, Held, KeyError, KeyStore, Lifetimes, Repository, Signed, Signer, finish_interrupted,
+};
 use fruit_release::tuf::{KeyId, Role, Time};
 
 use crate::error::Error;
@@ -116,20 +118,10 @@ impl Desk {
         let keys = self.store.folder().to_owned();
         let aside = [Role::Root, Role::Targets].into_iter().filter(|role| !complete.contains(role));
         let aside: Vec<_> = aside.filter_map(|role| self.repository.set_aside(&role)).collect();
-        let mut trouble = None;
-        let file = self.passphrase_file.clone();
-        let mut unlock = |entry: &Entry| {
-            passphrase::ask(file.clone(), &format!("key {}", entry.name), false).map_err(|failure| {
-                trouble = Some(failure);
-                KeyError::NoPassphrase
-            })
-        };
-        let store = self.store.clone();
-        let signed = self.repository.sign(&mut store.signer(&mut unlock), renew, self.now, &self.lifetimes);
-        if let Some(failure) = trouble {
-            return Err(failure);
-        }
-        let signed = signed?;
+        let (repository, now, lifetimes) = (&mut self.repository, self.now, &self.lifetimes);
+        let signed = with_signer(&self.store, self.passphrase_file.as_deref(), |signer| {
+            repository.sign(signer, renew, now, lifetimes)
+        })?;
         self.expect_key_files(&signed)?;
         aside.into_iter().for_each(|draft| self.repository.put_back(draft));
         // Before the repository: one without an index of its keys could not be signed any more.
@@ -195,6 +187,22 @@ pub fn sign_with(
     entries: &[Entry],
     passphrase_file: Option<&Path>,
 ) -> Result<Vec<String>, Error> {
+    with_signer(store, passphrase_file, |signer| {
+        let sign = |entry: &Entry| match draft.sign(&entry.id, &entry.public, signer) {
+            Ok(true) => Some(Ok(entry.name.clone())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        };
+        entries.iter().filter_map(sign).collect()
+    })
+}
+
+/// What `sign` makes with the keys of a folder. Why there is no passphrase is told instead of the error that follows from it.
+fn with_signer<T>(
+    store: &KeyStore,
+    passphrase_file: Option<&Path>,
+    sign: impl FnOnce(&mut dyn Signer) -> Result<T, KeyError>,
+) -> Result<T, Error> {
     let mut trouble = None;
     let mut unlock = |entry: &Entry| {
         passphrase::ask(passphrase_file.map(Path::to_owned), &format!("key {}", entry.name), false).map_err(|failure| {
@@ -202,23 +210,10 @@ pub fn sign_with(
             KeyError::NoPassphrase
         })
     };
-    let mut signer = store.signer(&mut unlock);
-    let mut signed = Vec::new();
-    let mut result = Ok(());
-    for entry in entries {
-        match draft.sign(&entry.id, &entry.public, &mut signer) {
-            Ok(true) => signed.push(entry.name.clone()),
-            Ok(false) => {}
-            Err(error) => {
-                result = Err(error);
-                break;
-            }
-        }
-    }
-    drop(signer);
+    let signed = sign(&mut store.signer(&mut unlock));
     match trouble {
         Some(failure) => Err(failure),
-        None => Ok(result.map(|()| signed)?),
+        None => Ok(signed?),
     }
 }
 

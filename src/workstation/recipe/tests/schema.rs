@@ -1,25 +1,12 @@
 //! The schemas that editors use, held against the reader.
 
+mod validator;
+
 use std::path::Path;
 
 use fruit_recipe::{board_schema, check_recipe, read_str, recipe_schema};
 use serde_json::Value;
-
-/// A schema that is one by its own meta-schema, ready to check with.
-struct Validator(boon::Schemas, boon::SchemaIndex);
-
-impl Validator {
-    fn new(schema: &Value) -> Validator {
-        let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
-        compiler.add_resource("fruit.json", schema.clone()).unwrap();
-        let index = compiler.compile("fruit.json", &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
-        Validator(schemas, index)
-    }
-
-    fn validate(&self, value: &Value) -> Result<(), String> {
-        self.0.validate(value, self.1).map_err(|error| format!("{error:#}"))
-    }
-}
+use validator::Validator;
 
 fn yaml(text: &str) -> Value {
     read_str(Path::new("x.yaml"), text).unwrap_or_else(|found| panic!("{found}"))

@@ -1,7 +1,7 @@
 //! `fruitctl fleet join`, `export` and `import`: records in files, from one machine to another.
 
 use super::folder::{KEYS, RECORDS, create, named};
-use super::opened::{file, load, write};
+use super::opened::{LIMIT, file, load, write};
 use super::{Opened, Options, usage};
 use crate::failure::{Code, Failure};
 use crate::output::print;
@@ -59,13 +59,13 @@ impl JoinArgs {
 impl ExportArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
         let opened = Opened::read(options)?;
-        let file = self.file.display();
+        let shown = self.file.display();
         if self.file.file_name() == Some(RECORDS.as_ref()) {
-            return Err(usage(format!("{file}: a fleet keeps its own records under this name; name another file")));
+            return Err(usage(format!("{shown}: a fleet keeps its own records under this name; name another file")));
         }
-        let is_export = || std::fs::read(&self.file).is_ok_and(|bytes| Replica::unpack(&bytes).is_ok());
+        let is_export = || file(&self.file, LIMIT).is_ok_and(|bytes| Replica::unpack(&bytes).is_ok());
         if self.file.symlink_metadata().is_ok() && !is_export() {
-            return Err(usage(format!("{file}: it is there already, and is no export; name another file")));
+            return Err(usage(format!("{shown}: it is there already, and is no export; name another file")));
         }
         write(&self.file, &opened.replica)?;
         let count = opened.replica.records().count() + opened.replica.trust().charters().len();
@@ -100,7 +100,7 @@ impl Taken {
 
 impl ImportArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
-        let bytes = file(&self.file)?;
+        let bytes = file(&self.file, LIMIT)?;
         let mut opened = Opened::change(options)?;
         let taken = import(&mut opened.replica, &bytes).map_err(|why| of_file(&self.file, why))?;
         if taken.new > 0 {

@@ -3,7 +3,7 @@
 use super::{Options, at, usage};
 use crate::failure::{Code, Failure};
 use fruit_record::wire::is_name;
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -106,16 +106,8 @@ pub fn fleet_name(folder: &Path) -> String {
 /// Waits until no other command changes what is in `folder`, and lets no other begin while the lock is held.
 pub fn lock(folder: &Path, options: &Options) -> Result<File, Failure> {
     let path = folder.join(LOCK);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(at(&path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            options.say(format_args!("waiting for another fruitctl that is changing {}", folder.display()));
-            file.lock().map_err(at(&path))?;
-        }
-        Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
-    }
-    Ok(file)
+    let wait = || options.say(format_args!("waiting for another fruitctl that is changing {}", folder.display()));
+    fruit_base::lock(&path, wait).map_err(at(&path))
 }
 
 /// Makes the folder of a fleet, whole or not at all: `fill` is given a folder beside it, which then takes its name.

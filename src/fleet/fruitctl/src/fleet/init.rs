@@ -176,7 +176,7 @@ impl InitArgs {
     fn releases(&self) -> Result<Vec<ReleaseRoot>, Failure> {
         let read = |option: &String| {
             let (product, file) = pair(option, "PRODUCT=FILE, such as pistack=releases/metadata/1.root.json")?;
-            let bytes = super::opened::file(Path::new(file))?;
+            let bytes = super::opened::file(Path::new(file), super::opened::LIMIT)?;
             let root = fruit_release::tuf::Trust::from_root(&bytes);
             root.map_err(|error| Failure::new(Code::Untrusted, format!("{file}: {error}")))?;
             Ok(ReleaseRoot { product: product.to_owned(), root: Sha256::of(&bytes) })

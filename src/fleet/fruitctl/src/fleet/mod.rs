@@ -10,7 +10,7 @@ mod show;
 mod signing;
 
 pub use moment::{Moment, now, shown};
-pub use opened::Opened;
+pub use opened::{Opened, file};
 pub use show::operator_as_json;
 pub use signing::{Signer, domain};
 

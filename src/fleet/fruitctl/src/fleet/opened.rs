@@ -110,7 +110,7 @@ pub fn load(path: &Path, fleet: Option<FleetId>) -> Result<Replica, Failure> {
         let code = if matches!(error, Refused::Malformed(_)) { Code::Refused } else { Code::Untrusted };
         Failure::new(code, format!("{}: {error}", path.display()))
     };
-    let bytes = file(path)?;
+    let bytes = file(path, LIMIT)?;
     let fleet = match fleet {
         Some(fleet) => fleet,
         None => {
@@ -126,9 +126,9 @@ pub fn load(path: &Path, fleet: Option<FleetId>) -> Result<Replica, Failure> {
     Ok(replica)
 }
 
-/// The bytes of a file of records.
-pub fn file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let found = read_bounded(path, LIMIT)?;
+/// The bytes of a file that has at most `limit`.
+pub fn file(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let found = read_bounded(path, limit)?;
     found.ok_or_else(|| usage(format!("{}: there is no such file", path.display())))
 }
 

@@ -11,13 +11,19 @@ use fruit_release::keys::{Held, public_line};
 use fruit_release::tuf::PublicKey;
 use serde_json::{Value, json};
 
+/// Whether a key is a file in the fleet's folder.
+fn is_file_here(opened: &Opened, key: &fruit_record::KeyId) -> bool {
+    let entry = opened.entry(key).filter(|entry| entry.held == Held::File);
+    entry.is_some_and(|entry| opened.store.key_file(entry).exists())
+}
+
 /// Where a key is, for people.
 fn held(opened: &Opened, key: &fruit_record::KeyId) -> &'static str {
     match opened.entry(key) {
         None => "unknown here",
         Some(entry) => match entry.held {
-            Held::File if !opened.store.key_file(entry).exists() => "moved away",
-            Held::File => "in a file here",
+            Held::File if is_file_here(opened, key) => "in a file here",
+            Held::File => "moved away",
             Held::Agent => "in ssh-agent",
             Held::Elsewhere => "elsewhere",
         },
@@ -26,7 +32,7 @@ fn held(opened: &Opened, key: &fruit_record::KeyId) -> &'static str {
 
 /// Root keys that are files in the fleet's folder.
 fn roots_here(opened: &Opened) -> usize {
-    opened.charter().root.iter().filter(|key| held(opened, key) == "in a file here").count()
+    opened.charter().root.iter().filter(|key| is_file_here(opened, key)).count()
 }
 
 /// Whether whoever takes the folder, and knows the passphrase, has the fleet.

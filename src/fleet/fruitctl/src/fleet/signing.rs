@@ -1,11 +1,12 @@
 //! Who signs, and with what.
 
+use super::opened::file;
 use super::{Opened, Options, usage};
 use crate::failure::{Code, Failure};
 use fruit_record::body::Operator;
 use fruit_record::{Draft, FleetId, KeyId, Labels, Selector, Signature};
 use fruit_release::keys::passphrase::ask;
-use fruit_release::keys::{Entry, KeyError, KeyFileError, KeyStore, SecretKey, Signer as _, public_half, read_bounded};
+use fruit_release::keys::{Entry, KeyError, KeyFileError, KeyStore, SecretKey, Signer as _, public_half};
 use fruit_release::tuf::PublicKey;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ impl<'o> Signer<'o> {
     pub fn new(store: &KeyStore, options: &'o Options) -> Result<Signer<'o>, Failure> {
         let mut files = Vec::new();
         for path in &options.key_files {
-            let public = public_half(&text(path)?).map_err(|why| in_file(path, &why))?;
+            let public = public_half(&file(path, LIMIT)?).map_err(|why| in_file(path, &why))?;
             files.extend(public.as_ed25519().map(|key| (KeyId(*key), path.clone())));
         }
         Ok(Signer { options, store: store.clone(), files })
@@ -91,7 +92,7 @@ impl<'o> Signer<'o> {
     }
 
     fn open(&self, path: &Path) -> Result<SecretKey, Failure> {
-        let text = text(path)?;
+        let text = file(path, LIMIT)?;
         let passphrase = match SecretKey::is_encrypted(&text).map_err(|why| in_file(path, &why))? {
             false => None,
             true => {
@@ -102,10 +103,6 @@ impl<'o> Signer<'o> {
         };
         SecretKey::from_openssh(&text, passphrase.as_ref()).map_err(|why| in_file(path, &why))
     }
-}
-
-fn text(path: &Path) -> Result<Vec<u8>, Failure> {
-    read_bounded(path, LIMIT)?.ok_or_else(|| usage(format!("{}: there is no such file", path.display())))
 }
 
 fn in_file(path: &Path, why: &KeyFileError) -> Failure {

@@ -1,13 +1,12 @@
 //! `fruitctl node approve`
 
 use crate::failure::{Code, Failure};
-use crate::fleet::{Opened, Options, Signer, now, usage};
+use crate::fleet::{Opened, Options, Signer, file, now, usage};
 use crate::output::print;
 use clap::Args;
 use fruit_record::body::{Body, Member};
 use fruit_record::wire::is_name;
 use fruit_record::{Draft, KeyId, limits};
-use fruit_release::keys::read_bounded;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -37,8 +36,7 @@ impl ApproveArgs {
                 let failure = Failure::from(error);
                 failure.at(&path.display())
             };
-            let bytes = read_bounded(path, limits::REQUEST as u64)?;
-            let bytes = bytes.ok_or_else(|| usage(format!("{}: there is no such file", path.display())))?;
+            let bytes = file(path, limits::REQUEST as u64)?;
             let request = opened.replica.trust().verify_request(&bytes).map_err(in_file)?;
             let (head, mut member) = opened.replica.admit(&request, Some(now())).map_err(in_file)?;
             if let Some(name) = &self.name {

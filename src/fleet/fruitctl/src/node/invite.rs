@@ -56,7 +56,8 @@ impl InviteArgs {
         };
         let (mut secrets, mut drafts) = (Vec::new(), Vec::new());
         for _ in 0..self.count {
-            let secret = random()?;
+            let seed = SecretKey::random_seed();
+            let secret = *seed.map_err(|error| Failure::new(Code::Refused, error.to_string()))?;
             let public = SecretKey::from_seed(&secret).public();
             let id = public.as_ed25519().copied().map(KeyId).unwrap_or(KeyId([0; 32]));
             let next = opened.replica.next(Class::Invite, domain.clone(), Name::Id(id));
@@ -97,16 +98,4 @@ impl InviteArgs {
         }
         Ok(())
     }
-}
-
-/// A new secret key.
-fn random() -> Result<[u8; 32], Failure> {
-    let mut bytes = [0; 32];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        let got = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
-        filled +=
-            got.map_err(|error| Failure::new(Code::Refused, format!("the system gives no random bytes: {error}")))?;
-    }
-    Ok(bytes)
 }

@@ -1,5 +1,6 @@
 //! `fruitctl node remove`
 
+use crate::confirm::answer;
 use crate::failure::{Code, Failure};
 use crate::fleet::{Opened, Options, Signer, domain};
 use crate::output::print;
@@ -7,7 +8,6 @@ use clap::Args;
 use fruit_record::body::{Body, Operator, Revocation};
 use fruit_record::{Draft, Head, KeyId, Labels, Name};
 use serde_json::{Value, json};
-use std::io::IsTerminal;
 
 #[derive(Args)]
 pub struct RemoveArgs {
@@ -60,15 +60,9 @@ impl RemoveArgs {
 
 fn confirm(found: &[(KeyId, Labels, String)]) -> Result<(), Failure> {
     let names: Vec<String> = found.iter().map(|(id, _, name)| format!("{name} ({})", id.short())).collect();
-    let not_confirmed = |message: &str| Err(Failure::new(Code::NotConfirmed, message));
-    if !std::io::stdin().is_terminal() {
-        return not_confirmed("nothing was revoked: there is no terminal to ask; confirm with --yes");
-    }
-    fruit_output::ask(format_args!("Revoke {} for ever? [y/N] ", names.join(", ")));
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    match answer.trim() {
+    let nobody = "nothing was revoked: there is no terminal to ask; confirm with --yes";
+    match answer(format_args!("Revoke {} for ever?", names.join(", ")), nobody)?.as_str() {
         "y" | "yes" => Ok(()),
-        _ => not_confirmed("nothing was revoked"),
+        _ => Err(Failure::new(Code::NotConfirmed, "nothing was revoked")),
     }
 }

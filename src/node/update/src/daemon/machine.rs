@@ -404,9 +404,8 @@ impl State {
         self.report.last_check = Some(at.unix);
         let source_failed = matches!(round, Round::Failed(_));
         let (result, wanted) = match round {
-            Round::Nothing(why) => (why, None),
             // What is wanted is looked for again with the next check, not at once.
-            Round::Failed(why) => (why, None),
+            Round::Nothing(why) | Round::Failed(why) => (why, None),
             Round::Available(version) => {
                 (format!("{version} is available"), Some(version).filter(|_| config.install != Policy::Manual))
             }

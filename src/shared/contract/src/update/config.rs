@@ -16,8 +16,6 @@ pub use health::{AgentCheck, CommandCheck, CommandLine, FailedUnits, HealthCheck
 pub use rate::Rate;
 pub use source::{ProxyUrl, SourceAddress};
 
-pub use crate::url::check_url;
-
 use crate::bootctl::MAX_TRIES;
 use crate::settings::{self, ConfigError};
 use crate::update::window::Window;

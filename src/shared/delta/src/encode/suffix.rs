@@ -9,10 +9,7 @@ pub const MEMORY_PER_BYTE: u64 = 9;
 
 /// Starts of all suffixes of `text`, sorted.
 fn sort(text: &[u8]) -> Result<Vec<i32>, LibsaisError> {
-    let mut sorted: Vec<i32> =
-        SuffixArrayConstruction::for_text(text).in_owned_buffer32().single_threaded().run()?.into_vec();
-    sorted.truncate(text.len());
-    Ok(sorted)
+    Ok(SuffixArrayConstruction::for_text(text).in_owned_buffer32().single_threaded().run()?.into_vec())
 }
 
 /// A text whose substrings can be found.

@@ -62,10 +62,19 @@ impl SecretKey {
     /// # Errors
     /// The system gives none.
     pub fn generate() -> Result<SecretKey, KeyFileError> {
+        let seed = SecretKey::random_seed()?;
+        Ok(SecretKey::from_seed(&seed))
+    }
+
+    /// 32 bytes of the system's random numbers, from which a key follows.
+    ///
+    /// # Errors
+    /// The system gives none.
+    pub fn random_seed() -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
         let mut seed = Zeroizing::new([0u8; 32]);
         let random: &mut dyn CryptoRngCore = &mut OsRng;
         random.try_fill_bytes(&mut *seed).map_err(|error| KeyFileError::Random(error.to_string()))?;
-        Ok(SecretKey(SigningKey::from_bytes(&seed)))
+        Ok(seed)
     }
 
     /// The key that follows from 32 bytes.

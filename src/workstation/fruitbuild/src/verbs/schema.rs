@@ -21,28 +21,17 @@ pub fn of(kind: SchemaKind) -> serde_json::Value {
 }
 
 #[cfg(test)]
+#[path = "../../../recipe/tests/validator/mod.rs"]
+mod validator;
+
+#[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
 
     use serde_json::Value;
 
+    use super::validator::Validator;
     use super::*;
-
-    /// A schema that is one by its own meta-schema, ready to check with.
-    struct Validator(boon::Schemas, boon::SchemaIndex);
-
-    impl Validator {
-        fn new(schema: &Value) -> Validator {
-            let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
-            compiler.add_resource("fruit.json", schema.clone()).unwrap();
-            let index = compiler.compile("fruit.json", &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
-            Validator(schemas, index)
-        }
-
-        fn validate(&self, value: &Value) -> Result<(), String> {
-            self.0.validate(value, self.1).map_err(|error| format!("{error:#}"))
-        }
-    }
 
     const KINDS: [SchemaKind; 3] = [SchemaKind::Recipe, SchemaKind::Board, SchemaKind::Node];
 
