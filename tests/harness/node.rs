@@ -11,12 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
-use fruit_emulate::{Console, Plan, StartFiles};
+use fruit_emulate::{Console, Options, Plan, Prepared, StartFiles};
 use fruit_image::disk::DiskFile;
 use fruit_image::gpt::{self, Partition};
-use fruitbuild::cli;
-use fruitbuild::progress::Progress;
-use fruitbuild::verbs::run::Prepared;
+use fruit_pipeline::sources::Sources;
 
 use crate::harness::{image_of, out, recipe_path, succeed, tool};
 
@@ -50,20 +48,17 @@ impl Node {
         let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
         let config = folder.path().join("fruit.yaml");
         std::fs::write(&config, format!("ssh_authorized_keys:\n  - {}\n{more}", public.trim())).unwrap();
-        let options = cli::Run {
-            what: recipe.to_owned(),
+        let options = Options {
+            recipe: recipe.to_owned(),
             image: Some(image.to_owned()),
             machine: Some(machine.to_owned()),
             out: out(),
-            ssh: false,
-            ssh_port: None,
-            identity: None,
             disk: Some(folder.path().join("disk.img")),
             config: Some(config),
-            sources: cli::Sources { mirror: Vec::new(), offline: false, cache: None },
+            sources: Sources::default(),
         };
         end_with_whoever_started_us();
-        let prepared = Prepared::new(&options, &Progress::new(true)).unwrap();
+        let prepared = Prepared::new(&options, &fruit_progress::Silent).unwrap();
         Node {
             prepared,
             console: None,

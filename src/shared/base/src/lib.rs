@@ -6,6 +6,7 @@ pub mod hex;
 pub mod invisible;
 pub mod le;
 mod lock;
+mod now;
 pub mod prometheus;
 mod remedy;
 mod replace;
@@ -16,6 +17,7 @@ pub mod storage;
 pub mod suggest;
 
 pub use lock::lock;
+pub use now::now;
 pub use remedy::remedy;
 pub use replace::{Replace, replace, replace_volatile, replace_with};
 pub use sha256::{NotSha256, Sha256};

@@ -2,6 +2,8 @@
 
 mod bound;
 mod console;
+mod error;
+mod prepare;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -13,6 +15,8 @@ use std::process::Command;
 use fruit_recipe::{Architecture, Qemu, QemuDisk};
 
 pub use console::{Console, ConsoleError};
+pub use error::Error;
+pub use prepare::{Options, Prepared};
 
 /// Files that QEMU starts with, written out of their packages.
 #[derive(Clone, Debug, Default)]

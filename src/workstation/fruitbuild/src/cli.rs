@@ -216,7 +216,7 @@ impl From<&Build> for fruit_pipeline::Options {
     }
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub struct Run {
     /// Recipe whose image in --out to start
     #[arg(value_name = "RECIPE")]

@@ -107,6 +107,30 @@ impl From<fruit_root::Error> for Failure {
     }
 }
 
+impl From<fruit_emulate::Error> for Failure {
+    fn from(error: fruit_emulate::Error) -> Failure {
+        use fruit_emulate::Error;
+        match error {
+            Error::Recipe(found) => found.into(),
+            Error::Packages(error) => error.into(),
+            Error::Pipeline(error) => error.into(),
+            Error::Config(error) => error.into(),
+            Error::Input(message) => Failure::input(message),
+            Error::Io { .. } | Error::Other(_) => Failure::general(error.to_string()),
+        }
+    }
+}
+
+impl From<fruit_flash::node_config::ConfigError> for Failure {
+    fn from(error: fruit_flash::node_config::ConfigError) -> Failure {
+        use fruit_flash::node_config::ConfigError;
+        match error {
+            ConfigError::Mistakes(lines) => Failure::input(lines),
+            ConfigError::Card { .. } | ConfigError::Io { .. } => Failure::general(error.to_string()),
+        }
+    }
+}
+
 impl From<fruit_publish::Error> for Failure {
     fn from(error: fruit_publish::Error) -> Failure {
         use fruit_publish::Error;

@@ -101,6 +101,6 @@ impl<D: Disk + ?Sized> Disk for Window<'_, D> {
 }
 
 /// The same error with the path in front.
-pub(crate) fn at_path(path: &Path, e: &io::Error) -> io::Error {
+pub fn at_path(path: &Path, e: &io::Error) -> io::Error {
     io::Error::new(e.kind(), format!("{}: {e}", path.display()))
 }

@@ -9,7 +9,6 @@ pub mod draft;
 pub mod erofs;
 pub mod ext4;
 pub mod fat;
-pub mod flash;
 pub mod gpt;
 pub mod inspect;
 pub mod sparse;

@@ -8,7 +8,7 @@ use fruit_debian::{Lock, LockedPackage, Mirrors, Repository, Request, Store, Uni
 use fruit_progress::Progress;
 use fruit_recipe::{At, Bootloader, Diagnostic, Diagnostics, InitSystem, Recipe};
 
-use super::sources::{self, Bars};
+use super::sources::Bars;
 use crate::error::Error;
 
 /// What kernel packages depend on for their scripts, whose work fruitbuild does itself: it makes the initramfs, puts the
@@ -125,7 +125,7 @@ pub fn resolve(
 ) -> Result<Lock, Error> {
     let architecture = recipe.board.architecture.to_string();
     let bars = Bars::new(progress);
-    let universe = Universe::load(repositories, &architecture, store, mirrors, sources::now(), &bars)?;
+    let universe = Universe::load(repositories, &architecture, store, mirrors, fruit_base::now(), &bars)?;
     unknown_packages(recipe, &universe)?;
     let pins: BTreeMap<_, _> = pins
         .iter()

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fruit_debian::mirror::ENVIRONMENT;
 use fruit_debian::{Keyring, MirrorSources, Mirrors, Repository, Store};
@@ -137,12 +136,6 @@ fn read_keyring(path: &Path) -> Result<Arc<Keyring>, Error> {
     let bytes = std::fs::read(path).map_err(at(path))?;
     let keyring = Keyring::parse(&bytes, &path.display().to_string());
     Ok(Arc::new(keyring.map_err(|why| Error::input(why.to_string()))?))
-}
-
-/// Seconds since 1970-01-01 UTC.
-pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Says the package crate's progress as ours.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fruit_progress::Progress;
 use fruit_release::keys::{
@@ -233,10 +232,7 @@ fn now() -> Result<Time, Error> {
             .parse()
             .map(Time::from_seconds)
             .map_err(|_| Error::other(format!("SOURCE_DATE_EPOCH is {text:?}; expected seconds since 1970, or unset"))),
-        Err(_) => {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            Ok(Time::from_seconds(i64::try_from(since).unwrap_or(i64::MAX)))
-        }
+        Err(_) => Ok(Time::from_seconds(fruit_base::now())),
     }
 }
 

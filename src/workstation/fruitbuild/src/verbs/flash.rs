@@ -3,14 +3,13 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use fruit_image::flash::{self, FlashError, Source, Stage, System, Target, Transport};
+use fruit_flash::{FlashError, Flashed, Source, Stage, System, Target, Transport, node_config};
 use fruit_progress::Progress as _;
 use serde_json::json;
 
 use crate::cli;
 use crate::failure::{Exit, Failure};
 use crate::progress::{Progress, Unit};
-use crate::verbs::card_config;
 
 /// Writes an image to a disk: `fruitbuild flash`.
 ///
@@ -22,11 +21,11 @@ pub fn flash(options: &cli::Flash, as_json: bool, progress: &Progress) -> Result
         return list(&system, as_json);
     };
     // Before the card is touched: a mistake in the file must not cost what is on the card.
-    let config = options.config.as_deref().map(card_config::read).transpose()?;
+    let config = options.config.as_deref().map(node_config::read).transpose()?;
     let source = Source::open(image).map_err(failure)?;
     let mut target_disk = Target::open(&system, target).map_err(failure)?;
-    if config.is_some() && !source.partitions().iter().any(|name| name == card_config::PARTITION) {
-        let why = format!("has no partition {} to put --config on", card_config::PARTITION);
+    if config.is_some() && !source.partitions().iter().any(|name| name == node_config::PARTITION) {
+        let why = format!("has no partition {} to put --config on", node_config::PARTITION);
         return Err(Failure::input(format!("{}: {why}", image.display())));
     }
     target_disk.fits(&source).map_err(failure)?;
@@ -38,7 +37,7 @@ pub fn flash(options: &cli::Flash, as_json: bool, progress: &Progress) -> Result
     let check_step = progress.step("checking", source.to_write(), Unit::Bytes);
     let write_step = progress.step("writing", source.to_write(), Unit::Bytes);
     let verify_step = progress.step("reading back", source.to_write(), Unit::Bytes);
-    let done = flash::write(&source, &mut target_disk, &mut |at| {
+    let done = fruit_flash::write(&source, &mut target_disk, &mut |at| {
         let step = match at.stage {
             Stage::Check => &check_step,
             Stage::Write => &write_step,
@@ -50,7 +49,7 @@ pub fn flash(options: &cli::Flash, as_json: bool, progress: &Progress) -> Result
     .map_err(failure)?;
     drop((check_step, write_step, verify_step));
     if let Some(config) = config {
-        card_config::put(target, config)?;
+        node_config::put(target, config)?;
     }
     // Last: an ejected card takes no file.
     let ejected = target_disk.release();
@@ -58,7 +57,7 @@ pub fn flash(options: &cli::Flash, as_json: bool, progress: &Progress) -> Result
     Ok(())
 }
 
-fn report(target: &Path, done: &flash::Flashed, ejected: bool, as_json: bool, progress: &Progress) {
+fn report(target: &Path, done: &Flashed, ejected: bool, as_json: bool, progress: &Progress) {
     if as_json {
         outln!("{:#}", json!({"target": target, "written": done.written, "ejected": ejected}));
     } else {
@@ -94,7 +93,7 @@ fn confirm(target: &Path, question: &str) -> Result<(), Failure> {
 }
 
 fn list(system: &System, as_json: bool) -> Result<(), Failure> {
-    let disks = flash::list(system).map_err(|error| Failure::general(error.to_string()))?;
+    let disks = fruit_flash::list(system).map_err(|error| Failure::general(error.to_string()))?;
     let rows: Vec<_> = disks
         .iter()
         .map(|disk| {

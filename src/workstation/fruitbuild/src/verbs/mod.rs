@@ -1,7 +1,6 @@
 //! One file per verb of the command: parse, call, print.
 
 pub mod build;
-pub mod card_config;
 pub mod check;
 pub mod diff;
 pub mod discard;

@@ -1,5 +1,5 @@
-use super::{BlockDevice, FlashError, Source, System, Transport, look};
-use crate::disk::at_path;
+use crate::{BlockDevice, FlashError, Source, System, Transport, look};
+use fruit_image::disk::at_path;
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::ioctl::{NoArg, Opcode, ioctl};
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ pub struct Target {
 
 impl Target {
     /// Opens `path` for an image: a block device exclusively, if [`look`] has no objection; anything else is a file, whose
-    /// content stays until [`super::write`], which makes it if it is missing.
+    /// content stays until [`crate::write()`], which makes it if it is missing.
     ///
     /// # Errors
     /// A disk that must not be written to; a partition; a device that is not there; what `open(2)` says.

@@ -7,6 +7,7 @@
 mod check;
 mod disks;
 mod kind;
+pub mod node_config;
 mod progress;
 mod source;
 mod table;
@@ -19,8 +20,8 @@ pub use source::Source;
 pub use target::Target;
 pub use write::{Flashed, write};
 
-use crate::bmap::BmapError;
-use crate::zst::SeekError;
+use fruit_image::bmap::BmapError;
+use fruit_image::zst::SeekError;
 use std::io;
 use std::path::PathBuf;
 

@@ -1,9 +1,9 @@
 //! Whether a source is the whole image of a card, found out before the target loses what it has.
 
-use super::source::Stream;
-use super::table::{ANY_DISK, Table, read_from};
-use super::{CHUNK, FlashError, Progress, Source, Stage};
-use crate::sums::Sum;
+use crate::source::Stream;
+use crate::table::{ANY_DISK, Table, read_from};
+use crate::{CHUNK, FlashError, Progress, Source, Stage};
+use fruit_image::sums::Sum;
 use sha2::{Digest, Sha256};
 use std::io;
 

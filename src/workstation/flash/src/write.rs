@@ -1,8 +1,8 @@
-use super::check::check;
-use super::{CHUNK, FlashError, Progress, Source, Stage, Target};
-use crate::disk::at_path;
-use crate::gpt::{SECTOR, TAIL_SECTORS};
-use crate::sums::Sum;
+use crate::check::check;
+use crate::{CHUNK, FlashError, Progress, Source, Stage, Target};
+use fruit_image::disk::at_path;
+use fruit_image::gpt::{SECTOR, TAIL_SECTORS};
+use fruit_image::sums::Sum;
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::FileExt;
 

@@ -1,12 +1,12 @@
-use super::kind::{self, Packing};
-use super::table::Table;
-use super::{CHUNK, FlashError};
-use crate::bmap::Bmap;
-use crate::disk::at_path;
-use crate::sparse::BLOCK;
-use crate::sums::Sum;
-use crate::zst::{self, Placed};
+use crate::kind::{self, Packing};
+use crate::table::Table;
+use crate::{CHUNK, FlashError};
 use flate2::read::MultiGzDecoder;
+use fruit_image::bmap::Bmap;
+use fruit_image::disk::at_path;
+use fruit_image::sparse::BLOCK;
+use fruit_image::sums::Sum;
+use fruit_image::zst::{self, Placed};
 use liblzma::read::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream as XzStream};
 use std::ffi::OsString;
@@ -38,7 +38,7 @@ pub struct Source {
 
 impl Source {
     /// Opens the image `path` and its block map, `path.bmap` or, for `NAME.img.zst`, `NAME.img.bmap`. Reads the partition
-    /// table at its start; the rest is for [`super::write`] to check.
+    /// table at its start; the rest is for [`crate::write()`] to check.
     ///
     /// # Errors
     /// Not readable; no image of a card; an image that is cut; a block map that is damaged or of another image; a

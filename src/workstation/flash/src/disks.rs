@@ -1,4 +1,4 @@
-use crate::disk::at_path;
+use fruit_image::disk::at_path;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;

@@ -1,10 +1,11 @@
 //! Finding disks in a made-up /sys, and writing images to files.
 
+#[path = "../../image/tests/checker/mod.rs"]
 mod checker;
 
+use fruit_flash::{FlashError, Objection, Source, Stage, System, Target, Transport};
 use fruit_image::bmap::Bmap;
 use fruit_image::card::{Card, Image};
-use fruit_image::flash::{self, FlashError, Objection, Source, Stage, System, Target, Transport};
 use fruit_image::gpt::{self, LINUX_DATA, Mbr, Wanted};
 use fruit_image::storage::WriteAt;
 use fruit_image::zst;
@@ -78,7 +79,7 @@ fn workstation(root: &Path) -> System {
 #[test]
 fn only_disks_that_can_be_taken_out_are_listed() {
     let dir = tempfile::tempdir().unwrap();
-    let found = flash::list(&workstation(dir.path())).unwrap();
+    let found = fruit_flash::list(&workstation(dir.path())).unwrap();
     let names: Vec<_> = found.iter().map(|d| d.name.as_str()).collect();
     assert_eq!(names, ["mmcblk1", "sda", "sdc", "sdd", "sde", "sdf", "sdg", "sdh"]);
 }
@@ -87,10 +88,10 @@ fn only_disks_that_can_be_taken_out_are_listed() {
 fn a_disk_tells_its_size_model_and_way_of_connection() {
     let dir = tempfile::tempdir().unwrap();
     let system = workstation(dir.path());
-    let card = flash::look(&system, "mmcblk1").unwrap();
+    let card = fruit_flash::look(&system, "mmcblk1").unwrap();
     assert_eq!((card.transport, card.size, card.model.as_str()), (Transport::Sd, 62_333_952 * 512, "SD32G"));
     assert_eq!(card.path, system.dev.join("mmcblk1"));
-    let reader = flash::look(&system, "sda").unwrap();
+    let reader = fruit_flash::look(&system, "sda").unwrap();
     assert_eq!((reader.transport, reader.model.as_str()), (Transport::Usb, "Generic STORAGE DEVICE"));
     assert_eq!(reader.objection, None);
 }
@@ -99,7 +100,7 @@ fn a_disk_tells_its_size_model_and_way_of_connection() {
 fn mounted_system_swap_and_locked_disks_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let system = workstation(dir.path());
-    let why = |name: &str| flash::look(&system, name).unwrap().objection;
+    let why = |name: &str| fruit_flash::look(&system, name).unwrap().objection;
     assert_eq!(why("nvme0n1"), Some(Objection::System { mount: "/".to_owned() }), "through LUKS and LVM");
     assert_eq!(why("sde"), Some(Objection::System { mount: "/boot".to_owned() }));
     assert_eq!(why("sdc"), Some(Objection::Mounted { mount: "/media/my stick".to_owned() }));
@@ -119,13 +120,13 @@ fn a_disk_held_by_something_unknown_is_refused() {
     let system = workstation(dir.path());
     let folder = fs::canonicalize(system.sys.join("block/sda")).unwrap();
     fs::create_dir_all(folder.join("holders/md127")).unwrap();
-    let why = flash::look(&system, "sda").unwrap().objection.unwrap();
+    let why = fruit_flash::look(&system, "sda").unwrap().objection.unwrap();
     assert_eq!(why.to_string(), "sda is in use by md127");
 }
 
 #[test]
 fn this_machine_can_be_listed() {
-    flash::list(&System::default()).unwrap();
+    fruit_flash::list(&System::default()).unwrap();
 }
 
 /// A card image of 8 MiB with 3 MiB of content in two runs.
@@ -149,7 +150,7 @@ fn flash_to(image: &Path, target: &Path) -> Result<u64, FlashError> {
     let source = Source::open(image)?;
     let mut target = Target::open(&System::default(), target)?;
     let mut last = None;
-    let done = flash::write(&source, &mut target, &mut |p| {
+    let done = fruit_flash::write(&source, &mut target, &mut |p| {
         assert!(p.done <= p.total);
         last = Some(p);
     })?;

@@ -1,8 +1,9 @@
 //! A `fruit.yaml` onto a card that is a file or disk here, as a person would do it at any PC.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fruit_contract::NODE_CONFIG_NAME;
 use fruit_image::disk::{Disk, DiskFile};
@@ -11,23 +12,37 @@ use fruit_image::gpt;
 use fruit_image::storage::WriteAt;
 use fruit_image::tree::{Inode, Tree};
 
-use crate::failure::{Failure, at};
-
 /// Name of the partition that the file goes to.
 pub const PARTITION: &str = "firmware";
 /// Largest file of the firmware partition that is copied.
 const MAX_FILE: u64 = 64 << 20;
 
+/// Why a card did not get its `fruit.yaml`.
+#[derive(thiserror::Error, Debug)]
+pub enum ConfigError {
+    /// Mistakes in the file, a line each.
+    #[error("{0}")]
+    Mistakes(String),
+    #[error("{card}: {why}", card = card.display())]
+    Card { card: PathBuf, why: String },
+    #[error("{path}: {error}", path = path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> ConfigError + '_ {
+    move |error| ConfigError::Io { path: path.to_owned(), error }
+}
+
 /// Reads a `fruit.yaml` with the node's own checks.
 ///
 /// # Errors
 /// No such file; mistakes in the file, by line.
-pub fn read(config: &Path) -> Result<Vec<u8>, Failure> {
+pub fn read(config: &Path) -> Result<Vec<u8>, ConfigError> {
     let text = std::fs::read(config).map_err(at(config))?;
     let (_, problems) = fruit_contract::read(&text);
     if !problems.is_empty() {
         let lines: Vec<String> = problems.iter().map(|p| format!("{}: {p}", config.display())).collect();
-        return Err(Failure::input(lines.join("\n")));
+        return Err(ConfigError::Mistakes(lines.join("\n")));
     }
     Ok(text)
 }
@@ -36,8 +51,8 @@ pub fn read(config: &Path) -> Result<Vec<u8>, Failure> {
 ///
 /// # Errors
 /// A card that fruitbuild did not make; write errors.
-pub fn put(card: &Path, text: Vec<u8>) -> Result<(), Failure> {
-    let fail = |error: &dyn std::fmt::Display| Failure::general(format!("{}: {error}", card.display()));
+pub fn put(card: &Path, text: Vec<u8>) -> Result<(), ConfigError> {
+    let fail = |error: &dyn std::fmt::Display| ConfigError::Card { card: card.to_owned(), why: error.to_string() };
     let disk = DiskFile::open(card).map_err(|error| fail(&error))?;
     let found = gpt::read(&disk).map_err(|error| fail(&error))?;
     let partition = found.layout.partitions.iter().find(|p| p.name == PARTITION);
@@ -50,7 +65,7 @@ pub fn put(card: &Path, text: Vec<u8>) -> Result<(), Failure> {
         size: partition.size(),
         label: volume.label().to_owned(),
         volume_id: volume.volume_id(),
-        time: fruit_pipeline::sources::now(),
+        time: fruit_base::now(),
     };
     let mut memory = Memory { bytes: vec![0; usize::try_from(partition.size()).map_err(|error| fail(&error))?].into() };
     fat::write(&tree, &options, &memory).map_err(|error| fail(&error))?;
@@ -83,8 +98,8 @@ struct Memory {
 }
 
 impl WriteAt for Memory {
-    fn write_all_at(&self, buf: &[u8], offset: u64) -> std::io::Result<()> {
-        let past = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "past the end of the partition");
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        let past = || io::Error::new(io::ErrorKind::UnexpectedEof, "past the end of the partition");
         let mut bytes = self.bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let start = usize::try_from(offset).map_err(|_| past())?;
         let end = start.checked_add(buf.len()).ok_or_else(past)?;
