@@ -9,6 +9,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(record.encode(), bytes, "a content has one form");
     }
     let _ = Request::parse(bytes);
+    let _ = fruit_fuzz::fleet().verify_request(bytes);
     // In a fleet whose first charter is among the seeds: what is behind signatures is reached by records that are real.
     let fleet = fruit_fuzz::fleet();
     let mut replica = fleet.clone();

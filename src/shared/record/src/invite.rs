@@ -9,10 +9,12 @@ use fruit_base::Sha256;
 
 use crate::body::{Body, Relay, Seed};
 use crate::class::Class;
-use crate::id::{FleetId, KeyId};
+use crate::id::{FleetId, KeyId, RecordHash};
 use crate::limits;
 use crate::record::Record;
-use crate::wire::{Content, FieldWriter, Fields, Malformed, decode, encode};
+use crate::selector::Labels;
+use crate::trust::Trust;
+use crate::wire::{Content, FieldWriter, Fields, Malformed, Reader, decode, encode};
 
 /// What the text begins with.
 pub const PREFIX: &str = "fruit1-";
@@ -25,6 +27,9 @@ const CHECKSUM: usize = 4;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invite {
     pub fleet: FleetId,
+    /// The charter that counted when it was made. A row of charters without it is not the fleet's, whoever has root keys of
+    /// long ago: see [`Trust::has`].
+    pub charter: RecordHash,
     /// What the operator signed.
     pub grant: Record,
     /// Whom a new node asks first.
@@ -51,9 +56,11 @@ pub enum NotAnInvite {
 struct Parts {
     fleet: FleetId,
     secret: [u8; 32],
+    /// Without the enrol key, which follows from the secret one.
     grant: Vec<u8>,
     relays: Vec<Relay>,
     seeds: Vec<Seed>,
+    charter: RecordHash,
 }
 
 impl Content for Parts {
@@ -65,6 +72,7 @@ impl Content for Parts {
         fields.raw(3, &self.grant);
         fields.list(4, &self.relays, Relay::write);
         fields.list(5, &self.seeds, Seed::write);
+        fields.raw(6, &self.charter.0);
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Parts, Malformed> {
@@ -74,24 +82,39 @@ impl Content for Parts {
             grant: fields.required(3, "the invite", |r| Ok(r.take(r.rest().len(), "the invite")?.to_vec()))?,
             relays: fields.list(4, CONTACTS, "the relays", Relay::read)?,
             seeds: fields.list(5, CONTACTS, "the seeds", Seed::read)?,
+            charter: fields.required(6, "the charter", RecordHash::read)?,
         })
     }
 }
 
+/// Where the enrol key stands in a grant: behind format, class and domain.
+fn place_of_key(grant: &[u8]) -> Result<usize, Malformed> {
+    let mut r = Reader::new(grant);
+    r.take(2, "the invite")?;
+    Labels::read(&mut r)?;
+    Ok(grant.len() - r.rest().len())
+}
+
 impl Invite {
+    /// An invite into the fleet of `trust`, with the first relays and seeds of its charter.
+    ///
     /// # Errors
-    /// The grant is for another key than `secret`'s, or is no grant.
-    pub fn new(
-        fleet: FleetId,
-        secret: [u8; 32],
-        grant: Record,
-        (relays, seeds): (&[Relay], &[Seed]),
-    ) -> Result<Invite, NotAnInvite> {
-        let most = |count: usize| count.min(CONTACTS);
-        let (relays, seeds) = (relays[..most(relays.len())].to_vec(), seeds[..most(seeds.len())].to_vec());
-        let invite = Invite { fleet, grant, relays, seeds, secret };
-        let fits = invite.grant.class() == Class::Invite && invite.grant.id() == Some(invite.id());
-        if fits { Ok(invite) } else { Err(NotAnInvite::Key) }
+    /// The grant is for another key than `secret`'s, or is no grant; more text than a reader takes.
+    pub fn new(trust: &Trust, secret: [u8; 32], grant: Record) -> Result<Invite, NotAnInvite> {
+        let charter = trust.charter();
+        let relays = charter.relays.iter().take(CONTACTS).cloned().collect();
+        let seeds = charter.seeds.iter().take(CONTACTS).cloned().collect();
+        let invite = Invite { fleet: trust.fleet(), charter: trust.last_hash(), grant, relays, seeds, secret };
+        invite.check()?;
+        match invite.to_text().len() {
+            0..=limits::INVITE => Ok(invite),
+            length => Err(NotAnInvite::Long(length)),
+        }
+    }
+
+    fn check(&self) -> Result<(), NotAnInvite> {
+        let fits = self.grant.class() == Class::Invite && self.grant.id() == Some(self.id());
+        if fits { Ok(()) } else { Err(NotAnInvite::Key) }
     }
 
     /// The enrol key's public half.
@@ -109,12 +132,17 @@ impl Invite {
     /// The line of text.
     #[must_use]
     pub fn to_text(&self) -> String {
+        let mut grant = self.grant.encode();
+        if let Ok(at) = place_of_key(&grant) {
+            grant.drain(at..at + 32);
+        }
         let parts = Parts {
             fleet: self.fleet,
             secret: self.secret,
-            grant: self.grant.encode(),
+            grant,
             relays: self.relays.clone(),
             seeds: self.seeds.clone(),
+            charter: self.charter,
         };
         let bytes = encode(&parts);
         let checksum = Sha256::of(&bytes).0;
@@ -137,12 +165,16 @@ impl Invite {
         if Sha256::of(bytes).0[..CHECKSUM] != *checksum {
             return Err(NotAnInvite::Copied);
         }
-        let Parts { fleet, secret, grant, relays, seeds } = decode(bytes, limits::INVITE)?;
+        let Parts { fleet, secret, mut grant, relays, seeds, charter } = decode(bytes, limits::INVITE)?;
+        let at = place_of_key(&grant)?;
+        grant.splice(at..at, SigningKey::from_bytes(&secret).verifying_key().to_bytes());
         let grant = Record::parse(&grant)?;
         if !matches!(grant.body(), Body::Invite(_)) {
             return Err(NotAnInvite::Key);
         }
-        Invite::new(fleet, secret, grant, (&relays, &seeds))
+        let invite = Invite { fleet, charter, grant, relays, seeds, secret };
+        invite.check()?;
+        Ok(invite)
     }
 }
 

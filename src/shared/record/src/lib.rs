@@ -7,12 +7,14 @@
 //! whose role and scope allow it, or by the node that it is about.
 //!
 //! A [`Replica`] holds the version of each record that counts. Whatever the order in which records arrive, whatever is
-//! lost and repeated: replicas that have been offered the same records are equal.
+//! lost and repeated: replicas are equal that are offered the same records until nothing changes. (A record that a later one has
+//! replaced, which then turns out not to count, has to be offered again: by somebody who still has it.)
 //!
 //! Nothing here does I/O, knows the time, or makes random numbers.
 
 pub mod body;
 pub mod class;
+mod counts;
 pub mod id;
 pub mod invite;
 pub mod limits;

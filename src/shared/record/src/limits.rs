@@ -36,7 +36,15 @@ pub const OPERATOR_BYTES: usize = 1 << 20;
 pub const MEMBERS: usize = 32 << 10;
 /// Revocations that a replica holds.
 pub const REVOCATIONS: usize = 8 << 10;
-/// Conflicts that a replica remembers, for people to see.
+/// Recalls, halts and floors that a replica holds.
+pub const STOPS: usize = 512;
+/// Records of one file or stream: all that a replica holds, with four of each member.
+pub const PACKED: usize = CHARTERS + OPERATOR_RECORDS + REVOCATIONS + STOPS + 5 * MEMBERS;
+/// How far a record's epoch may be ahead of its class's floor.
+pub const EPOCHS_AHEAD: u64 = 1024;
+/// Bytes of a blob that a floor names.
+pub const BLOB: usize = 32 * MEMBERS;
+/// Conflicts that a replica remembers, for people to see: half of them of operators, half of nodes.
 pub const CONFLICTS: usize = 256;
 /// Characters of an invite.
 pub const INVITE: usize = 4096;

@@ -6,17 +6,21 @@ use fruit_base::Sha256;
 
 use crate::body::{Body, Floor, Grant, Member};
 use crate::class::{Class, Signers};
+use crate::counts::Counts;
 use crate::id::{FleetId, KeyId, RecordHash};
 use crate::limits;
 use crate::record::{Head, Key, Name, Record};
 use crate::request::Request;
 use crate::selector::Labels;
+use crate::signature::Signature;
 use crate::trust::{Members, Refused, Trust};
 use crate::verified::Verified;
 use crate::wire::{Malformed, Reader, Writer};
 
 /// What a file or stream of records begins with.
 const MAGIC: &[u8; 16] = b"fruit records 1\n";
+/// The first byte of a blob among records, of which none begins so.
+const BLOB: u8 = 0;
 
 /// What became of a record that was offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,19 +48,11 @@ pub struct Conflict {
 pub struct Replica {
     trust: Trust,
     records: BTreeMap<Key, Verified<Record>>,
-    conflicts: BTreeSet<Conflict>,
+    /// The latest of each key.
+    conflicts: BTreeMap<Key, Conflict>,
     /// What floors name that have not all hashes in themselves, by the blob's SHA-256.
     blobs: BTreeMap<Sha256, BTreeSet<RecordHash>>,
     counts: Counts,
-}
-
-/// How much there is of what is bounded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Counts {
-    operator_records: usize,
-    operator_bytes: usize,
-    members: usize,
-    revocations: usize,
 }
 
 /// Members and revocations among records.
@@ -92,42 +88,13 @@ impl Members for Known<'_> {
     }
 }
 
-impl Counts {
-    /// Adds or takes away one record.
-    fn change(&mut self, record: &Record, by: impl Fn(usize, usize) -> usize) {
-        match record.class() {
-            Class::Revocation => self.revocations = by(self.revocations, 1),
-            Class::Member | Class::Invite => self.members = by(self.members, 1),
-            class if class.signers() != Signers::Node => {
-                self.operator_records = by(self.operator_records, 1);
-                self.operator_bytes = by(self.operator_bytes, record.encode().len());
-            }
-            _ => {}
-        }
-    }
-
-    fn check(self) -> Result<(), Refused> {
-        for (count, limit, what) in [
-            (self.revocations, limits::REVOCATIONS, "revocations"),
-            (self.members, limits::MEMBERS, "members and invites"),
-            (self.operator_records, limits::OPERATOR_RECORDS, "records of operators"),
-            (self.operator_bytes, limits::OPERATOR_BYTES, "bytes of records of operators"),
-        ] {
-            if count > limit {
-                return Err(Refused::Full { what, limit });
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Replica {
     #[must_use]
     pub fn new(trust: Trust) -> Replica {
         Replica {
             trust,
             records: BTreeMap::new(),
-            conflicts: BTreeSet::new(),
+            conflicts: BTreeMap::new(),
             blobs: BTreeMap::new(),
             counts: Counts::default(),
         }
@@ -154,7 +121,7 @@ impl Replica {
     }
 
     pub fn conflicts(&self) -> impl Iterator<Item = &Conflict> {
-        self.conflicts.iter()
+        self.conflicts.values()
     }
 
     /// Whether a node, or an invite, with these labels was revoked.
@@ -187,7 +154,7 @@ impl Replica {
         if let Some(here) = self.records.get(record.key()) {
             // Before signatures, which cost more, are looked at.
             if here.hash() == record.hash() {
-                return Ok(Outcome::Known);
+                return self.join_signatures(record);
             }
             if here.version() > record.version() {
                 return Ok(Outcome::Older);
@@ -202,28 +169,70 @@ impl Replica {
         {
             let (counts, other) = (here.hash().min(record.hash()), here.hash().max(record.hash()));
             let stays = counts == here.hash();
-            if self.conflicts.len() < limits::CONFLICTS {
-                let (key, version) = (record.key().clone(), record.version());
-                self.conflicts.insert(Conflict { key, version, counts, other });
-            }
+            self.note(Conflict { key: record.key().clone(), version: record.version(), counts, other });
             if stays {
                 return Ok(Outcome::Older);
             }
         }
-        let mut counts = self.counts;
-        if let Some(here) = self.records.get(record.key()) {
-            counts.change(here, usize::saturating_sub);
-        }
-        counts.change(&record, usize::saturating_add);
-        counts.check()?;
-        self.counts = counts;
         let (class, id) = (record.class(), record.id());
-        self.records.insert(record.key().clone(), record);
+        self.put(record)?;
         match (class, id) {
-            (Class::Floor, _) => self.sweep(|_| true),
-            (Class::Revocation | Class::Member, Some(node)) => self.sweep(|record| record.id() == Some(node)),
+            (Class::Floor, _) => self.sweep(),
+            (Class::Revocation | Class::Member, Some(node)) => self.silence(node),
             _ => {}
         }
+        Ok(Outcome::New)
+    }
+
+    /// Puts a record in the place of the one with its key, if there is room for it.
+    fn put(&mut self, record: Verified<Record>) -> Result<(), Refused> {
+        let here = self.records.get(record.key());
+        let (owner, old) = (self.trust.owner(&record), here.map(|here| self.trust.owner(here)));
+        if let (Some(here), Some(old)) = (here, old) {
+            self.counts.take(here, old);
+        }
+        self.counts.add(&record, owner);
+        if let Err(full) = self.counts.check(owner) {
+            self.counts.take(&record, owner);
+            if let (Some(here), Some(old)) = (here, old) {
+                self.counts.add(here, old);
+            }
+            return Err(full);
+        }
+        self.records.insert(record.key().clone(), record);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(record) = self.records.remove(key) {
+            self.counts.take(&record, self.trust.owner(&record));
+        }
+    }
+
+    /// Remembers a conflict: what nodes contradict themselves in does not crowd out what people did.
+    fn note(&mut self, conflict: Conflict) {
+        let by_node = |key: &Key| key.class.signers() == Signers::Node;
+        let alike = self.conflicts.keys().filter(|key| by_node(key) == by_node(&conflict.key)).count();
+        if alike < limits::CONFLICTS / 2 || self.conflicts.contains_key(&conflict.key) {
+            self.conflicts.insert(conflict.key.clone(), conflict);
+        }
+    }
+
+    /// Takes what a record that is here lacks: somebody on the way may have left signatures out, or it was signed again.
+    fn join_signatures(&mut self, record: Record) -> Result<Outcome, Refused> {
+        let Some(here) = self.records.get(record.key()) else { return Ok(Outcome::Known) };
+        let has = |key: KeyId| here.signatures().iter().any(|signature| signature.key == key);
+        let more = record.signatures().iter().filter(|signature| !has(signature.key));
+        let mut all: Vec<Signature> = here.signatures().iter().chain(more).copied().collect();
+        if all.len() == here.signatures().len() || all.len() > limits::SIGNATURES {
+            return Ok(Outcome::Known);
+        }
+        all.sort_by_key(|signature| signature.key);
+        let joined = self.trust.verify_record(record.settle(all, 0), &Known(&self.records))?;
+        if joined.signatures().len() == here.signatures().len() {
+            return Ok(Outcome::Known);
+        }
+        self.put(joined)?;
         Ok(Outcome::New)
     }
 
@@ -236,18 +245,23 @@ impl Replica {
     }
 
     /// Takes all charters of the fleet, as somebody else has them. Of two rows that each follow from the first charter, the
-    /// longer one counts; of two as long, the one whose last charter has the lower hash.
+    /// longer one counts; of two as long, the one whose last charter has the lower hash. A row that leaves the one here is taken
+    /// only if as many of the root keys that count here as make a charter have signed its end: who has keys that were replaced
+    /// can write as long a row as they like.
     ///
     /// # Errors
-    /// The row is none of this fleet; nothing has changed then.
+    /// The row is none of this fleet, or [`Refused::CharterFork`], on which people have to decide; nothing has changed then.
     pub fn offer_charters<'b>(&mut self, charters: impl IntoIterator<Item = &'b [u8]>) -> Result<Outcome, Refused> {
-        let other = Trust::chain(self.trust.fleet(), charters)?;
+        let other = self.trust.other(charters)?;
         let rank = |trust: &Trust| (trust.version(), std::cmp::Reverse(trust.last_hash()));
         if other.last_hash() == self.trust.last_hash() {
             return Ok(Outcome::Known);
         }
         if rank(&other) < rank(&self.trust) {
             return Ok(Outcome::Older);
+        }
+        if !self.trust.is_left_for(&other) {
+            return Err(Refused::CharterFork { version: self.trust.version() });
         }
         self.trust = other;
         self.revise();
@@ -262,9 +276,13 @@ impl Replica {
         let digest = Sha256::of(blob);
         let floor = self.floors().map(|(_, floor)| &floor.named).find(|named| named.blob() == Some(digest));
         let Some(named) = floor else { return Ok(false) };
+        if blob.len() > limits::BLOB {
+            let (what, found) = ("the floor's blob", blob.len() as u64);
+            return Err(Malformed::TooMany { what, found, limit: limits::BLOB });
+        }
         let hashes = named.hashes(blob)?;
         self.blobs.insert(digest, hashes.into_iter().collect());
-        self.sweep(|_| true);
+        self.sweep();
         Ok(true)
     }
 
@@ -284,31 +302,43 @@ impl Replica {
         }
     }
 
-    /// A floor whose blob is not here yet lets everything pass.
+    /// A floor whose blob is not here yet lets everything pass. An epoch far ahead of any floor would escape all of them.
     fn is_below_floor(&self, record: &Record) -> bool {
-        let Some((epoch, floor)) = self.floor(record.class(), &record.head().domain) else { return false };
-        if record.head().epoch >= epoch {
-            return false;
+        let floor = self.floor(record.class(), &record.head().domain);
+        let written = record.head().epoch;
+        if written > floor.map_or(0, |(epoch, _)| epoch).saturating_add(limits::EPOCHS_AHEAD) {
+            return true;
         }
+        let Some((_, floor)) = floor.filter(|(epoch, _)| written < *epoch) else { return false };
         match floor.named.blob() {
             None => !floor.named.hashes(&[]).is_ok_and(|hashes| hashes.binary_search(&record.hash()).is_ok()),
             Some(blob) => self.blobs.get(&blob).is_some_and(|hashes| !hashes.contains(&record.hash())),
         }
     }
 
-    /// Takes out what does not count any more, of the records that `concerned` picks.
-    fn sweep(&mut self, concerned: impl Fn(&Record) -> bool) {
-        let known = Known(&self.records);
-        let stays = |record: &Verified<Record>| match (record.class().signers(), record.id()) {
-            (Signers::Node, Some(node)) => known.has(&node),
-            _ => !self.is_below_floor(record),
+    /// Takes out what floors have made void, what then nobody says who is a member, and blobs that no floor names.
+    fn sweep(&mut self) {
+        let gone = |records: &BTreeMap<Key, Verified<Record>>, of: &dyn Fn(&Record) -> bool| -> Vec<Key> {
+            records.values().filter(|record| of(record)).map(|record| record.key().clone()).collect()
         };
-        let gone = self.records.values().filter(|record| concerned(record) && !stays(record));
-        let gone: Vec<Key> = gone.map(|record| record.key().clone()).collect();
-        for key in gone {
-            if let Some(record) = self.records.remove(&key) {
-                self.counts.change(&record, usize::saturating_sub);
-            }
+        gone(&self.records, &|record| self.is_below_floor(record)).iter().for_each(|key| self.remove(key));
+        let known = Known(&self.records);
+        let silenced = gone(&self.records, &|record| match (record.class().signers(), record.id()) {
+            (Signers::Node, Some(node)) => !known.has(&node),
+            _ => false,
+        });
+        silenced.iter().for_each(|key| self.remove(key));
+        let named: BTreeSet<Sha256> = self.floors().filter_map(|(_, floor)| floor.named.blob()).collect();
+        self.blobs.retain(|digest, _| named.contains(digest));
+    }
+
+    /// Takes out what a node has said, if it is no member any more.
+    fn silence(&mut self, node: KeyId) {
+        if Known(&self.records).has(&node) {
+            return;
+        }
+        for class in Class::ALL.into_iter().filter(|class| class.signers() == Signers::Node) {
+            self.remove(&Key { class, name: Name::Id(node), domain: Labels::default() });
         }
     }
 
@@ -319,18 +349,19 @@ impl Replica {
         for record in old.into_values() {
             // Members come before what nodes sign. Floors are applied when all are there.
             if let Ok(record) = self.trust.verify_record(record.into_inner(), &Known(&self.records)) {
-                self.counts.change(&record, usize::saturating_add);
+                self.counts.add(&record, self.trust.owner(&record));
                 self.records.insert(record.key().clone(), record);
             }
         }
-        self.sweep(|_| true);
+        self.sweep();
     }
 
     /// The head of the next version of a record: one more than the one that is here, in the epoch of its floor.
     #[must_use]
     pub fn next(&self, class: Class, domain: Labels, name: Name) -> Head {
         let here = self.records.get(&Key { class, name: name.clone(), domain: domain.clone() });
-        let (version, previous) = here.map_or((1, None), |record| (record.version() + 1, Some(record.hash())));
+        let (version, previous) =
+            here.map_or((1, None), |record| (record.version().saturating_add(1), Some(record.hash())));
         let epoch = self.floor(class, &domain).map_or(0, |(epoch, _)| epoch);
         Head { domain, name, version, epoch, not_after: 0, previous }
     }
@@ -344,9 +375,28 @@ impl Replica {
 
     /// Nodes that have come by an invite.
     #[must_use]
-    pub fn uses(&self, invite: &KeyId) -> BTreeSet<KeyId> {
-        let came = |record: &&Verified<Record>| matches!(record.body(), Body::Member(m) if m.invite == Some(*invite));
+    pub fn uses(&self, invite: &Key) -> BTreeSet<KeyId> {
+        // Who signs for another domain cannot use it up.
+        let by = |member: &Member| invite.name == Name::Id(member.invite);
+        let came = |record: &&Verified<Record>| {
+            record.head().domain == invite.domain && matches!(record.body(), Body::Member(member) if by(member))
+        };
         self.of_class(Class::Member).filter(came).filter_map(|record| record.id()).collect()
+    }
+
+    /// Verifies a node's request to become a member, as [`Trust::verify_request`] does. An invite that was signed anew since it was
+    /// handed out counts as it stands here.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn verify_request(&self, bytes: &[u8]) -> Result<Verified<Request>, Refused> {
+        let request = Request::parse(bytes)?;
+        let here = self.records.get(request.invite().key()).filter(|here| here.hash() == request.invite().hash());
+        let request = match here {
+            Some(here) => request.with_invite((**here).clone()),
+            None => request,
+        };
+        self.trust.verify_parsed_request(request)
     }
 
     /// What an operator may sign to take a node in that asks for it: head and body of its record as a member.
@@ -362,27 +412,45 @@ impl Replica {
         if self.is_revoked(&id, labels) {
             return Err(Refused::Revoked(id));
         }
-        if self.is_revoked(&node, &labels.of_node(&node)) {
+        // Nor does a key come back by an invite of another site: a node that is to return gets a new one.
+        let known = Known(&self.records);
+        let was_revoked = known.named(Class::Member, Name::Id(node)).any(|record| match record.body() {
+            Body::Member(member) => known.is_revoked(&node, &member.labels.of_node(&node)),
+            _ => false,
+        });
+        if was_revoked || self.is_revoked(&node, &labels.of_node(&node)) {
             return Err(Refused::Revoked(node));
+        }
+        if let Some(here) = self.records.get(invite.key())
+            && (here.version(), invite.hash()) > (invite.version(), here.hash())
+        {
+            return Err(Refused::Replaced(id));
+        }
+        if self.is_below_floor(invite) {
+            return Err(Refused::BelowFloor { class: Class::Invite });
         }
         if !invite.is_current(now) {
             return Err(Refused::Expired);
         }
-        let came = self.uses(&id);
+        let came = self.uses(invite.key());
         if *uses != 0 && !came.contains(&node) && came.len() as u64 >= *uses {
             return Err(Refused::UsedUp(*uses));
         }
         let head = self.next(Class::Member, invite.head().domain.clone(), Name::Id(node));
         let (name, serial) = (request.name.clone(), request.serial.clone());
-        Ok((head, Member { name, labels: labels.clone(), serial, invite: Some(id) }))
+        Ok((head, Member { name, labels: labels.clone(), serial, invite: id, consent: request.consent }))
     }
 
-    /// All charters and records, as a file or a stream has them.
+    /// All charters and records, as a file or a stream has them, and the blobs of floors.
     #[must_use]
     pub fn pack(&self) -> Vec<u8> {
         let mut w = Writer(MAGIC.to_vec());
         let all = self.trust.charters().iter().chain(self.records.values());
         all.for_each(|record| w.bytes(&record.encode()));
+        for hashes in self.blobs.values() {
+            let hashes = hashes.iter().flat_map(|hash| hash.0);
+            w.bytes(&[BLOB].into_iter().chain(hashes).collect::<Vec<u8>>());
+        }
         w.0
     }
 
@@ -391,14 +459,7 @@ impl Replica {
     /// # Errors
     /// It is none of that.
     pub fn unpack(bytes: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
-        let what = "the row of records";
-        let rest = bytes.strip_prefix(MAGIC).ok_or(Malformed::Value { what, why: "it does not begin as one" })?;
-        let mut r = Reader::new(rest);
-        let mut records = Vec::new();
-        while !r.is_empty() {
-            records.push(r.bytes(limits::RECORD, what)?);
-        }
-        Ok(records)
+        Ok(items(bytes)?.records)
     }
 
     /// What [`Replica::pack`] made of a fleet: what counts of it, and why the rest does not.
@@ -406,13 +467,48 @@ impl Replica {
     /// # Errors
     /// It is none of that, or its charters are not the fleet's.
     pub fn load(fleet: FleetId, bytes: &[u8]) -> Result<(Replica, Vec<Refused>), Refused> {
-        let records = Replica::unpack(bytes)?;
+        let Items { records, blobs } = items(bytes)?;
         let is_charter = |record: &&[u8]| record.get(1) == Some(&(Class::Charter as u8));
         let (charters, others): (Vec<&[u8]>, Vec<&[u8]>) = records.into_iter().partition(is_charter);
         let mut replica = Replica::new(Trust::chain(fleet, charters)?);
-        let refused = others.into_iter().filter_map(|record| replica.offer(record).err()).collect();
+        let mut refused: Vec<Refused> = others.into_iter().filter_map(|record| replica.offer(record).err()).collect();
+        refused.extend(blobs.into_iter().filter_map(|blob| replica.supply(blob).err().map(Refused::from)));
         Ok((replica, refused))
     }
+}
+
+/// Records and blobs of a file or a stream.
+#[derive(Default)]
+struct Items<'b> {
+    records: Vec<&'b [u8]>,
+    blobs: Vec<&'b [u8]>,
+}
+
+fn items(bytes: &[u8]) -> Result<Items<'_>, Malformed> {
+    let what = "the row of records";
+    let rest = bytes.strip_prefix(MAGIC).ok_or(Malformed::Value { what, why: "it does not begin as one" })?;
+    let mut r = Reader::new(rest);
+    let Items { mut records, mut blobs } = Items::default();
+    while !r.is_empty() {
+        let item = r.bytes(limits::BLOB + 1, what)?;
+        let (all, limit) = match item {
+            [BLOB, blob @ ..] => {
+                blobs.push(blob);
+                (blobs.len(), limits::STOPS)
+            }
+            _ if item.len() > limits::RECORD => {
+                return Err(Malformed::TooMany { what: "a record", found: item.len() as u64, limit: limits::RECORD });
+            }
+            _ => {
+                records.push(item);
+                (records.len(), limits::PACKED)
+            }
+        };
+        if all > limit {
+            return Err(Malformed::TooMany { what, found: all as u64, limit });
+        }
+    }
+    Ok(Items { records, blobs })
 }
 
 /// Equal if the same records count; what was seen on the way does not matter.

@@ -2,6 +2,7 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 
+use crate::body::Member;
 use crate::id::{FleetId, KeyId};
 use crate::limits::{NAME, REQUEST, TEXT};
 use crate::record::Record;
@@ -10,7 +11,7 @@ use crate::wire::{Content, FieldWriter, Fields, Malformed, Reader, decode, encod
 
 const FORMAT: u8 = 1;
 
-/// What a node sends that has an invite: read from bytes, or verified by [`crate::Trust::verify_request`].
+/// What a node sends that has an invite: read from bytes, or verified by [`crate::Replica::verify_request`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     pub node: KeyId,
@@ -19,6 +20,8 @@ pub struct Request {
     /// Serial number and model of its board, as it says.
     pub serial: String,
     pub board: String,
+    /// The node's signature of [`Member::agreement`], for its record as a member.
+    pub consent: [u8; 64],
     invite: Record,
     signed: Vec<u8>,
     /// Of the node and of the invite's key.
@@ -31,6 +34,7 @@ struct Said {
     serial: String,
     board: String,
     invite: Vec<u8>,
+    consent: [u8; 64],
 }
 
 impl Content for Said {
@@ -42,6 +46,7 @@ impl Content for Said {
         fields.raw(3, self.serial.as_bytes());
         fields.raw(4, self.board.as_bytes());
         fields.raw(5, &self.invite);
+        fields.raw(6, &self.consent);
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Said, Malformed> {
@@ -51,6 +56,7 @@ impl Content for Said {
             serial: fields.text(3, NAME, "the serial number")?,
             board: fields.text(4, TEXT, "the board")?,
             invite: fields.required(5, "the invite", |r| Ok(r.take(r.rest().len(), "the invite")?.to_vec()))?,
+            consent: fields.required(6, "the node's consent", |r| r.array("the node's consent"))?,
         };
         if !said.name.is_empty() && !is_name(&said.name) {
             return Err(Malformed::Value { what: "the name", why: "it is no name" });
@@ -70,12 +76,14 @@ impl Request {
         [name, serial, board]: [&str; 3],
         invite: &crate::Invite,
     ) -> Result<Vec<u8>, Malformed> {
+        let agreement = Member::agreement(fleet, &invite.id(), &invite.grant.head().domain);
         let said = Said {
             node: node.verifying_key().into(),
             name: name.into(),
             serial: serial.into(),
             board: board.into(),
             invite: invite.grant.encode(),
+            consent: node.sign(&agreement).to_bytes(),
         };
         let signed = [&[FORMAT], encode(&said).as_slice()].concat();
         let message = message("request", fleet, &signed);
@@ -103,9 +111,9 @@ impl Request {
         if format != FORMAT {
             return Err(Malformed::Newer { what: "format", number: format.into() });
         }
-        let Said { node, name, serial, board, invite } = decode(r.rest(), REQUEST)?;
+        let Said { node, name, serial, board, invite, consent } = decode(r.rest(), REQUEST)?;
         let invite = Record::parse(&invite)?;
-        Ok(Request { node, name, serial, board, invite, signed: signed.to_vec(), signatures })
+        Ok(Request { node, name, serial, board, consent, invite, signed: signed.to_vec(), signatures })
     }
 
     /// The invite that it comes with.
@@ -123,6 +131,10 @@ impl Request {
         let message = message("request", fleet, &self.signed);
         let by = |key, bytes| Signature { key, bytes }.verifies(&message);
         let [node, enrol] = self.signatures;
-        by(self.node, node) && self.invite.id().is_some_and(|key| by(key, enrol))
+        let agrees = |invite: KeyId| {
+            let agreement = Member::agreement(fleet, &invite, &self.invite.head().domain);
+            Signature { key: self.node, bytes: self.consent }.verifies(&agreement)
+        };
+        by(self.node, node) && self.invite.id().is_some_and(|key| by(key, enrol) && agrees(key))
     }
 }

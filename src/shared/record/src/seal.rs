@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::body::Secret;
 use crate::id::{FleetId, KeyId};
 use crate::limits;
-use crate::record::Name;
+use crate::record::{Key, Name};
 use crate::wire::Writer;
 
 /// Bytes of a KEM's public key, before what is sealed.
@@ -32,10 +32,13 @@ pub enum SealError {
 }
 
 /// Where a secret belongs: nowhere else it opens.
-fn place(fleet: &FleetId, record: &Name, path: &str) -> Vec<u8> {
+fn place(fleet: &FleetId, record: &Key, path: &str) -> Vec<u8> {
     let mut w = Writer(b"fruit secret 1\n".to_vec());
     w.raw(&fleet.0);
-    match record {
+    w.raw(&[record.class as u8]);
+    // Who signs for another domain cannot put it into a record of the same name.
+    record.domain.write(&mut w);
+    match &record.name {
         Name::Single => w.number(0),
         Name::Text(name) => w.bytes(name.as_bytes()),
         Name::Id(id) => w.bytes(&id.0),
@@ -50,7 +53,7 @@ fn place(fleet: &FleetId, record: &Name, path: &str) -> Vec<u8> {
 /// Too long, too many, or a node's key that is none.
 pub fn seal(
     fleet: &FleetId,
-    record: &Name,
+    record: &Key,
     path: &str,
     secret: &[u8],
     nodes: impl IntoIterator<Item = KeyId>,
@@ -86,7 +89,7 @@ pub fn seal(
 /// It is for others, belongs elsewhere, or was changed.
 pub fn open(
     fleet: &FleetId,
-    record: &Name,
+    record: &Key,
     secret: &Secret,
     node: &SigningKey,
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {

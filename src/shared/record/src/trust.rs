@@ -6,7 +6,7 @@ use crate::body::{Body, Charter};
 use crate::class::{Class, Role, Signers};
 use crate::id::{FleetId, KeyId, RecordHash};
 use crate::limits;
-use crate::record::Record;
+use crate::record::{Name, Record};
 use crate::request::Request;
 use crate::selector::Selector;
 use crate::signature::Signature;
@@ -34,14 +34,20 @@ pub enum Refused {
     NotAMember(KeyId),
     #[error("{0} was revoked")]
     Revoked(KeyId),
+    #[error("node {0} has not agreed to become a member by this invite, in this domain")]
+    Consent(KeyId),
     #[error("the {class} is older than its floor, which does not name it")]
     BelowFloor { class: Class },
     #[error("there are {limit} {what} already")]
     Full { what: &'static str, limit: usize },
+    #[error("there are {limit} {what} already by {who}")]
+    FullPart { what: &'static str, limit: usize, who: &'static str },
     #[error("the request is not signed by the node and by the invite's key, or it is for another fleet")]
     Request,
     #[error("the invite is for boards with other serial numbers than {0:?}")]
     Serial(String),
+    #[error("invite {0} was replaced by a later version of it")]
+    Replaced(KeyId),
     #[error("the invite has expired")]
     Expired,
     #[error("the invite is good for {0} nodes, and as many have come")]
@@ -55,7 +61,7 @@ impl Refused {
     pub fn is_hostile(&self) -> bool {
         match self {
             Refused::Malformed(why) => !matches!(why, Malformed::Newer { .. }),
-            Refused::Fleet { .. } | Refused::Request => true,
+            Refused::Fleet { .. } | Refused::Request | Refused::Consent(_) => true,
             // The sender's charter may be another one.
             _ => false,
         }
@@ -133,6 +139,24 @@ impl Trust {
         Ok(trust)
     }
 
+    /// As [`Trust::chain`]; what these charters have in common with the ones that are here is not verified again.
+    pub(crate) fn other<'b>(&self, charters: impl IntoIterator<Item = &'b [u8]>) -> Result<Trust, Refused> {
+        let charters: Vec<&[u8]> = charters.into_iter().take(limits::CHARTERS + 1).collect();
+        let same = |(here, bytes): &(&Verified<Record>, &&[u8])| {
+            Record::parse(bytes).is_ok_and(|record| record.class() == Class::Charter && record.hash() == here.hash())
+        };
+        let common = self.charters.iter().zip(&charters).take_while(same).count();
+        let Some(last) = common.checked_sub(1).and_then(|at| self.charters.get(at)) else {
+            return Trust::chain(self.fleet, charters);
+        };
+        let charter = charter_of(last)?.clone();
+        let mut trust = Trust { fleet: self.fleet, charters: self.charters[..common].to_vec(), charter };
+        for next in &charters[common..] {
+            trust.advance(next)?;
+        }
+        Ok(trust)
+    }
+
     /// Takes the next charter. Returns whether it was not known before.
     ///
     /// # Errors
@@ -183,7 +207,34 @@ impl Trust {
         &self.charters
     }
 
-    pub(crate) fn last_hash(&self) -> RecordHash {
+    /// Whether those whom this row trusts last have signed the end of `other`, or `other` only goes on where this one ends. Who
+    /// has root keys that were replaced long ago can write a longer row; nobody who knows of the replacement takes it.
+    pub(crate) fn is_left_for(&self, other: &Trust) -> bool {
+        let same = self.charters.iter().zip(&other.charters).take_while(|(a, b)| a.hash() == b.hash()).count();
+        let end = other.charters.last().map_or(&[][..], |end| end.signatures());
+        let signed = end.iter().filter(|signature| self.charter.root.contains(&signature.key)).count() as u64;
+        same == self.charters.len() || signed >= self.charter.threshold
+    }
+
+    /// Whether a charter is one of the row. Who knows the hash of a late one is not taken in by another row that begins alike,
+    /// which somebody has signed with root keys of long ago.
+    #[must_use]
+    pub fn has(&self, charter: &RecordHash) -> bool {
+        self.charters.iter().any(|record| record.hash() == *charter)
+    }
+
+    /// The operator in whose room a record stands who signs for a part of the fleet only; `None` if one of the whole fleet has
+    /// signed it.
+    pub(crate) fn owner(&self, record: &Record) -> Option<KeyId> {
+        let of = |key: KeyId| self.charter.operators.iter().find(|operator| operator.key == key);
+        let mut signers = record.signatures().iter().filter_map(|signature| of(signature.key));
+        let whole = signers.any(|operator| operator.scope.is_all());
+        record.signatures().first().map(|signature| signature.key).filter(|_| !whole)
+    }
+
+    /// Hash of the charter that counts.
+    #[must_use]
+    pub fn last_hash(&self) -> RecordHash {
         self.charters.last().map_or(RecordHash([0; 32]), |record| record.hash())
     }
 
@@ -216,9 +267,18 @@ impl Trust {
         let keys: BTreeSet<KeyId> = may.map(|operator| operator.key).collect();
         let counted = good(&record, &record.message(&self.fleet), &keys);
         let (class, valid) = (record.class(), counted.len() as u64);
-        let needed = self.charter.needed(class, record.body().reach());
+        let mut needed = self.charter.needed(class, record.body().reach());
+        // What so many have to sign, no fewer make void.
+        if let (Class::Floor, Name::Text(of)) = (class, &record.key().name) {
+            needed = needed.max(Class::from_name(of).map_or(1, |of| self.charter.needed(of, u64::MAX)));
+        }
         if valid < needed {
             return Err(Refused::Signatures { class, valid, needed });
+        }
+        if let (Body::Member(member), Some(node)) = (record.body(), record.id())
+            && !member.has_agreed(&self.fleet, node, &record.head().domain)
+        {
+            return Err(Refused::Consent(node));
         }
         let signatures: Vec<Signature> = counted.into_iter().copied().collect();
         // It counts as long as enough of them do.
@@ -255,11 +315,15 @@ impl Trust {
 
     /// Verifies a node's request to become a member: signed by itself and by the key of an invite, which an operator has
     /// signed. Whether the invite was revoked, used up or has expired, [`crate::Replica::admit`] says.
+    /// [`crate::Replica::verify_request`] also takes one whose invite was signed anew.
     ///
     /// # Errors
     /// [`Refused`].
     pub fn verify_request(&self, bytes: &[u8]) -> Result<Verified<Request>, Refused> {
-        let request = Request::parse(bytes)?;
+        self.verify_parsed_request(Request::parse(bytes)?)
+    }
+
+    pub(crate) fn verify_parsed_request(&self, request: Request) -> Result<Verified<Request>, Refused> {
         let invite = self.verify_record(request.invite().clone(), &NoMembers)?;
         let Body::Invite(grant) = invite.body() else { return Err(Refused::Request) };
         if !request.is_signed(&self.fleet) {

@@ -2,6 +2,7 @@
 
 mod fleet;
 
+use ed25519_dalek::Signer;
 use fleet::*;
 use fruit_record::body::*;
 use fruit_record::*;
@@ -28,7 +29,10 @@ fn all() -> (Fleet, Vec<Vec<u8>>) {
     for node in [30, 31, 32] {
         for (version, with, by) in [(1, "site=bonn", ANNA), (2, "site=berlin", BORIS)] {
             let head = Head { version, ..Head::first(Name::Id(id(node))) };
-            let body = Body::Member(Member { labels: labels(with), ..Member::default() });
+            let invite = id(INVITE);
+            let consent = key(node).sign(&Member::agreement(&fleet.id(), &invite, &labels(""))).to_bytes();
+            let (name, serial) = (String::new(), String::new());
+            let body = Body::Member(Member { name, labels: labels(with), serial, invite, consent });
             records.push(sign(&Draft::new(head, body).unwrap(), &fleet.id(), &[by]));
         }
         for (version, text) in [(1, "a"), (1, "b"), (2, "c")] {
@@ -37,6 +41,11 @@ fn all() -> (Fleet, Vec<Vec<u8>>) {
     }
     records.push(fleet.revocation(30, "", &[ANNA]));
     records.push(fleet.revocation(31, "site=bonn", &[BONN]));
+    // A member of two sites, who agreed to both; one that somebody else has signed in; a floor of members.
+    records.push(fleet.agreed(33, "site=bonn", "site=bonn", BONN));
+    records.push(fleet.agreed(33, "site=berlin", "site=berlin", BERLIN));
+    records.push(fleet.report(33, 1, "d"));
+    records.push(fleet.record(name("member"), "site=bonn", Body::Floor(Floor { named: Named::Here(vec![]) }), &[BONN]));
     let mut next = charter();
     next.operators.retain(|operator| operator.name != "boris");
     records.push(fleet.next_charter(next, &ROOT));

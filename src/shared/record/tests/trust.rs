@@ -68,10 +68,10 @@ fn charters_are_taken_in_their_row() {
     assert_eq!(fleet.replica.offer(&three), Err(Refused::CharterFork { version: 2 }));
     // The whole row decides: the longer one, whoever comes first.
     other.take(&three);
-    let row = |of: &Fleet| of.replica.trust().charters().iter().map(|c| c.encode()).collect::<Vec<_>>();
-    let (long, short) = (row(&other), row(&fleet));
-    assert_eq!(fleet.replica.offer_charters(long.iter().map(Vec::as_slice)), Ok(Outcome::New));
-    assert_eq!(other.replica.offer_charters(short.iter().map(Vec::as_slice)), Ok(Outcome::Older));
+    let (long, short) = (other.row(), fleet.row());
+    assert_eq!(fleet.offer_row(&long), Ok(Outcome::New));
+    assert_eq!(other.offer_row(&short), Ok(Outcome::Older));
+    assert_eq!(fleet.offer_row(&long), Ok(Outcome::Known));
     assert!(fleet.replica == other.replica);
 }
 
@@ -118,9 +118,13 @@ fn an_operator_of_one_site_replaces_no_record_of_another() {
     assert_eq!(fleet.replica.of_class(Class::Group).count(), 2);
     // And takes none of its nodes over.
     fleet.join(30, "site=bonn");
-    let taken = Body::Member(Member { labels: labels("site=berlin"), ..Member::default() });
+    let Some(Body::Member(member)) = fleet.replica.of_class(Class::Member).next().map(|record| record.body().clone())
+    else {
+        panic!("no member");
+    };
+    let taken = Body::Member(Member { labels: labels("site=berlin"), ..member });
     let bytes = fleet.record(Name::Id(id(30)), "site=berlin", taken, &[BERLIN]);
-    fleet.take(&bytes);
+    assert_eq!(fleet.replica.offer(&bytes), Err(Refused::Consent(id(30))));
     assert_eq!(fleet.replica.member(&id(30)).unwrap().labels, labels("site=bonn"));
 }
 
@@ -159,8 +163,11 @@ fn signatures_that_do_not_count_are_neither_kept_nor_passed_on() {
     fleet.take(&draft.signed(all));
     let kept = fleet.replica.records().next().unwrap();
     assert_eq!(kept.signatures(), [good]);
-    // The same with another set of signatures is the same record.
+    // The same with another signature that counts is the same record, signed by both.
+    assert_eq!(fleet.replica.offer(&sign(&draft, &fleet.id(), &[BORIS])), Ok(Outcome::New));
     assert_eq!(fleet.replica.offer(&sign(&draft, &fleet.id(), &[ANNA, BORIS])), Ok(Outcome::Known));
+    let one = fleet.replica.records().next().unwrap();
+    assert_eq!((fleet.replica.records().count(), one.signatures().len()), (1, 2));
 }
 
 #[test]
@@ -314,15 +321,12 @@ fn a_node_comes_by_an_invite() {
     assert_eq!(read, invite);
     assert!(!format!("{read:?}").contains(&"32".repeat(8)), "the secret is not shown");
 
-    let request = |node: u8, invite: &Invite| {
-        Request::make(&fleet.id(), &key(node), ["pi-1", "10000000abc", "Pi 4"], invite).unwrap()
-    };
-    let verified = fleet.replica.trust().verify_request(&request(30, &invite)).unwrap();
+    let verified = fleet.replica.trust().verify_request(&fleet.request(30, &invite)).unwrap();
     let (head, member) = fleet.replica.admit(&verified, Some(1999)).unwrap();
     assert_eq!(fleet.replica.admit(&verified, None).unwrap().0, head, "no clock, no expiry");
     assert_eq!(fleet.replica.admit(&verified, Some(2001)), Err(Refused::Expired));
-    assert_eq!((member.name.as_str(), &member.labels, member.invite), ("pi-1", &labels("site=berlin"), Some(id(50))));
-    let second = fleet.replica.trust().verify_request(&request(31, &invite)).unwrap();
+    assert_eq!((member.name.as_str(), &member.labels, member.invite), ("pi-1", &labels("site=berlin"), id(50)));
+    let second = fleet.replica.trust().verify_request(&fleet.request(31, &invite)).unwrap();
     let bytes = sign(&Draft::new(head, Body::Member(member)).unwrap(), &fleet.id(), &[BORIS]);
     fleet.take(&bytes);
     assert!(fleet.replica.is_member(&id(30)));
@@ -347,7 +351,8 @@ fn requests_that_are_not_signed_twice_are_refused() {
     assert!(trust.verify_request(&good).is_ok());
     assert_eq!(trust.verify_request(&make(&fleet.id(), "abd", &invite)), Err(Refused::Serial("abd".into())));
     assert_eq!(trust.verify_request(&make(&FleetId([0; 32]), "abc", &invite)), Err(Refused::Request));
-    for at in [good.len() - 1, good.len() - 65, 5] {
+    // Signatures of the invite's key and of the node, its consent, and its id.
+    for at in [good.len() - 1, good.len() - 65, good.len() - 129, 5] {
         let mut bad = good.clone();
         bad[at] ^= 1;
         assert!(trust.verify_request(&bad).is_err(), "byte {at}");
@@ -357,7 +362,7 @@ fn requests_that_are_not_signed_twice_are_refused() {
     let refused = trust.verify_request(&make(&fleet.id(), "abc", &stranger));
     assert_eq!(refused, Err(Refused::Signatures { class: Class::Invite, valid: 0, needed: 1 }));
     // Another secret than the one that was signed.
-    let other = Invite::new(fleet.id(), [51; 32], invite.grant.clone(), (&[], &[]));
+    let other = Invite::new(trust, [51; 32], invite.grant.clone());
     assert_eq!(other, Err(fruit_record::invite::NotAnInvite::Key));
 }
 
@@ -384,6 +389,7 @@ fn a_charter_that_makes_no_sense_is_none() {
         (Charter { name: "a\x1b[2J".into(), ..charter() }, "no name"),
         (Charter { rules: vec![Rule { class: Class::Report, from: 0, needed: 2 }], ..charter() }, "not by operators"),
         (Charter { rules: vec![Rule { class: Class::Plan, from: 0, needed: 1 }], ..charter() }, "a rule that is none"),
+        (Charter { rules: vec![Rule { class: Class::Job, from: 2, needed: 2 }], ..charter() }, "a job says no number"),
         (Charter { relays: vec![Relay { address: "host".into(), pin: Sha256([0; 32]) }], ..charter() }, "no port"),
     ] {
         assert!(Draft::new(Head::first(Name::Single), Body::Charter(Box::new(charter))).is_err(), "{why}");

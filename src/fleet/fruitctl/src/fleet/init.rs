@@ -11,7 +11,7 @@ use fruit_record::body::{Body, Charter, Operator, Relay, ReleaseRoot};
 use fruit_record::wire::sorted;
 use fruit_record::{Draft, Head, KeyId, Name, Replica, Roles, Selector, Trust};
 use fruit_release::keys::passphrase::ask;
-use fruit_release::keys::{Held, KeyStore, Passphrase};
+use fruit_release::keys::{Held, KeyStore, Passphrase, SecretKey};
 use serde_json::json;
 use std::path::Path;
 
@@ -107,8 +107,10 @@ impl InitArgs {
                 given.push((name, Path::new(file), held));
             }
         }
+        let random = SecretKey::random_seed().map_err(|error| Failure::new(Code::Refused, error.to_string()))?;
         let charter = Charter {
             name: self.name.clone(),
+            nonce: random.first_chunk().copied().unwrap_or_default(),
             root: Vec::new(),
             threshold,
             operators: Vec::new(),

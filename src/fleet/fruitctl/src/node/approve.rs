@@ -37,7 +37,7 @@ impl ApproveArgs {
                 failure.at(&path.display())
             };
             let bytes = file(path, limits::REQUEST as u64)?;
-            let request = opened.replica.trust().verify_request(&bytes).map_err(in_file)?;
+            let request = opened.replica.verify_request(&bytes).map_err(in_file)?;
             let (head, mut member) = opened.replica.admit(&request, Some(now())).map_err(in_file)?;
             if let Some(name) = &self.name {
                 member.name.clone_from(name);

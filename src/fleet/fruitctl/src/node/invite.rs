@@ -69,9 +69,7 @@ impl InviteArgs {
         let mut invites = Vec::new();
         for (secret, bytes) in secrets.into_iter().zip(&signed) {
             opened.take(bytes)?;
-            let charter = opened.charter();
-            let contacts = (charter.relays.as_slice(), charter.seeds.as_slice());
-            let invite = Invite::new(opened.id(), secret, Record::parse(bytes)?, contacts);
+            let invite = Invite::new(opened.replica.trust(), secret, Record::parse(bytes)?);
             invites.push(invite.map_err(|error| Failure::new(Code::Refused, error.to_string()))?);
         }
         // Before they are handed out: an invite that is not known here could not be revoked.

@@ -58,7 +58,7 @@ impl ListArgs {
                 "state": state,
                 "labels": member.labels.iter().collect::<std::collections::BTreeMap<_, _>>(),
                 "serial": member.serial,
-                "invite": member.invite.map(|invite| invite.to_string()),
+                "invite": member.invite.to_string(),
                 "release": report.map(|report| &report.release),
                 "reported": (time != 0).then_some(time),
             }));
@@ -100,7 +100,7 @@ impl ListArgs {
 fn invites(opened: &Opened, now: u64) -> Vec<(Value, [String; 5])> {
     let one = |record: &fruit_record::Verified<fruit_record::Record>| {
         let (Body::Invite(grant), Some(id)) = (record.body(), record.id()) else { return None };
-        let used = opened.replica.uses(&id).len() as u64;
+        let used = opened.replica.uses(record.key()).len() as u64;
         let state = match () {
             () if opened.replica.is_revoked(&id, &grant.labels) => "revoked",
             () if !record.is_current(Some(now)) => "expired",

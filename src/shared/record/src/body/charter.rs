@@ -14,6 +14,8 @@ use crate::wire::{Content, FieldWriter, Fields, Malformed, Reader, Writer, ascen
 pub struct Charter {
     /// The fleet's name, for people.
     pub name: String,
+    /// Random: two fleets with the same name and keys are two.
+    pub nonce: [u8; 16],
     /// Keys that sign charters, ascending.
     pub root: Vec<KeyId>,
     /// How many of them must sign the next charter.
@@ -113,6 +115,12 @@ impl Charter {
         if !self.rules.iter().all(|rule| by_operators(rule.class) && (2..=16).contains(&rule.needed)) {
             return wrong("a rule", "it is for a class that operators sign, and wants 2 to 16 of them");
         }
+        if self.rules.iter().any(|rule| rule.from > 0 && rule.class != Class::Plan) {
+            return wrong(
+                "a rule",
+                "only a plan says how many nodes it reaches: for other classes a rule begins with 0",
+            );
+        }
         Ok(())
     }
 }
@@ -198,11 +206,13 @@ impl Content for Charter {
         });
         fields.list(7, &self.relays, Relay::write);
         fields.list(8, &self.seeds, Seed::write);
+        fields.raw(9, &self.nonce);
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Charter, Malformed> {
-        let charter = Charter {
+        let mut charter = Charter {
             name: fields.text(1, NAME, "the fleet's name")?,
+            nonce: [0; 16],
             root: fields.list(2, ROOT_KEYS, "the root keys", KeyId::read)?,
             threshold: fields.number(3, "the root threshold")?,
             operators: fields.list(4, OPERATORS, "the operators", read_operator)?,
@@ -213,6 +223,7 @@ impl Content for Charter {
             relays: fields.list(7, ENTRIES, "the relays", Relay::read)?,
             seeds: fields.list(8, ENTRIES, "the seeds", Seed::read)?,
         };
+        charter.nonce = fields.required(9, "the nonce", |r| r.array("the nonce"))?;
         if !is_name(&charter.name) {
             return Err(Malformed::Value { what: "the fleet's name", why: "it is no name" });
         }

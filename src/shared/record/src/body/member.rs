@@ -1,16 +1,17 @@
 //! Nodes that belong to the fleet, and invites by which they come.
 
-use crate::id::KeyId;
+use crate::id::{FleetId, KeyId};
 use crate::limits::{NAME, TEXT};
 use crate::selector::{Labels, NODE};
+use crate::signature::{Signature, message};
 use crate::wire::is_name;
-use crate::wire::{Content, FieldWriter, Fields, Malformed, ascending};
+use crate::wire::{Content, FieldWriter, Fields, Malformed, Writer, ascending};
 
 /// Serial numbers of boards that one invite may name.
 const SERIALS: usize = 64;
 
 /// A node that belongs to the fleet. The record's key is the node's.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
     /// For people; not proven to be the only one.
     pub name: String,
@@ -18,7 +19,26 @@ pub struct Member {
     /// Serial number of its board: another board with the same key is a copy of the card.
     pub serial: String,
     /// The invite by which it came.
-    pub invite: Option<KeyId>,
+    pub invite: KeyId,
+    /// The node's signature of [`Member::agreement`]: who signs for another domain cannot take the node over.
+    pub consent: [u8; 64],
+}
+
+impl Member {
+    /// What a node signs to become a member by an invite, in the domain of the invite's record.
+    #[must_use]
+    pub fn agreement(fleet: &FleetId, invite: &KeyId, domain: &Labels) -> Vec<u8> {
+        let mut w = Writer(invite.0.to_vec());
+        domain.write(&mut w);
+        message("member", fleet, &w.0)
+    }
+
+    /// Whether `node` has agreed to be this member in `domain`.
+    #[must_use]
+    pub fn has_agreed(&self, fleet: &FleetId, node: KeyId, domain: &Labels) -> bool {
+        let consent = Signature { key: node, bytes: self.consent };
+        consent.verifies(&Member::agreement(fleet, &self.invite, domain))
+    }
 }
 
 /// What becomes of a node that asks with an invite.
@@ -61,7 +81,8 @@ impl Content for Member {
             fields.field(2, |w| self.labels.write(w));
         }
         fields.raw(3, self.serial.as_bytes());
-        fields.field(4, |w| w.raw(self.invite.as_ref().map_or(&[], |key| &key.0)));
+        fields.raw(4, &self.invite.0);
+        fields.raw(5, &self.consent);
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Member, Malformed> {
@@ -69,7 +90,8 @@ impl Content for Member {
             name: fields.text(1, NAME, "the node's name")?,
             labels: labels(fields, 2)?,
             serial: fields.text(3, TEXT, "the board's serial number")?,
-            invite: fields.optional(4, "the invite", KeyId::read)?,
+            invite: fields.required(4, "the invite", KeyId::read)?,
+            consent: fields.required(5, "the node's consent", |r| r.array("the node's consent"))?,
         };
         if !member.name.is_empty() && !is_name(&member.name) {
             return Err(Malformed::Value { what: "the node's name", why: "it is no name" });

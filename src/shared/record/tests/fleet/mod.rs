@@ -38,6 +38,8 @@ pub const ANNA: u8 = 11;
 pub const BORIS: u8 = 12;
 pub const BERLIN: u8 = 13;
 pub const BONN: u8 = 14;
+/// An invite that nobody looks at.
+pub const INVITE: u8 = 49;
 
 /// Two of three root keys, four operators, two signatures for plans of 100 nodes and for recalls.
 pub fn charter() -> Charter {
@@ -45,6 +47,7 @@ pub fn charter() -> Charter {
     root.sort();
     Charter {
         name: "orchard".into(),
+        nonce: [3; 16],
         root,
         threshold: 2,
         operators: vec![
@@ -101,6 +104,16 @@ impl Fleet {
         assert_eq!(self.replica.offer(bytes), Ok(Outcome::New));
     }
 
+    /// A member with labels, who has agreed to it by an invite of the same domain that is not here.
+    pub fn agreed(&self, node: u8, domain: &str, with: &str, by: u8) -> Vec<u8> {
+        let (invite, domain_labels) = (id(INVITE), labels(domain));
+        let agreement = Member::agreement(&self.id(), &invite, &domain_labels);
+        let consent = key(node).sign(&agreement).to_bytes();
+        let (name, serial) = (format!("node-{node}"), String::new());
+        let body = Body::Member(Member { name, labels: labels(with), serial, invite, consent });
+        self.record(Name::Id(id(node)), domain, body, &[by])
+    }
+
     /// A member with labels, signed by Anna.
     pub fn join(&mut self, node: u8, with: &str) {
         let member = self.member(node, with, ANNA);
@@ -108,8 +121,7 @@ impl Fleet {
     }
 
     pub fn member(&self, node: u8, with: &str, by: u8) -> Vec<u8> {
-        let body = Body::Member(Member { name: format!("node-{node}"), labels: labels(with), ..Member::default() });
-        self.record(Name::Id(id(node)), "", body, &[by])
+        self.agreed(node, "", with, by)
     }
 
     pub fn report(&self, node: u8, version: u64, release: &str) -> Vec<u8> {
@@ -125,11 +137,28 @@ impl Fleet {
     }
 
     pub fn invite(&self, seed: u8, grant: Grant, not_after: u64, by: u8) -> Invite {
-        let head = Head { not_after, ..Head::first(Name::Id(id(seed))) };
+        self.invite_to("", seed, grant, not_after, by)
+    }
+
+    /// An invite that operators of a domain may sign nodes in by.
+    pub fn invite_to(&self, domain: &str, seed: u8, grant: Grant, not_after: u64, by: u8) -> Invite {
+        let head = Head { not_after, domain: labels(domain), ..Head::first(Name::Id(id(seed))) };
         let bytes = sign(&Draft::new(head, Body::Invite(grant)).unwrap(), &self.id(), &[by]);
-        let charter = self.replica.trust().charter();
-        let contacts = (charter.relays.as_slice(), charter.seeds.as_slice());
-        Invite::new(self.id(), [seed; 32], Record::parse(&bytes).unwrap(), contacts).unwrap()
+        Invite::new(self.replica.trust(), [seed; 32], Record::parse(&bytes).unwrap()).unwrap()
+    }
+
+    /// The request of a node that has an invite.
+    pub fn request(&self, node: u8, invite: &Invite) -> Vec<u8> {
+        Request::make(&self.id(), &key(node), ["pi-1", "10000000abc", "Pi 4"], invite).unwrap()
+    }
+
+    /// All charters, as somebody sends them.
+    pub fn row(&self) -> Vec<Vec<u8>> {
+        self.replica.trust().charters().iter().map(|charter| charter.encode()).collect()
+    }
+
+    pub fn offer_row(&mut self, row: &[Vec<u8>]) -> Result<Outcome, Refused> {
+        self.replica.offer_charters(row.iter().map(Vec::as_slice))
     }
 }
 
