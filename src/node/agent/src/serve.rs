@@ -12,6 +12,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fruit_base::AtPath;
 use fruit_base::prometheus::CONTENT_TYPE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
@@ -154,9 +155,8 @@ impl Server {
             fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
             Ok(listener)
         };
-        let socket = open()
-            .map_err(|error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", socket.display())))?;
-        Ok(Server { socket, wanted: port, port: None, tried: None })
+        let listener: io::Result<UnixListener> = open();
+        Ok(Server { socket: listener.at(socket)?, wanted: port, port: None, tried: None })
     }
 
     fn open_port(&mut self, answers: &dyn Answer) {

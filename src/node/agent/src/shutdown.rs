@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fruit_base::AtPath;
 use fruit_contract::agent::config::AgentConfig;
 use fruit_contract::agent::files::PROGRAM;
 use fruit_device::socket;
@@ -46,11 +47,7 @@ pub fn ordered_path(run: &Path) -> PathBuf {
 /// Those of the file system, with the path.
 pub fn order(run: &Path) -> io::Result<()> {
     let path = order_path(run);
-    File::create(&path).map(|_| ()).map_err(|error| at(&path, error))
-}
-
-fn at(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    Ok(File::create(&path).map(|_| ()).at(&path)?)
 }
 
 /// Marks the order as obeyed (`fruit-agent ordered`).
@@ -59,7 +56,7 @@ fn at(path: &Path, error: io::Error) -> io::Error {
 /// Those of the file system, with the path.
 pub fn accept_order(run: &Path) -> io::Result<()> {
     let path = order_path(run);
-    fs::rename(&path, ordered_path(run)).map_err(|error| at(&path, error))
+    Ok(fs::rename(&path, ordered_path(run)).at(&path)?)
 }
 
 /// Whether the board ordered the shutdown of this boot.

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 /// A root folder.
@@ -29,15 +30,11 @@ impl Attributes {
     }
 }
 
-fn in_message(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
-    move |e| io::Error::new(e.kind(), format!("{}: {e}", path.display()))
-}
-
 impl NewRoot {
     /// # Errors
     /// Those of `open(2)`.
     pub fn open(path: &Path) -> io::Result<NewRoot> {
-        let handle = File::open(path).map_err(in_message(path))?;
+        let handle = File::open(path).at(path)?;
         Ok(NewRoot { handle, path: path.to_owned() })
     }
 
@@ -54,7 +51,7 @@ impl NewRoot {
     pub fn resolve(&self, path: &str) -> io::Result<PathBuf> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let found = openat2(&self.handle, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
-        let found = found.map_err(io::Error::from).map_err(in_message(Path::new(path)))?;
+        let found = found.at(path)?;
         fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
     }
 
@@ -76,7 +73,7 @@ impl NewRoot {
         let (parent, name) = split(path)?;
         let parent = self.create_folder(parent, Attributes::root(0o755))?;
         let folder = parent.join(name);
-        DirBuilder::new().mode(attributes.mode).create(&folder).map_err(in_message(&folder))?;
+        DirBuilder::new().mode(attributes.mode).create(&folder).at(&folder)?;
         set(&folder, attributes)?;
         Ok(folder)
     }
@@ -97,7 +94,7 @@ impl NewRoot {
             set(&temporary, attributes)?;
             fs::rename(&temporary, folder.join(name))
         };
-        write().map_err(in_message(&folder.join(name)))
+        Ok(write().at(folder.join(name))?)
     }
 
     /// Makes a symbolic link, in the place of what is there.
@@ -113,7 +110,7 @@ impl NewRoot {
             std::os::unix::fs::symlink(target, &temporary)?;
             fs::rename(&temporary, folder.join(name))
         };
-        link().map_err(in_message(&folder.join(name)))
+        Ok(link().at(folder.join(name))?)
     }
 
     /// Content and attributes of a file of at most `limit` bytes.
@@ -132,7 +129,7 @@ impl NewRoot {
             }
             Ok((content, Attributes { mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid() }))
         };
-        read().map_err(in_message(&resolved))
+        Ok(read().at(&resolved)?)
     }
 }
 

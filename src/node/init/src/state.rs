@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
+use fruit_base::{AtPath, PathError};
 use fruit_contract::init::StatePath;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, XattrFlags, mknodat};
 use rustix::mount::mount_bind;
@@ -33,7 +34,7 @@ pub fn bind(root: &NewRoot, data: &Path, path: &StatePath) -> io::Result<()> {
         let message = format!("{} is a folder in one place and a file in the other", path);
         return Err(io::Error::other(message));
     }
-    mount_bind(&stored, &target).map_err(|e| named(&target, e.into()))
+    Ok(mount_bind(&stored, &target).at(&target)?)
 }
 
 /// The path's place on the data partition; if it is not there yet, filled with what the image has, with owners, modes
@@ -45,9 +46,9 @@ pub fn seed(root: &NewRoot, data: &Path, path: &StatePath) -> io::Result<PathBuf
     let stored = data.join(STATE_FOLDER).join(path.as_str().trim_start_matches('/'));
     match fs::symlink_metadata(&stored) {
         Ok(meta) if meta.is_dir() || meta.is_file() => return Ok(stored),
-        Ok(_) => return Err(named(&stored, io::Error::other("neither a folder nor a file"))),
+        Ok(_) => return Err(PathError::new(&stored, io::Error::other("neither a folder nor a file")).into()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(named(&stored, e)),
+        Err(e) => return Err(PathError::new(&stored, e).into()),
     }
     create_parents(root, data, path.as_str())?;
     // In the same file system, so that the last step is a rename; on the top, where no state path can be.
@@ -55,15 +56,11 @@ pub fn seed(root: &NewRoot, data: &Path, path: &StatePath) -> io::Result<PathBuf
     remove(&unfinished)?;
     match root.resolve(path.as_str()) {
         Ok(original) => copy(&original, &unfinished)?,
-        Err(_) => fs::create_dir(&unfinished).map_err(|e| named(&unfinished, e))?,
+        Err(_) => fs::create_dir(&unfinished).at(&unfinished)?,
     }
     rustix::fs::syncfs(File::open(data)?)?;
-    fs::rename(&unfinished, &stored).map_err(|e| named(&stored, e))?;
+    fs::rename(&unfinished, &stored).at(&stored)?;
     Ok(stored)
-}
-
-fn named(path: &Path, e: io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
 }
 
 /// The folders above the path, with owner and mode of those in the image: `/var/lib/private` must not become readable.
@@ -83,7 +80,7 @@ fn create_parents(root: &NewRoot, data: &Path, path: &str) -> io::Result<()> {
 fn make_folder(folder: &Path, like: Option<&Path>) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        other => other.map_err(|e| named(folder, e))?,
+        other => other.at(folder)?,
     }
     match like.and_then(|path| fs::metadata(path).ok()) {
         Some(meta) => copy_attributes(&meta, folder),
@@ -97,13 +94,13 @@ fn remove(path: &Path) -> io::Result<()> {
         Ok(_) => fs::remove_file(path),
         Err(_) => Ok(()),
     };
-    result.map_err(|e| named(path, e))
+    Ok(result.at(path)?)
 }
 
 /// Copies a file or a folder with all that is in it. Hard links become separate files: state is small, and links between
 /// state paths could not be kept anyway.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let meta = fs::symlink_metadata(from).map_err(|e| named(from, e))?;
+    let meta = fs::symlink_metadata(from).at(from)?;
     let kind = meta.file_type();
     let made = if kind.is_dir() {
         fs::create_dir(to)
@@ -123,10 +120,10 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         };
         mknodat(CWD, to, node, Mode::from_raw_mode(0o600), meta.rdev()).map_err(Into::into)
     };
-    made.map_err(|e| named(to, e))?;
+    made.at(to)?;
     if kind.is_dir() {
-        for entry in fs::read_dir(from).map_err(|e| named(from, e))? {
-            let name = entry.map_err(|e| named(from, e))?.file_name();
+        for entry in fs::read_dir(from).at(from)? {
+            let name = entry.at(from)?.file_name();
             copy(&from.join(&name), &to.join(&name))?;
         }
     }
@@ -139,16 +136,16 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let [last_access, last_modification] =
         times.map(|(tv_sec, tv_nsec)| rustix::fs::Timespec { tv_sec, tv_nsec: tv_nsec as _ });
     let times = rustix::fs::Timestamps { last_access, last_modification };
-    rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| named(to, e.into()))
+    Ok(rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW).at(to)?)
 }
 
 fn copy_attributes(meta: &fs::Metadata, to: &Path) -> io::Result<()> {
-    lchown(to, Some(meta.uid()), Some(meta.gid())).map_err(|e| named(to, e))?;
+    lchown(to, Some(meta.uid()), Some(meta.gid())).at(to)?;
     if meta.file_type().is_symlink() {
         return Ok(());
     }
     // After the owner, whose change clears set-id bits.
-    fs::set_permissions(to, Permissions::from_mode(meta.mode() & 0o7777)).map_err(|e| named(to, e))
+    Ok(fs::set_permissions(to, Permissions::from_mode(meta.mode() & 0o7777)).at(to)?)
 }
 
 /// Capabilities, ACLs and what else there is; the kernel's own (`trusted.overlay.*` of the RAM overlay) stay behind.
@@ -157,13 +154,13 @@ fn copy_xattrs(from: &Path, to: &Path) -> io::Result<()> {
     let length = match rustix::fs::listxattr(from, &mut names) {
         Ok(length) => length,
         Err(rustix::io::Errno::NOTSUP) => return Ok(()),
-        Err(e) => return Err(named(from, e.into())),
+        Err(e) => return Err(PathError::new(from, e).into()),
     };
     let mut value = vec![0u8; 64 << 10];
     for name in names[..length].split(|&b| b == 0).filter(|n| !n.is_empty() && !n.starts_with(b"trusted.")) {
         let name = <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
-        let length = rustix::fs::getxattr(from, name, &mut value).map_err(|e| named(from, e.into()))?;
-        rustix::fs::setxattr(to, name, &value[..length], XattrFlags::empty()).map_err(|e| named(to, e.into()))?;
+        let length = rustix::fs::getxattr(from, name, &mut value).at(from)?;
+        rustix::fs::setxattr(to, name, &value[..length], XattrFlags::empty()).at(to)?;
     }
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use fruit_base::AtPath;
 
 /// Where the folder is on a node: a state path of the image.
 pub const FOLDER: &str = "/var/lib/fruit/update";
@@ -35,10 +37,6 @@ pub struct Folder {
     path: PathBuf,
 }
 
-fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
-    move |e| io::Error::new(e.kind(), format!("{}: {e}", path.display()))
-}
-
 impl Folder {
     /// The folder `path`, made if it is not there.
     ///
@@ -46,7 +44,7 @@ impl Folder {
     /// Those of `mkdir(2)`.
     pub fn new(path: impl Into<PathBuf>) -> io::Result<Folder> {
         let path = path.into();
-        fs::create_dir_all(&path).map_err(named(&path))?;
+        fs::create_dir_all(&path).at(&path)?;
         Ok(Folder { path })
     }
 
@@ -71,7 +69,7 @@ impl Store for Folder {
             }
             Ok(Some(bytes))
         };
-        read().map_err(named(&path))
+        Ok(read().at(&path)?)
     }
 
     fn overwrite(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -84,11 +82,11 @@ impl Store for Folder {
             file.sync_all()?;
             if new { self.sync() } else { Ok(()) }
         };
-        write().map_err(named(&path))
+        Ok(write().at(&path)?)
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path.join(name);
-        fruit_base::replace(&path, bytes).map_err(named(&path))
+        Ok(fruit_base::replace(&path, bytes).at(&path)?)
     }
 }

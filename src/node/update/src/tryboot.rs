@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use fruit_base::{AtPath, PathError};
 use fruit_contract::{BootControl, CommandLine, Slot};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -53,14 +54,13 @@ impl FirmwarePartition {
 
 impl Firmware for FirmwarePartition {
     fn visit(&self, with: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", self.device.display()));
         let point = Path::new(MOUNT_POINT);
         fs::create_dir_all(point)?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::SYNCHRONOUS;
-        mount(&self.device, point, "vfat", flags, None).map_err(|e| named(e.into()))?;
+        mount(&self.device, point, "vfat", flags, None).at(&self.device)?;
         let result = with(point);
-        let unmounted = unmount(point, UnmountFlags::empty()).map_err(|e| named(e.into()));
-        result.and(unmounted)
+        let unmounted = unmount(point, UnmountFlags::empty()).at(&self.device);
+        result.and(unmounted.map_err(io::Error::from))
     }
 }
 
@@ -128,26 +128,25 @@ pub fn autoboot(active: Slot) -> String {
 /// a new file takes its place.
 fn set_active(folder: &Path, active: Slot) -> io::Result<()> {
     let path = folder.join(FILE);
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("{FILE}: {e}"));
     let new = autoboot(active);
     let old = match fs::read(&path) {
         Ok(old) => old,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(named(e)),
+        Err(e) => return Err(PathError::new(FILE, e).into()),
     };
     if old == new.as_bytes() {
         return Ok(());
     }
     if old.len() == new.len() && new.len() <= FILE_MAX {
-        let file = OpenOptions::new().write(true).open(&path).map_err(named)?;
-        file.write_all_at(new.as_bytes(), 0).and_then(|()| file.sync_all()).map_err(named)?;
+        let file = OpenOptions::new().write(true).open(&path).at(FILE)?;
+        file.write_all_at(new.as_bytes(), 0).and_then(|()| file.sync_all()).at(FILE)?;
     } else {
-        fruit_base::replace(&path, new.as_bytes()).map_err(named)?;
+        fruit_base::replace(&path, new.as_bytes()).at(FILE)?;
     }
-    if fs::read(&path).map_err(named)? == new.as_bytes() {
+    if fs::read(&path).at(FILE)? == new.as_bytes() {
         Ok(())
     } else {
-        Err(named(io::Error::other("what was written is not what is there")))
+        Err(PathError::new(FILE, io::Error::other("what was written is not what is there")).into())
     }
 }
 

@@ -7,6 +7,7 @@ pub mod invisible;
 pub mod le;
 mod lock;
 mod now;
+mod path_error;
 pub mod prometheus;
 mod remedy;
 mod replace;
@@ -18,6 +19,7 @@ pub mod suggest;
 
 pub use lock::lock;
 pub use now::now;
+pub use path_error::{AtPath, PathError};
 pub use remedy::remedy;
 pub use replace::{Replace, replace, replace_volatile, replace_with};
 pub use sha256::{NotSha256, Sha256};

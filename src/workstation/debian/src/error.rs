@@ -1,15 +1,17 @@
 //! Everything that can go wrong between a mirror and the file tree, one sentence per case.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use fruit_base::PathError;
 
 use crate::explain::Unsatisfiable;
 
 #[derive(thiserror::Error, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Path(#[from] PathError),
 
     /// A text of Debian's (control file, index, Release, apt configuration) that does not follow its format.
     #[error("{file}: {why}")]
@@ -72,10 +74,6 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
-        move |source| Error::Io { path: path.to_owned(), source }
-    }
-
     pub(crate) fn format(file: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Format { file: file.into(), why: why.into() }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use fruit_base::AtPath;
 use serde::{Deserialize, Serialize};
 
 use crate::date;
@@ -96,11 +97,11 @@ impl Lock {
     /// # Errors
     /// A file that cannot be read, or is not a lock of this format; with line and column.
     pub fn load(path: &Path) -> Result<Lock> {
-        let size = fs::metadata(path).map_err(Error::io(path))?.len();
+        let size = fs::metadata(path).at(path)?.len();
         if size > MAX_LOCK {
             return Err(Error::Lock { path: path.to_owned(), why: format!("has {size} bytes, more than {MAX_LOCK}") });
         }
-        let text = fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = fs::read_to_string(path).at(path)?;
         Lock::parse(&text).map_err(|why| Error::Lock { path: path.to_owned(), why })
     }
 
@@ -146,7 +147,7 @@ impl Lock {
     /// # Errors
     /// Those of the file system.
     pub fn write(&self, path: &Path) -> Result<()> {
-        fruit_base::replace(path, self.to_text().as_bytes()).map_err(Error::io(path))
+        Ok(fruit_base::replace(path, self.to_text().as_bytes()).at(path)?)
     }
 
     /// When the newest of the repositories' states was made, in seconds since 1970-01-01 UTC: the date of an image

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
+use fruit_base::{AtPath, PathError};
 use fruit_image::tree::Source;
 
 use crate::control::{Paragraph, decode};
@@ -223,7 +224,7 @@ impl Store {
                 .and_then(|control| Ok((control, decompress(&deb, layout.data, &mut out, &label)?)));
             // Our disk's fault is none of the package's.
             if let Some(code) = out.failed {
-                return Err(Error::io(&tmp)(std::io::Error::from_raw_os_error(code)));
+                return Err(PathError::new(&tmp, std::io::Error::from_raw_os_error(code)).into());
             }
             let (control_len, data_len) = lengths?;
             Ok::<_, Error>(Sum { control_len, data_len, sha256: out.finish() })
@@ -232,7 +233,7 @@ impl Store {
             let _ = fs::remove_file(&tmp);
         })?;
         let tars = self.blob(package.vouched(), "tars");
-        fs::rename(&tmp, &tars).map_err(Error::io(&tars))?;
+        fs::rename(&tmp, &tars).at(&tars)?;
         let text = format!("{} {} {}\n", sum.control_len, sum.data_len, sum.sha256);
         self.put(&self.blob(package.vouched(), "sum"), text.as_bytes())
     }
@@ -273,7 +274,7 @@ impl Store {
         let Some(sum) = fs::read_to_string(&sum).ok().and_then(|text| Sum::parse(&text)) else { return Ok(None) };
         let Some(length) = sum.control_len.checked_add(sum.data_len) else { return Ok(None) };
         let Ok(source) = Source::open(&tars) else { return Ok(None) };
-        if source.file().metadata().map_err(Error::io(&tars))?.len() != length {
+        if source.file().metadata().at(&tars)?.len() != length {
             return Ok(None);
         }
         let label = package.label();
@@ -285,7 +286,7 @@ impl Store {
             Err(_) => Ok(Vec::new()),
         };
         // Whatever seems wrong may be the disk's doing; only with the right sum is it the package's.
-        std::io::copy(&mut reader, &mut std::io::sink()).map_err(Error::io(&tars))?;
+        std::io::copy(&mut reader, &mut std::io::sink()).at(&tars)?;
         if reader.finish() != (sum.sha256, length) {
             return Ok(None);
         }

@@ -24,6 +24,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fruit_base::cores;
+use fruit_base::{AtPath, PathError};
 
 use crate::apt_sources;
 use crate::digest::{Digest, Sha256, hash_all};
@@ -85,7 +86,7 @@ impl Store {
     pub fn open(root: &Path, offline: bool) -> Result<Store> {
         for folder in ["blobs", "lists", "tmp"] {
             let folder = root.join(folder);
-            fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+            fs::create_dir_all(&folder).at(&folder)?;
         }
         let store = Store {
             root: root.to_owned(),
@@ -159,7 +160,7 @@ impl Store {
     fn fetch(&self, wanted: &Wanted, mirrors: &Mirrors, step: Step, progress: &dyn Progress) -> Result<()> {
         let path = self.blob(wanted.vouched, wanted.extension);
         let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        fs::create_dir_all(folder).at(folder)?;
         let part_path = path.with_extension(format!("{}.part", wanted.extension));
         let Some(mut part) = lock_part(&part_path, &path)? else { return Ok(()) };
         let fetched = self.ask_in_turn(mirrors, &wanted.archive, progress, |mirror| {
@@ -177,7 +178,7 @@ impl Store {
             let _ = fs::remove_file(&part_path);
         }
         fetched?;
-        fs::rename(&part_path, &path).map_err(Error::io(&path))
+        Ok(fs::rename(&part_path, &path).at(&path)?)
     }
 
     /// What `get` has from the first mirror of an archive that can give it.
@@ -334,7 +335,7 @@ impl Store {
             self.put(&path, &bytes)?;
         }
         match fs::remove_file(&other) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&other)(e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(PathError::new(&other, e).into()),
             _ => Ok(()),
         }
     }
@@ -368,7 +369,7 @@ impl Store {
         }
         let (from, to) = (self.blob(package.vouched, package.extension), self.blob(named, package.extension));
         let folder = to.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        fs::create_dir_all(folder).at(folder)?;
         if fs::hard_link(&from, &to).is_ok() || self.has(named, package.extension) {
             return Ok(());
         }
@@ -376,18 +377,18 @@ impl Store {
         let (tmp, mut copy) = self.new_file()?;
         std::io::copy(file, &mut copy).map_err(|error| {
             let _ = fs::remove_file(&tmp);
-            Error::io(&tmp)(error)
+            PathError::new(&tmp, error)
         })?;
-        fs::rename(&tmp, &to).map_err(Error::io(&to))
+        Ok(fs::rename(&tmp, &to).at(&to)?)
     }
 
     /// Opens a file of the store, checked against its hash; with its SHA-256. One that is wrong is removed.
     pub(crate) fn open_blob(&self, vouched: Vouched, extension: &str, shown: &str) -> Result<(File, Sha256)> {
         let path = self.blob(vouched, extension);
-        let mut file = File::open(&path).map_err(Error::io(&path))?;
-        let hashes = hash_all(&mut file, &vouched.digest).map_err(Error::io(&path))?;
+        let mut file = File::open(&path).at(&path)?;
+        let hashes = hash_all(&mut file, &vouched.digest).at(&path)?;
         if hashes.digest != vouched.digest || hashes.size != vouched.size {
-            fs::remove_file(&path).map_err(Error::io(&path))?;
+            fs::remove_file(&path).at(&path)?;
             return Err(Error::Mismatch {
                 file: format!("{} ({shown}; removed from the store, run again to fetch it anew)", path.display()),
                 what: vouched.digest.kind(),
@@ -395,7 +396,7 @@ impl Store {
                 found: hashes.digest.to_string(),
             });
         }
-        file.rewind().map_err(Error::io(&path))?;
+        file.rewind().at(&path)?;
         Ok((file, hashes.sha256))
     }
 
@@ -420,9 +421,9 @@ impl Store {
         let (tmp, mut file) = self.new_file()?;
         std::io::Write::write_all(&mut file, bytes).map_err(|error| {
             let _ = fs::remove_file(&tmp);
-            Error::io(&tmp)(error)
+            PathError::new(&tmp, error)
         })?;
-        fs::rename(&tmp, path).map_err(Error::io(path))
+        Ok(fs::rename(&tmp, path).at(path)?)
     }
 
     /// A new file in `tmp/`, to be renamed when it is whole. It is locked as long as it is open, so that others do not
@@ -434,7 +435,7 @@ impl Store {
             let path = self.root.join("tmp").join(name);
             match OpenOptions::new().write(true).read(true).create_new(true).open(&path) {
                 Ok(file) => {
-                    file.lock().map_err(Error::io(&path))?;
+                    file.lock().at(&path)?;
                     // Another build may have swept it away before the lock.
                     if is_named(&file, &path) {
                         return Ok((path, file));
@@ -442,7 +443,7 @@ impl Store {
                 }
                 // Left by a killed process that had our number.
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(Error::Io { path, source }),
+                Err(error) => return Err(PathError::new(&path, error).into()),
             }
         }
     }
@@ -472,8 +473,8 @@ fn is_named(file: &File, path: &Path) -> bool {
 fn lock_part(part: &Path, whole: &Path) -> Result<Option<File>> {
     loop {
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part);
-        let file = open.map_err(Error::io(part))?;
-        file.lock().map_err(Error::io(part))?;
+        let file = open.at(part)?;
+        file.lock().at(part)?;
         // The lock may be that of a file which its former owner has renamed since we opened it.
         if is_named(&file, part) {
             return Ok(Some(file));

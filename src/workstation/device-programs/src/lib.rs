@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fruit_base::{AtPath, PathError};
 use fruit_contract::cmdline::hex;
 use fruit_progress::{Progress, Unit};
 use sha2::{Digest, Sha256};
@@ -59,8 +60,8 @@ pub enum DeviceError {
     Build { program: String, target: String, output: String },
     #[error("cannot run {program}: {error}")]
     Run { program: String, error: io::Error },
-    #[error("{path}: {error}", path = path.display())]
-    Io { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Path(#[from] PathError),
 }
 
 /// A cross-compilation target of device programs.
@@ -247,7 +248,7 @@ impl Programs {
             false => DeviceError::Build { program, target: triple, output },
         })?;
         let made = build_dir.join(target.triple).join("device").join(name);
-        let mut file = fs::File::open(&made).map_err(|error| DeviceError::Io { path: made, error })?;
+        let mut file = fs::File::open(&made).at(&made)?;
         keep(&mut file, kept)
     }
 }
@@ -296,19 +297,18 @@ fn is_key(text: &str) -> bool {
 }
 
 fn add_to_key(hash: &mut Sha256, path: &Path, name: &str) -> Result<(), DeviceError> {
-    let io = |error| DeviceError::Io { path: path.to_owned(), error };
     if path.is_dir() {
         let mut names: Vec<_> = fs::read_dir(path)
-            .map_err(io)?
+            .at(path)?
             .map(|entry| entry.map(|entry| entry.file_name()))
             .collect::<Result<_, _>>()
-            .map_err(io)?;
+            .at(path)?;
         names.sort();
         for child in names {
             add_to_key(hash, &path.join(&child), &format!("{name}/{}", child.to_string_lossy()))?;
         }
     } else if path.is_file() {
-        let bytes = fs::read(path).map_err(io)?;
+        let bytes = fs::read(path).at(path)?;
         hash.update(name);
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(&bytes);
@@ -319,13 +319,12 @@ fn add_to_key(hash: &mut Sha256, path: &Path, name: &str) -> Result<(), DeviceEr
 /// Copies under a temporary name and renames, so that an interrupted copy is never taken for a program.
 fn keep(from: &mut dyn io::Read, to: &Path) -> Result<(), DeviceError> {
     let folder = to.parent().unwrap_or(Path::new("."));
-    let io = |error| DeviceError::Io { path: to.to_owned(), error };
-    fs::create_dir_all(folder).map_err(io)?;
+    fs::create_dir_all(folder).at(to)?;
     let runs = Permissions::from_mode(0o755);
-    let mut temporary = tempfile::Builder::new().permissions(runs).tempfile_in(folder).map_err(io)?;
-    io::copy(from, &mut temporary).map_err(io)?;
-    temporary.as_file().sync_all().map_err(io)?;
-    temporary.persist(to).map_err(|e| DeviceError::Io { path: to.to_owned(), error: e.error })?;
+    let mut temporary = tempfile::Builder::new().permissions(runs).tempfile_in(folder).at(to)?;
+    io::copy(from, &mut temporary).at(to)?;
+    temporary.as_file().sync_all().at(to)?;
+    temporary.persist(to).at(to)?;
     Ok(())
 }
 

@@ -14,10 +14,11 @@ mod stage;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use fruit_base::AtPath;
 use fruit_base::Sha256;
 use fruit_device_programs::{ARCHITECTURES, Programs};
 use fruit_pipeline::sources::{self, Sources};
-use fruitbuild::failure::{Failure, at};
+use fruitbuild::failure::Failure;
 use fruitbuild::progress::Progress;
 
 use source::Source;
@@ -127,11 +128,11 @@ pub fn release(source: &Source, scope: &Scope, out: &Path, progress: &Progress) 
     let sums = made.iter().map(|(name, bytes)| format!("{}  {name}\n", Sha256::of(bytes))).collect::<String>();
     made.push(("SHA256SUMS".to_owned(), sums.into_bytes()));
 
-    std::fs::create_dir_all(out).map_err(at(out))?;
+    std::fs::create_dir_all(out).at(out)?;
     let mut paths = Vec::new();
     for (name, bytes) in made {
         let path = out.join(name);
-        fruit_base::replace(&path, &bytes).map_err(at(&path))?;
+        fruit_base::replace(&path, &bytes).at(&path)?;
         paths.push(path);
     }
     Ok(paths)

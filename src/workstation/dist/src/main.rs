@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use fruit_base::AtPath;
 use fruit_dist::source::Source;
 use fruit_dist::{Host, Scope, reference, release, source};
-use fruitbuild::failure::{Failure, at};
+use fruitbuild::failure::Failure;
 use fruitbuild::progress::Progress;
 
 #[derive(Parser)]
@@ -57,10 +58,10 @@ fn write_release(out: &Path, hosts: Vec<Host>) -> Result<(), Failure> {
 
 fn write_reference() -> Result<(), Failure> {
     let folder = source::top()?.join(reference::FOLDER);
-    std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+    std::fs::create_dir_all(&folder).at(&folder)?;
     for (name, text) in reference::pages()? {
         let path = folder.join(name);
-        std::fs::write(&path, text).map_err(at(&path))?;
+        std::fs::write(&path, text).at(&path)?;
     }
     Ok(())
 }

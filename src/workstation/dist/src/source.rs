@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fruitbuild::failure::{Failure, at};
+use fruit_base::AtPath;
+use fruitbuild::failure::Failure;
 
 /// Top of the repository.
 ///
@@ -11,7 +12,7 @@ use fruitbuild::failure::{Failure, at};
 /// It is gone.
 pub fn top() -> Result<PathBuf, Failure> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
-    top.canonicalize().map_err(at(&top))
+    Ok(top.canonicalize().at(&top)?)
 }
 
 /// What a release is made of.

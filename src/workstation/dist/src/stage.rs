@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fruitbuild::failure::{Failure, at};
+use fruit_base::AtPath;
+use fruitbuild::failure::Failure;
 
 use crate::compile::{WORKSTATION_PROGRAMS, printed};
 use crate::source::Source;
@@ -76,12 +77,12 @@ pub fn add_programs(files: &mut Files, programs: &BTreeMap<String, PathBuf>) -> 
 }
 
 fn read(path: &Path, executable: bool) -> Result<File, Failure> {
-    Ok(File { bytes: std::fs::read(path).map_err(at(path))?, executable })
+    Ok(File { bytes: std::fs::read(path).at(path)?, executable })
 }
 
 fn is_executable(path: &Path) -> Result<bool, Failure> {
     use std::os::unix::fs::PermissionsExt;
-    Ok(std::fs::metadata(path).map_err(at(path))?.permissions().mode() & 0o111 != 0)
+    Ok(std::fs::metadata(path).at(path)?.permissions().mode() & 0o111 != 0)
 }
 
 /// Man pages and completions of a program.
@@ -94,8 +95,8 @@ fn usage(files: &mut Files, name: &str, program: &Path) -> Result<(), Failure> {
     let path = folder.path();
     let text = path.to_str().ok_or_else(|| Failure::general(format!("{} is not UTF-8", path.display())))?;
     printed(program, &["man", text])?;
-    for entry in std::fs::read_dir(path).map_err(at(path))? {
-        let page = entry.map_err(at(path))?.path();
+    for entry in std::fs::read_dir(path).at(path)? {
+        let page = entry.at(path)?.path();
         let page_name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.insert(format!("share/man/man1/{page_name}"), read(&page, false)?);
     }

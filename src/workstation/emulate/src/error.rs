@@ -1,8 +1,6 @@
 //! Why an image cannot be started.
 
-use std::io;
-use std::path::{Path, PathBuf};
-
+use fruit_base::PathError;
 use fruit_flash::node_config::ConfigError;
 
 /// What went wrong before a machine started. The text says where, and what to do.
@@ -19,8 +17,8 @@ pub enum Error {
     Pipeline(#[from] fruit_pipeline::Error),
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("{path}: {error}", path = path.display())]
-    Io { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Path(#[from] PathError),
     #[error("{0}")]
     Other(String),
 }
@@ -33,9 +31,4 @@ impl Error {
     pub fn other(message: impl Into<String>) -> Error {
         Error::Other(message.into())
     }
-}
-
-/// An error with the path it happened at.
-pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
-    move |error| Error::Io { path: path.to_owned(), error }
 }

@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fruit_base::AtPath;
 use fruit_recipe::{Architecture, Qemu, QemuDisk};
 
 pub use console::{Console, ConsoleError};
@@ -144,12 +145,11 @@ fn disk_arguments(kind: QemuDisk, file: &Path) -> Vec<OsString> {
 /// # Errors
 /// File system errors, with the path.
 pub fn make_disk(image: &Path, disk: &Path, least: u64) -> io::Result<()> {
-    let at = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let source = File::open(image).map_err(|e| at(image, e))?;
-    let target = File::create(disk).map_err(|e| at(disk, e))?;
-    copy_sparse(&source, &target).map_err(|e| at(disk, e))?;
-    let size = fs::metadata(image)?.len().max(least).next_power_of_two();
-    target.set_len(size).map_err(|e| at(disk, e))
+    let source = File::open(image).at(image)?;
+    let target = File::create(disk).at(disk)?;
+    copy_sparse(&source, &target).at(disk)?;
+    let size = fs::metadata(image).at(image)?.len().max(least).next_power_of_two();
+    Ok(target.set_len(size).at(disk)?)
 }
 
 fn copy_sparse(source: &File, target: &File) -> io::Result<()> {

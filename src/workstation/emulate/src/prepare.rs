@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use fruit_debian::{Lock, Mirrors, Store};
 use fruit_flash::node_config;
 use fruit_image::disk::DiskFile;
@@ -15,7 +16,7 @@ use fruit_pipeline::{lock, sources};
 use fruit_progress::Progress;
 use fruit_recipe::{Board, FileOfPackage, Recipe};
 
-use crate::error::{Error, at};
+use crate::error::Error;
 use crate::{Plan, StartFiles, make_disk};
 
 /// Cards are at least this large, so that the data partition grows at first boot.
@@ -139,7 +140,7 @@ fn start_files(
     let packages = packages_of(recipe, options, progress)?;
     let write = |name: &str, bytes: &[u8]| -> Result<PathBuf, Error> {
         let path = folder.join(name);
-        std::fs::write(&path, bytes).map_err(at(&path))?;
+        std::fs::write(&path, bytes).at(&path)?;
         Ok(path)
     };
     let from_package = |name: &str, file: &Option<FileOfPackage>| -> Result<Option<PathBuf>, Error> {

@@ -1,9 +1,10 @@
-use fruit_image::disk::at_path;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use fruit_base::{AtPath, PathError};
 
 /// The kernel's unit in `size` files, whatever the disk's sectors are (Documentation/ABI/stable/sysfs-block).
 const SECTOR: u64 = 512;
@@ -100,8 +101,8 @@ pub struct BlockDevice {
 pub fn list(system: &System) -> io::Result<Vec<BlockDevice>> {
     let folder = system.sys.join("block");
     let mut names = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(|e| at_path(&folder, &e))? {
-        names.extend(entry.map_err(|e| at_path(&folder, &e))?.file_name().into_string());
+    for entry in fs::read_dir(&folder).at(&folder)? {
+        names.extend(entry.at(&folder)?.file_name().into_string());
     }
     names.sort_unstable();
     let mut found = names.iter().map(|name| look(system, name)).collect::<io::Result<Vec<_>>>()?;
@@ -116,7 +117,7 @@ pub fn list(system: &System) -> io::Result<Vec<BlockDevice>> {
 pub fn look(system: &System, name: &str) -> io::Result<BlockDevice> {
     let folder = system.sys.join("block").join(name);
     let size = read(&folder.join("size"))?.parse::<u64>().ok().and_then(|n| n.checked_mul(SECTOR));
-    let size = size.ok_or_else(|| at_path(&folder.join("size"), &io::ErrorKind::InvalidData.into()))?;
+    let size = size.ok_or_else(|| PathError::new(folder.join("size"), io::ErrorKind::InvalidData))?;
     let flag = |file: &str| read(&folder.join(file)).is_ok_and(|v| v == "1");
     let text = |file: &str| read(&folder.join("device").join(file)).unwrap_or_default();
     let bus = fs::canonicalize(&folder).unwrap_or_default();
@@ -190,7 +191,7 @@ fn in_use(system: &System, name: &str, folder: &Path) -> io::Result<Option<Objec
 /// name of the source is looked at too.
 fn mounts(system: &System, numbers: &BTreeSet<String>, devices: &BTreeSet<String>) -> io::Result<Vec<String>> {
     let path = system.proc.join("self/mountinfo");
-    let text = fs::read_to_string(&path).map_err(|e| at_path(&path, &e))?;
+    let text = fs::read_to_string(&path).at(&path)?;
     let at = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
         let fields: Vec<&str> = before.split(' ').collect();
@@ -211,13 +212,13 @@ fn unescape(text: &str) -> String {
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| at_path(folder, &e))? {
-        names.extend(entry.map_err(|e| at_path(folder, &e))?.file_name().into_string());
+    for entry in fs::read_dir(folder).at(folder)? {
+        names.extend(entry.at(folder)?.file_name().into_string());
     }
     names.sort_unstable();
     Ok(names)
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|e| at_path(path, &e))
+    Ok(fs::read_to_string(path).map(|text| text.trim().to_owned()).at(path)?)
 }

@@ -20,6 +20,7 @@ pub use source::Source;
 pub use target::Target;
 pub use write::{Flashed, write};
 
+use fruit_base::PathError;
 use fruit_image::bmap::BmapError;
 use fruit_image::zst::SeekError;
 use std::io;
@@ -66,6 +67,9 @@ pub enum FlashError {
     DamagedImage { path: PathBuf, first: u64, last: u64 },
     #[error("{path}: reads back other bytes than were written at byte {at}; the card is worn out or not what it says")]
     BadCard { path: PathBuf, at: u64 },
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Its text names the path.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use fruit_base::{AtPath, PathError};
 use fruit_contract::NODE_CONFIG_NAME;
 use fruit_image::disk::{Disk, DiskFile};
 use fruit_image::fat::{self, Volume};
@@ -25,12 +26,8 @@ pub enum ConfigError {
     Mistakes(String),
     #[error("{card}: {why}", card = card.display())]
     Card { card: PathBuf, why: String },
-    #[error("{path}: {error}", path = path.display())]
-    Io { path: PathBuf, error: io::Error },
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> ConfigError + '_ {
-    move |error| ConfigError::Io { path: path.to_owned(), error }
+    #[error(transparent)]
+    Path(#[from] PathError),
 }
 
 /// Reads a `fruit.yaml` with the node's own checks.
@@ -38,7 +35,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> ConfigError + '_ {
 /// # Errors
 /// No such file; mistakes in the file, by line.
 pub fn read(config: &Path) -> Result<Vec<u8>, ConfigError> {
-    let text = std::fs::read(config).map_err(at(config))?;
+    let text = std::fs::read(config).at(config)?;
     let (_, problems) = fruit_contract::read(&text);
     if !problems.is_empty() {
         let lines: Vec<String> = problems.iter().map(|p| format!("{}: {p}", config.display())).collect();
@@ -69,10 +66,10 @@ pub fn put(card: &Path, text: Vec<u8>) -> Result<(), ConfigError> {
     };
     let mut memory = Memory { bytes: vec![0; usize::try_from(partition.size()).map_err(|error| fail(&error))?].into() };
     fat::write(&tree, &options, &memory).map_err(|error| fail(&error))?;
-    let file = File::options().write(true).open(card).map_err(at(card))?;
+    let file = File::options().write(true).open(card).at(card)?;
     let bytes = memory.bytes.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-    FileExt::write_all_at(&file, bytes, partition.start()).map_err(at(card))?;
-    file.sync_all().map_err(at(card))
+    FileExt::write_all_at(&file, bytes, partition.start()).at(card)?;
+    Ok(file.sync_all().at(card)?)
 }
 
 fn with_config<D: Disk + ?Sized>(volume: &Volume<'_, D>, text: Vec<u8>) -> Result<Tree, Box<dyn std::error::Error>> {

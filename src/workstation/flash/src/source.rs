@@ -2,8 +2,8 @@ use crate::kind::{self, Packing};
 use crate::table::Table;
 use crate::{CHUNK, FlashError};
 use flate2::read::MultiGzDecoder;
+use fruit_base::{AtPath, PathError};
 use fruit_image::bmap::Bmap;
-use fruit_image::disk::at_path;
 use fruit_image::sparse::BLOCK;
 use fruit_image::sums::Sum;
 use fruit_image::zst::{self, Placed};
@@ -44,20 +44,20 @@ impl Source {
     /// Not readable; no image of a card; an image that is cut; a block map that is damaged or of another image; a
     /// compressed image of unknown size.
     pub fn open(path: &Path) -> Result<Source, FlashError> {
-        let meta = fs::metadata(path).map_err(|e| at_path(path, &e))?;
+        let meta = fs::metadata(path).at(path)?;
         if !meta.is_file() && !meta.file_type().is_block_device() {
             return Err(FlashError::NotAnImage { path: path.to_owned(), what: "is not a file".to_owned() });
         }
-        let mut file = File::open(path).map_err(|e| at_path(path, &e))?;
+        let mut file = File::open(path).at(path)?;
         let mut start = Vec::new();
-        (&mut file).take(START).read_to_end(&mut start).map_err(|e| at_path(path, &e))?;
+        (&mut file).take(START).read_to_end(&mut start).at(path)?;
         let packing = Packing::of(&start);
         let refused = |what: String| FlashError::NotAnImage { path: path.to_owned(), what };
         if let Some(what) = kind::foreign(&start, path) {
             return Err(refused(what));
         }
         let bmap = read_bmap(path, packing)?;
-        let len = file.seek(SeekFrom::End(0)).map_err(|e| at_path(path, &e))?;
+        let len = file.seek(SeekFrom::End(0)).at(path)?;
         let damaged = |source| FlashError::Table { path: path.to_owned(), source };
         let frames = if packing == Packing::Zstd { zst::frames(&file, len).map_err(damaged)? } else { None };
         let head = read_head(path, packing)?;
@@ -135,18 +135,18 @@ impl Source {
     }
 
     pub(super) fn read(&self) -> io::Result<Stream> {
-        let input = Input::open(&self.path, self.packing).map_err(|e| at_path(&self.path, &e))?;
+        let input = Input::open(&self.path, self.packing).at(&self.path)?;
         Ok(Stream { path: self.path.clone(), input, frames: self.frames.clone(), at: 0 })
     }
 }
 
 /// The first [`HEAD`] bytes of the image, or all that it has.
 fn read_head(path: &Path, packing: Packing) -> Result<Vec<u8>, FlashError> {
-    let mut input = Input::open(path, packing).map_err(|e| at_path(path, &e))?;
+    let mut input = Input::open(path, packing).at(path)?;
     let mut head = Vec::new();
     match (&mut input).take(HEAD).read_to_end(&mut head) {
         Ok(_) => Ok(head),
-        Err(e) if packing == Packing::None => Err(at_path(path, &e).into()),
+        Err(e) if packing == Packing::None => Err(PathError::new(path, e).into()),
         Err(e) => Err(FlashError::Incomplete { path: path.to_owned(), what: format!("cannot be unpacked ({e})") }),
     }
 }
@@ -197,18 +197,18 @@ impl Stream {
     pub fn read_exact_at(&mut self, buf: &mut [u8], at: u64) -> io::Result<()> {
         let result = self.go_to(at).and_then(|()| self.input.read_exact(buf));
         self.at = at + buf.len() as u64;
-        result.map_err(|e| at_path(&self.path, &e))
+        Ok(result.at(&self.path)?)
     }
 
     /// Whether the image ends at byte `at`, which is not before where the last read ended.
     pub fn ends_at(&mut self, at: u64) -> io::Result<bool> {
-        self.go_to(at).map_err(|e| at_path(&self.path, &e))?;
+        self.go_to(at).at(&self.path)?;
         self.is_at_end()
     }
 
     /// Whether nothing follows what was read.
     pub fn is_at_end(&mut self) -> io::Result<bool> {
-        Ok(self.input.read(&mut [0]).map_err(|e| at_path(&self.path, &e))? == 0)
+        Ok(self.input.read(&mut [0]).at(&self.path)? == 0)
     }
 
     fn go_to(&mut self, at: u64) -> io::Result<()> {
@@ -252,10 +252,10 @@ fn read_bmap(image: &Path, packing: Packing) -> Result<Option<Bmap>, FlashError>
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(at_path(&path, &e).into()),
+            Err(e) => return Err(PathError::new(&path, e).into()),
         };
         let mut text = String::new();
-        file.take(MAX_BMAP).read_to_string(&mut text).map_err(|e| at_path(&path, &e))?;
+        file.take(MAX_BMAP).read_to_string(&mut text).at(&path)?;
         let map = Bmap::parse(&text).map_err(|source| FlashError::Bmap { path, source })?;
         return Ok(Some(map));
     }

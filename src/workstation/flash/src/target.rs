@@ -1,5 +1,5 @@
 use crate::{BlockDevice, FlashError, Source, System, Transport, look};
-use fruit_image::disk::at_path;
+use fruit_base::{AtPath, PathError};
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::ioctl::{NoArg, Opcode, ioctl};
 use std::fs::{self, File};
@@ -39,7 +39,7 @@ impl Target {
             }
             // Present as a file, or not reachable: opening says what is wrong.
             _ => {
-                let file = File::options().read(true).write(true).open(path).map_err(|e| at_path(path, &e))?;
+                let file = File::options().read(true).write(true).open(path).at(path)?;
                 Ok(Target { path: path.to_owned(), file: Some(file), device: None })
             }
         }
@@ -48,7 +48,7 @@ impl Target {
     fn open_device(system: &System, path: &Path, rdev: u64) -> Result<Target, FlashError> {
         let number = format!("{}:{}", rustix::fs::major(rdev), rustix::fs::minor(rdev));
         let folder = system.sys.join("dev/block").join(number);
-        let folder = fs::canonicalize(&folder).map_err(|e| at_path(&folder, &e))?;
+        let folder = fs::canonicalize(&folder).at(&folder)?;
         if let Ok(partition) = fs::read_to_string(folder.join("partition")) {
             return Err(FlashError::Partition { path: path.to_owned(), partition: partition.trim().to_owned() });
         }
@@ -61,7 +61,7 @@ impl Target {
         // others from mounting it while it is written.
         let flags = OFlags::EXCL.bits() as i32;
         let file = File::options().read(true).write(true).custom_flags(flags).open(path);
-        Ok(Target { path: path.to_owned(), file: Some(file.map_err(|e| at_path(path, &e))?), device: Some(device) })
+        Ok(Target { path: path.to_owned(), file: Some(file.at(path)?), device: Some(device) })
     }
 
     pub fn path(&self) -> &Path {
@@ -97,7 +97,7 @@ impl Target {
     }
 
     pub(super) fn file(&self) -> io::Result<&File> {
-        self.file.as_ref().ok_or_else(|| at_path(&self.path, &io::ErrorKind::NotFound.into()))
+        self.file.as_ref().ok_or_else(|| PathError::new(&self.path, io::ErrorKind::NotFound).into())
     }
 
     fn is_same_file(&self, other: &Path) -> bool {
@@ -109,7 +109,7 @@ impl Target {
     fn length(&self) -> io::Result<u64> {
         // Not metadata(): a block device says 0 there.
         let mut file = self.file()?;
-        file.seek(SeekFrom::End(0)).map_err(|e| at_path(&self.path, &e))
+        Ok(file.seek(SeekFrom::End(0)).at(&self.path)?)
     }
 
     /// Makes a file as long as the image, and empty. Says how long the target is.
@@ -120,18 +120,18 @@ impl Target {
         if self.file.is_none() {
             // Not one that somebody else has made in the meantime.
             let file = File::options().read(true).write(true).create_new(true).open(&self.path);
-            self.file = Some(file.map_err(|e| at_path(&self.path, &e))?);
+            self.file = Some(file.at(&self.path)?);
         }
         let file = self.file()?;
-        file.set_len(0).and_then(|()| file.set_len(needed)).map_err(|e| at_path(&self.path, &e))?;
+        file.set_len(0).and_then(|()| file.set_len(needed)).at(&self.path)?;
         Ok(needed)
     }
 
     /// Forgets what the page cache has of the target, so that reading asks the card.
     pub(super) fn forget(&self) -> io::Result<()> {
-        fadvise(self.file()?, 0, None, Advice::DontNeed).map_err(|e| at_path(&self.path, &e.into()))?;
+        fadvise(self.file()?, 0, None, Advice::DontNeed).at(&self.path)?;
         if self.device.is_some() {
-            request::<BLKFLSBUF>(self.file()?).map_err(|e| at_path(&self.path, &e))?;
+            request::<BLKFLSBUF>(self.file()?).at(&self.path)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 use crate::check::check;
 use crate::{CHUNK, FlashError, Progress, Source, Stage, Target};
-use fruit_image::disk::at_path;
+use fruit_base::AtPath;
 use fruit_image::gpt::{SECTOR, TAIL_SECTORS};
 use fruit_image::sums::Sum;
 use sha2::{Digest, Sha256};
@@ -36,7 +36,7 @@ pub fn write(source: &Source, target: &mut Target, progress: &mut dyn FnMut(Prog
     let written = forget_old_table(target, available).and_then(|()| write_pieces(source, target, progress));
     let pieces =
         written.map_err(|why| FlashError::Unfinished { path: target.path().to_owned(), why: Box::new(why) })?;
-    target.file()?.sync_all().map_err(|e| at_path(target.path(), &e))?;
+    target.file()?.sync_all().at(target.path())?;
     verify(target, &pieces, progress)?;
     let written = pieces.iter().map(|p| p.len).sum();
     Ok(Flashed { written })
@@ -84,7 +84,7 @@ fn write_pieces(
             at += n as u64;
             done += n as u64;
             if at - piece.0 >= PIECE || at == end {
-                target.file()?.sync_data().map_err(|e| at_path(target.path(), &e))?;
+                target.file()?.sync_data().at(target.path())?;
                 let (start, hash) = std::mem::replace(&mut piece, (at, Sha256::new()));
                 pieces.push(Piece { start, len: at - start, sum: Sum(hash.finalize().into()) });
             }
@@ -103,7 +103,7 @@ fn write_pieces(
 }
 
 fn put(target: &Target, bytes: &[u8], at: u64) -> Result<(), FlashError> {
-    Ok(target.file()?.write_all_at(bytes, at).map_err(|e| at_path(target.path(), &e))?)
+    Ok(target.file()?.write_all_at(bytes, at).at(target.path())?)
 }
 
 fn verify(target: &Target, pieces: &[Piece], progress: &mut dyn FnMut(Progress)) -> Result<(), FlashError> {
@@ -116,7 +116,7 @@ fn verify(target: &Target, pieces: &[Piece], progress: &mut dyn FnMut(Progress))
         let (mut at, end) = (piece.start, piece.start + piece.len);
         while at < end {
             let n = (end - at).min(CHUNK) as usize;
-            target.file()?.read_exact_at(&mut buf[..n], at).map_err(|e| at_path(target.path(), &e))?;
+            target.file()?.read_exact_at(&mut buf[..n], at).at(target.path())?;
             hash.update(&buf[..n]);
             at += n as u64;
             done += n as u64;

@@ -69,9 +69,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error with the path it happened at.
-pub fn at(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Failure + '_ {
-    move |error| Failure::general(format!("{}: {error}", path.display()))
+impl From<fruit_base::PathError> for Failure {
+    fn from(error: fruit_base::PathError) -> Failure {
+        Failure::general(error.to_string())
+    }
 }
 
 impl From<fruit_recipe::Diagnostics> for Failure {
@@ -116,7 +117,7 @@ impl From<fruit_emulate::Error> for Failure {
             Error::Pipeline(error) => error.into(),
             Error::Config(error) => error.into(),
             Error::Input(message) => Failure::input(message),
-            Error::Io { .. } | Error::Other(_) => Failure::general(error.to_string()),
+            Error::Path(_) | Error::Other(_) => Failure::general(error.to_string()),
         }
     }
 }
@@ -126,7 +127,7 @@ impl From<fruit_flash::node_config::ConfigError> for Failure {
         use fruit_flash::node_config::ConfigError;
         match error {
             ConfigError::Mistakes(lines) => Failure::input(lines),
-            ConfigError::Card { .. } | ConfigError::Io { .. } => Failure::general(error.to_string()),
+            ConfigError::Card { .. } | ConfigError::Path(_) => Failure::general(error.to_string()),
         }
     }
 }
@@ -140,7 +141,7 @@ impl From<fruit_publish::Error> for Failure {
             Error::Input(_) => Exit::Input,
             Error::Untrusted(_) => Exit::Untrusted,
             Error::Refused(_) => Exit::Refused,
-            Error::Io { .. } | Error::Other(_) => Exit::General,
+            Error::Path(_) | Error::Other(_) => Exit::General,
         };
         Failure::new(exit, error.to_string())
     }
@@ -177,7 +178,7 @@ impl From<fruit_pipeline::Error> for Failure {
                 let failure = Failure::from(*error);
                 Failure::new(failure.exit, format!("{}: {failure}", file.display()))
             }
-            Error::Programs(_) | Error::Io { .. } | Error::Other(_) => Failure::general(error.to_string()),
+            Error::Programs(_) | Error::Path(_) | Error::Other(_) => Failure::general(error.to_string()),
         }
     }
 }

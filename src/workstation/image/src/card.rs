@@ -1,10 +1,10 @@
 //! The card image: a partition table and what fills the partitions, written sparsely to a temporary name.
 
-use crate::disk::at_path;
 use crate::draft::Draft;
 use crate::gpt::{self, GptError, Layout};
 use crate::sparse::{Blocks, Part};
 use crate::storage::WriteAt;
+use fruit_base::AtPath;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ impl Card {
     pub fn create(target: &Path, layout: Layout) -> Result<Card, CardError> {
         let table = gpt::encode(&layout)?;
         let draft = Draft::create(target)?;
-        draft.file().set_len(layout.disk_size).map_err(|e| at_path(draft.temporary(), &e))?;
+        draft.file().set_len(layout.disk_size).at(draft.temporary()).map_err(io::Error::from)?;
         let card = Card { draft, layout, mapped: Mutex::default() };
         let size = card.layout.disk_size;
         card.fill(0, size, |part| {

@@ -1,6 +1,7 @@
 //! Disks and their images, opened for reading.
 
 use crate::storage::ReadAt;
+use fruit_base::AtPath;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -36,7 +37,7 @@ impl DiskFile {
     /// # Errors
     /// Those of `open(2)` and `lseek(2)`, with the path.
     pub fn open(path: &Path) -> io::Result<DiskFile> {
-        let file = File::open(path).map_err(|e| at_path(path, &e))?;
+        let file = File::open(path).at(path)?;
         DiskFile::from_file(path, file)
     }
 
@@ -46,7 +47,7 @@ impl DiskFile {
     /// Those of `lseek(2)`, with the path.
     pub fn from_file(path: &Path, mut file: File) -> io::Result<DiskFile> {
         // Not metadata(): a block device says 0 there.
-        let size = file.seek(SeekFrom::End(0)).map_err(|e| at_path(path, &e))?;
+        let size = file.seek(SeekFrom::End(0)).at(path)?;
         Ok(DiskFile { path: path.to_owned(), file, size })
     }
 
@@ -61,7 +62,7 @@ impl DiskFile {
 
 impl ReadAt for DiskFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        FileExt::read_exact_at(&self.file, buf, offset).map_err(|e| at_path(&self.path, &e))
+        Ok(FileExt::read_exact_at(&self.file, buf, offset).at(&self.path)?)
     }
 }
 
@@ -98,9 +99,4 @@ impl<D: Disk + ?Sized> Disk for Window<'_, D> {
     fn size(&self) -> u64 {
         self.len
     }
-}
-
-/// The same error with the path in front.
-pub fn at_path(path: &Path, e: &io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
 }

@@ -1,11 +1,12 @@
 //! A file that appears under its final name only when it is whole.
 
-use crate::disk::at_path;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use fruit_base::{AtPath, PathError};
 
 /// An output file under its temporary name (`.NAME.part` beside the final one). Dropped without [`Draft::commit`], it is
 /// removed; killed, it is reused by the next draft of the same file, so that no litter piles up.
@@ -21,27 +22,27 @@ impl Draft {
     /// # Errors
     /// Those of `open(2)`; `WouldBlock` when another process is writing the same file.
     pub fn create(target: &Path) -> io::Result<Draft> {
-        let name = target.file_name().ok_or_else(|| at_path(target, &io::ErrorKind::InvalidFilename.into()))?;
+        let name = target.file_name().ok_or_else(|| PathError::new(target, io::ErrorKind::InvalidFilename))?;
         let mut hidden = OsString::from(".");
         hidden.push(name);
         hidden.push(".part");
         let temporary = target.with_file_name(hidden);
         loop {
             let options = File::options().read(true).write(true).create(true).truncate(false).open(&temporary);
-            let file = options.map_err(|e| at_path(&temporary, &e))?;
+            let file = options.at(&temporary)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let why = "is being written by another process; wait for it or choose another output folder";
                     return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{}: {why}", target.display())));
                 }
-                Err(TryLockError::Error(e)) => return Err(at_path(&temporary, &e)),
+                Err(TryLockError::Error(e)) => return Err(PathError::new(&temporary, e).into()),
             }
             // Between open and lock the previous writer may have renamed this very file to its final name.
             let still_ours = fs::metadata(&temporary)
                 .is_ok_and(|now| file.metadata().is_ok_and(|mine| (now.dev(), now.ino()) == (mine.dev(), mine.ino())));
             if still_ours {
-                file.set_len(0).map_err(|e| at_path(&temporary, &e))?;
+                file.set_len(0).at(&temporary)?;
                 return Ok(Draft { target: target.to_owned(), temporary, file, committed: false });
             }
         }
@@ -65,7 +66,7 @@ impl Draft {
     /// # Errors
     /// Those of `fsync(2)`.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_all().map_err(|e| at_path(&self.temporary, &e))
+        Ok(self.file.sync_all().at(&self.temporary)?)
     }
 
     /// Makes the bytes durable, then gives the file its final name, replacing what was there.
@@ -74,10 +75,10 @@ impl Draft {
     /// Those of `fsync(2)` and `rename(2)`; the file under the final name is then still the old one.
     pub fn commit(mut self) -> io::Result<()> {
         self.sync()?;
-        fs::rename(&self.temporary, &self.target).map_err(|e| at_path(&self.target, &e))?;
+        fs::rename(&self.temporary, &self.target).at(&self.target)?;
         self.committed = true;
         let folder = self.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|d| d.sync_all()).map_err(|e| at_path(folder, &e))
+        Ok(File::open(folder).and_then(|d| d.sync_all()).at(folder)?)
     }
 }
 

@@ -4,8 +4,8 @@
 //! Written means "must be on the card", zeros too: a card has been used before, and a block map leaves its old bytes
 //! wherever it has no entry. An inode table, an allocation table or a file with zeros in it must come out as zeros.
 
-use crate::disk::at_path;
 use crate::storage::{ReadAt, WriteAt};
+use fruit_base::{AtPath, PathError};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -127,14 +127,14 @@ impl<'a> Part<'a> {
             return Ok(self.start + at);
         }
         let why = format!("{len} bytes at {at} do not fit this part of the image, which has {}", self.len);
-        Err(at_path(self.path, &io::Error::new(io::ErrorKind::FileTooLarge, why)))
+        Err(PathError::new(self.path, io::Error::new(io::ErrorKind::FileTooLarge, why)).into())
     }
 }
 
 impl WriteAt for Part<'_> {
     fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let start = self.place(at, bytes.len() as u64)?;
-        FileExt::write_all_at(self.file, bytes, start).map_err(|e| at_path(self.path, &e))?;
+        FileExt::write_all_at(self.file, bytes, start).at(self.path)?;
         self.claim(at, bytes.len() as u64)
     }
 }
@@ -142,7 +142,7 @@ impl WriteAt for Part<'_> {
 impl ReadAt for Part<'_> {
     fn read_exact_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
         let start = self.place(at, buf.len() as u64)?;
-        FileExt::read_exact_at(self.file, buf, start).map_err(|e| at_path(self.path, &e))
+        Ok(FileExt::read_exact_at(self.file, buf, start).at(self.path)?)
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use fruit_base::AtPath;
 use fruit_base::storage::past_the_end;
 pub use fruit_base::storage::{Extent, ReadAt, WriteAt};
 
@@ -73,8 +74,7 @@ impl Region {
 impl ReadAt for Region {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let at = self.place(Extent { offset, len: buf.len() as u64 })?;
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", self.source.path().display()));
-        FileExt::read_exact_at(self.source.file(), buf, at).map_err(named)
+        Ok(FileExt::read_exact_at(self.source.file(), buf, at).at(self.source.path())?)
     }
 }
 

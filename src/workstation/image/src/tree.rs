@@ -10,6 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fruit_base::AtPath;
+
 /// Symbolic links followed before a path is taken for a loop; the kernel's own limit (`MAXSYMLINKS`, linux/namei.h).
 const MAX_SYMLINKS: usize = 40;
 
@@ -48,7 +50,7 @@ impl Source {
     /// # Errors
     /// Those of `open(2)`; the message carries the path.
     pub fn open(path: &Path) -> io::Result<Arc<Source>> {
-        let file = File::open(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+        let file = File::open(path).at(path)?;
         Ok(Arc::new(Source { path: path.to_owned(), file }))
     }
 
@@ -98,10 +100,7 @@ impl Content {
         let end = at.checked_add(buf.len() as u64).filter(|end| *end <= self.len()).ok_or_else(short)?;
         match self {
             Content::Bytes(b) => buf.copy_from_slice(&b[at as usize..end as usize]),
-            Content::Range { source, offset, .. } => source
-                .file
-                .read_exact_at(buf, offset + at)
-                .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", source.path.display())))?,
+            Content::Range { source, offset, .. } => source.file.read_exact_at(buf, offset + at).at(&source.path)?,
             Content::Joined(parts) => {
                 let (mut rest, mut skip) = (buf, at);
                 for part in parts.iter() {

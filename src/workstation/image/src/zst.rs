@@ -8,10 +8,10 @@ mod seek;
 
 use crate::bmap::{Bmap, Mapped};
 use crate::card::Image;
-use crate::disk::at_path;
 use crate::draft::Draft;
 use crate::sparse::BLOCK;
 use crate::sums::{Sum, Summing};
+use fruit_base::AtPath;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -105,7 +105,7 @@ pub struct Compressed {
 /// # Errors
 /// File system errors with the path; zstd refusing the options.
 pub fn compress(image: &Image, target: &Path, options: Options, earlier: Option<&Earlier>) -> io::Result<Compressed> {
-    let source = File::open(&image.path).map_err(|e| at_path(&image.path, &e))?;
+    let source = File::open(&image.path).at(&image.path)?;
     let draft = Draft::create(target)?;
     let mut out = Summing::new(draft.file());
     let job = Job { image, source: &source, level: options.level, earlier, empty: OnceLock::new() };
@@ -125,9 +125,9 @@ pub fn compress(image: &Image, target: &Path, options: Options, earlier: Option<
         let panicked = |_| io::Error::other("the thread that sums the image panicked");
         whole.map(|thread| thread.join().map_err(panicked)?).transpose()
     })
-    .map_err(|e| at_path(target, &e))?;
+    .at(target)?;
     let windows = (0..).zip(&frames).map(|(n, frame)| (frame.len, job.window_len(n)));
-    out.write_all(&table(windows)).map_err(|e| at_path(target, &e))?;
+    out.write_all(&table(windows)).at(target)?;
     let (sum, size) = out.finish();
     Ok(Compressed { draft, size, sum, bmap: Bmap { image_size: image.size, ranges }, frames, image_sum })
 }
@@ -137,7 +137,7 @@ pub fn compress(image: &Image, target: &Path, options: Options, earlier: Option<
 /// # Errors
 /// Read errors with the path.
 pub fn map(image: &Image) -> io::Result<Bmap> {
-    let source = File::open(&image.path).map_err(|e| at_path(&image.path, &e))?;
+    let source = File::open(&image.path).at(&image.path)?;
     let mut ranges = Vec::new();
     for window in 0..image.size.div_ceil(WINDOW) {
         for blocks in mapped_within(image, window) {
@@ -234,7 +234,7 @@ impl Job<'_> {
             let place = bytes(&blocks, self.image.size);
             let (from, to) = (place.start - start, place.end - start);
             let part = &mut window[from as usize..to as usize];
-            self.source.read_exact_at(part, place.start).map_err(|e| at_path(&self.image.path, &e))?;
+            self.source.read_exact_at(part, place.start).at(&self.image.path)?;
             let sum = Sum::of(part);
             key.update(from.to_le_bytes());
             key.update(to.to_le_bytes());
@@ -294,7 +294,7 @@ fn each_chunk(file: &File, path: &Path, range: &Range<u64>, mut f: impl FnMut(&[
     let mut at = range.start;
     while at < range.end {
         let n = (range.end - at).min(CHUNK) as usize;
-        file.read_exact_at(&mut buf[..n], at).map_err(|e| at_path(path, &e))?;
+        file.read_exact_at(&mut buf[..n], at).at(path)?;
         f(&buf[..n]);
         at += n as u64;
     }

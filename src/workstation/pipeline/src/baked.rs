@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use fruit_base::AtPath;
 use fruit_contract::installed::{self, InstalledFile};
 use fruit_image::tree::{Content, Inode, Source};
 
-use crate::error::{Error, at};
+use crate::error::Error;
 
 /// A program of ours for the device, with the files that go with it.
 pub struct Baked {
@@ -18,8 +19,8 @@ pub struct Baked {
 /// # Errors
 /// The file can't be opened or its length can't be read, with its path.
 pub fn file_content(path: &Path) -> Result<Content, Error> {
-    let source = Source::open(path).map_err(at(path))?;
-    let len = source.file().metadata().map_err(at(path))?.len();
+    let source = Source::open(path).at(path)?;
+    let len = source.file().metadata().at(path)?.len();
     Ok(Content::Range { source, offset: 0, len })
 }
 

@@ -1,8 +1,8 @@
 //! Why there is no image.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
+use fruit_base::PathError;
 use fruit_device_programs::DeviceError;
 use fruit_recipe::Diagnostics;
 
@@ -21,8 +21,8 @@ pub enum Error {
     Root(#[from] fruit_root::Error),
     #[error(transparent)]
     Programs(#[from] DeviceError),
-    #[error("{path}: {error}", path = path.display())]
-    Io { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// What went wrong while a file was made whose name the error does not say.
     #[error("{file}: {error}", file = file.display())]
     About { file: PathBuf, error: Box<Error> },
@@ -47,9 +47,4 @@ impl Error {
         }
         Error::About { file: file.to_owned(), error: Box::new(self) }
     }
-}
-
-/// An error with the path it happened at.
-pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
-    move |error| Error::Io { path: path.to_owned(), error }
 }

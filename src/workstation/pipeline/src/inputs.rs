@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use fruit_base::{AtPath, PathError};
 use fruit_contract::cmdline::hex;
 use fruit_contract::image_manifest::Input;
 use fruit_debian::Lock;
@@ -13,7 +14,7 @@ use fruit_root::overlay::{EntryKind, Overlay, RULES_FILE};
 use sha2::{Digest, Sha256};
 
 use super::programs::Obtained;
-use crate::error::{Error, at};
+use crate::error::Error;
 
 /// Raised when the same inputs give other bytes than before.
 const FORMAT: u32 = 1;
@@ -91,14 +92,14 @@ fn overlay_files(folder: &Path, name: &str, overlay: &Overlay, list: &mut Vec<In
 fn overlay_file(path: &Path, name: String, executable: bool) -> Result<Input, Error> {
     let mut hash = Sha256::new();
     hash.update([u8::from(executable)]);
-    let mut file = fs::File::open(path).map_err(at(path))?;
+    let mut file = fs::File::open(path).at(path)?;
     let mut buf = vec![0; READ];
     loop {
         match file.read(&mut buf) {
             Ok(0) => break,
             Ok(len) => hash.update(&buf[..len]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(at(path)(error)),
+            Err(error) => return Err(PathError::new(path, error).into()),
         }
     }
     Ok(Input { kind: "overlay".to_owned(), name, sha256: hex(&hash.finalize()) })

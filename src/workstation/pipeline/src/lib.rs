@@ -20,6 +20,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::thread::ScopedJoinHandle;
 
+use fruit_base::AtPath;
 use fruit_contract::init::{Module, Overlay};
 use fruit_contract::{HostNameTemplate, InitConfig, NodeConfig};
 use fruit_debian::package::Control;
@@ -32,7 +33,6 @@ use fruit_root::kernel::Selection;
 use boot_files::BootPackages;
 use check::Checked;
 pub use error::Error;
-use error::at;
 use inputs::Inputs;
 use outputs::{Names, Outcome};
 use root::FinishedRoot;
@@ -86,7 +86,7 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
     let baked = programs.obtain(recipe, &cache, epoch, progress)?;
     let inputs = Inputs::gather(recipe, overlays, &lock, &baked, epoch)?;
 
-    fs::create_dir_all(&options.out).map_err(at(&options.out))?;
+    fs::create_dir_all(&options.out).at(&options.out)?;
     let names = Names::new(recipe, &options.out);
     let _turn = outputs::turn(&cache, &names, progress)?;
     if !options.force

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use fruit_base::{AtPath, PathError};
 use fruit_contract::image_manifest::{self, ImageManifest};
 use fruit_contract::update::config::UpdateConfig;
 use fruit_debian::{Lock, PackageContents};
@@ -22,7 +23,7 @@ use super::inputs::Inputs;
 use super::joined;
 use super::root::FinishedRoot;
 use super::warnings;
-use crate::error::{Error, at};
+use crate::error::Error;
 
 pub const TOOL: &str = concat!("fruitbuild-", env!("CARGO_PKG_VERSION"));
 
@@ -136,7 +137,7 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
     if wanted.img {
         made.card.draft.commit().map_err(io)?;
     } else {
-        draft::remove_if_there(&names.img).map_err(at(&names.img))?;
+        draft::remove_if_there(&names.img).at(&names.img)?;
     }
     for (path, text) in texts {
         write_whole(path, text.as_bytes())?;
@@ -175,14 +176,14 @@ fn earlier(cache: &Path, names: &Names) -> Option<Earlier> {
 }
 
 fn sum_file(path: &Path) -> Result<Sum, Error> {
-    let mut file = fs::File::open(path).map_err(at(path))?;
+    let mut file = fs::File::open(path).at(path)?;
     let mut summing = Summing::new(std::io::sink());
-    std::io::copy(&mut file, &mut summing).map_err(at(path))?;
+    std::io::copy(&mut file, &mut summing).at(path)?;
     Ok(summing.finish().0)
 }
 
 fn output(path: &Path, sum: Sum) -> Result<Output, Error> {
-    let meta = fs::metadata(path).map_err(at(path))?;
+    let meta = fs::metadata(path).at(path)?;
     Ok(Output { path: path.to_owned(), size: meta.len(), sha256: sum.to_string(), mtime_ns: mtime_ns(&meta) })
 }
 
@@ -192,7 +193,7 @@ fn mtime_ns(meta: &fs::Metadata) -> i128 {
 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let draft = Draft::create(path).map_err(io)?;
-    draft.file().write_all(bytes).map_err(at(path))?;
+    draft.file().write_all(bytes).at(path)?;
     draft.commit().map_err(io)
 }
 
@@ -206,7 +207,7 @@ struct SumsTurn<'a> {
 impl<'a> SumsTurn<'a> {
     fn take(path: &'a Path) -> Result<SumsTurn<'a>, Error> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let lock = fs::File::open(folder).and_then(|lock| lock.lock().map(|()| lock)).map_err(at(folder))?;
+        let lock = fs::File::open(folder).and_then(|lock| lock.lock().map(|()| lock)).at(folder)?;
         Ok(SumsTurn { path, folder, _lock: lock })
     }
 
@@ -422,15 +423,15 @@ pub struct Turn {
 pub fn turn(cache: &Path, names: &Names, progress: &dyn Progress) -> Result<Turn, Error> {
     let path = memory(cache, names, "lock");
     let folder = path.parent().unwrap_or(cache);
-    fs::create_dir_all(folder).map_err(at(folder))?;
-    let lock = fs::File::create(&path).map_err(at(&path))?;
+    fs::create_dir_all(folder).at(folder)?;
+    let lock = fs::File::create(&path).at(&path)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
             progress.say(&format!("waiting for another build of {}", names.img.display()));
-            lock.lock().map_err(at(&path))?;
+            lock.lock().at(&path)?;
         }
-        Err(fs::TryLockError::Error(error)) => return Err(at(&path)(error)),
+        Err(fs::TryLockError::Error(error)) => return Err(PathError::new(&path, error).into()),
     }
     Ok(Turn { _lock: lock })
 }
@@ -463,7 +464,7 @@ fn this_program() -> Option<String> {
 fn remember(cache: &Path, names: &Names, outcome: &Outcome, frames: &[Frame]) -> Result<(), Error> {
     let path = memory(cache, names, "json");
     let folder = path.parent().unwrap_or(cache);
-    fs::create_dir_all(folder).map_err(at(folder))?;
+    fs::create_dir_all(folder).at(folder)?;
     let kept = |f: &Frame| KeptFrame { key: f.key.to_string(), start: f.start, len: f.len, sum: f.sum.to_string() };
     let frames = frames.iter().map(kept).collect();
     let memory = Memory { program: this_program().unwrap_or_default(), outcome: outcome.clone(), frames };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use fruit_contract::agent::config::{AgentConfig, CONFIG_PATH};
 use fruit_contract::agent::files::{FILES, PROGRAM as AGENT, PROGRAM_PATH};
 use fruit_contract::cmdline::hex;
@@ -90,7 +91,7 @@ impl Wanted {
 
 fn sha256_of_file(path: &Path) -> Result<String, Error> {
     use sha2::{Digest, Sha256};
-    let bytes = std::fs::read(path).map_err(crate::error::at(path))?;
+    let bytes = std::fs::read(path).at(path)?;
     Ok(hex(&Sha256::digest(bytes)))
 }
 

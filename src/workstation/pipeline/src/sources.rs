@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use fruit_base::{AtPath, PathError};
 use fruit_debian::mirror::ENVIRONMENT;
 use fruit_debian::{Keyring, MirrorSources, Mirrors, Repository, Store};
 use fruit_progress::{Progress, Step, Unit};
 use fruit_recipe::Recipe;
 use serde::Deserialize;
 
-use crate::error::{Error, at};
+use crate::error::Error;
 
 /// Debian's name of the archive that a suite's security updates are in.
 const DEBIAN: &str = "debian";
@@ -81,7 +82,7 @@ fn configuration() -> Result<Configuration, Error> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(fruit_recipe::read_str(&path, &text)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Configuration::default()),
-        Err(error) => Err(at(&path)(error)),
+        Err(error) => Err(PathError::new(&path, error).into()),
     }
 }
 
@@ -133,7 +134,7 @@ pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Error> {
 }
 
 fn read_keyring(path: &Path) -> Result<Arc<Keyring>, Error> {
-    let bytes = std::fs::read(path).map_err(at(path))?;
+    let bytes = std::fs::read(path).at(path)?;
     let keyring = Keyring::parse(&bytes, &path.display().to_string());
     Ok(Arc::new(keyring.map_err(|why| Error::input(why.to_string()))?))
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use fruit_contract::cmdline::hex;
 use fruit_contract::update::config::{AgentCheck, CONFIG_PATH, FailedUnits, ROOT_PATH, RootPath, UpdateConfig};
 use fruit_contract::update::files::{BUSYBOX, PROGRAM_PATH, SYSTEMD};
@@ -12,7 +13,7 @@ use fruit_release::tuf::Trust;
 use sha2::{Digest, Sha256};
 
 use super::baked::{Baked, below_root, file_content, installed};
-use crate::error::{Error, at};
+use crate::error::Error;
 
 /// Most bytes of root metadata.
 const ROOT_MAX: u64 = 512 << 10;
@@ -118,8 +119,8 @@ fn read_root(recipe: &Recipe, config: &UpdateConfig) -> Result<Vec<u8>, Error> {
         ));
     }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(&path).map_err(at(&path))?;
-    file.take(ROOT_MAX + 1).read_to_end(&mut bytes).map_err(at(&path))?;
+    let file = std::fs::File::open(&path).at(&path)?;
+    file.take(ROOT_MAX + 1).read_to_end(&mut bytes).at(&path)?;
     let checked = if bytes.len() as u64 > ROOT_MAX {
         Err(format!("more than {ROOT_MAX} bytes"))
     } else {

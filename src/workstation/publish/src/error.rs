@@ -1,8 +1,8 @@
 //! Why nothing was published, signed or read.
 
 use std::io;
-use std::path::{Path, PathBuf};
 
+use fruit_base::PathError;
 use fruit_release::SourceError;
 use fruit_release::keys::KeyError;
 
@@ -22,8 +22,8 @@ pub enum Error {
     Keys(#[from] KeyError),
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("{path}: {error}{}", fruit_base::remedy(error), path = path.display())]
-    Io { path: PathBuf, error: io::Error },
+    #[error("{0}{remedy}", remedy = fruit_base::remedy(&.0.error))]
+    Path(#[from] PathError),
     #[error("{0}")]
     Other(String),
 }
@@ -49,9 +49,4 @@ impl Error {
 /// An error that names its path already.
 pub fn told(error: io::Error) -> Error {
     Error::other(format!("{error}{}", fruit_base::remedy(&error)))
-}
-
-/// An error with the path it happened at.
-pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
-    move |error| Error::Io { path: path.to_owned(), error }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::BufWriter;
 use std::path::Path;
 
+use fruit_base::AtPath;
 use fruit_image::draft::Draft;
 use fruit_progress::{Progress, Unit};
 use fruit_release::bundle::Writer;
@@ -98,15 +99,15 @@ fn names(trusted: &Trusted, release: &Published, extent: Extent, only: &dyn Fn(&
 pub fn reassemble(source: &mut dyn Source, release: &Published, files: [&Path; 2]) -> Result<(), Error> {
     use std::os::unix::fs::FileExt;
     for (volume, path) in release.manifest.volumes.iter().zip(files) {
-        let file = std::fs::File::create(path).map_err(crate::error::at(path))?;
-        file.set_len(volume.len).map_err(crate::error::at(path))?;
+        let file = std::fs::File::create(path).at(path)?;
+        file.set_len(volume.len).at(path)?;
         for (i, chunk) in volume.chunks.iter().enumerate() {
             let bytes = super::check::chunk(source, *chunk, volume.chunk_len(i))?;
             let bytes = bytes
                 .ok_or_else(|| Error::other(format!("{}: {} is not there", source.place(), Name::Chunk(*chunk))))?;
             let at = i as u64 * fruit_release::manifest::CHUNK;
             if bytes.iter().any(|&byte| byte != 0) {
-                file.write_all_at(&bytes, at).map_err(crate::error::at(path))?;
+                file.write_all_at(&bytes, at).at(path)?;
             }
         }
     }

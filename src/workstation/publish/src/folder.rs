@@ -5,10 +5,11 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use fruit_image::draft::Draft;
 use fruit_release::{Name, Source, SourceError};
 
-use crate::error::{Error, at, told};
+use crate::error::{Error, told};
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -41,9 +42,9 @@ impl Folder {
     pub fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path(name);
         let folder = path.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(folder).map_err(at(folder))?;
+        fs::create_dir_all(folder).at(folder)?;
         let draft = Draft::create(&path).map_err(told)?;
-        draft.file().write_all(bytes).map_err(at(&path))?;
+        draft.file().write_all(bytes).at(&path)?;
         draft.commit().map_err(told)
     }
 

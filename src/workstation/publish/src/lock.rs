@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use fruit_base::AtPath;
 use fruit_progress::Progress;
 
-use crate::error::{Error, at};
+use crate::error::Error;
 
 /// The file that is locked, in the repository and in the key folder.
 const NAME: &str = ".lock";
@@ -27,8 +28,8 @@ impl Lock {
 }
 
 fn lock(folder: &Path, progress: &dyn Progress) -> Result<File, Error> {
-    fs::create_dir_all(folder).map_err(at(folder))?;
+    fs::create_dir_all(folder).at(folder)?;
     let path = folder.join(NAME);
     let wait = || progress.say(&format!("waiting for another fruitbuild that is changing {}", folder.display()));
-    fruit_base::lock(&path, wait).map_err(at(&path))
+    Ok(fruit_base::lock(&path, wait).at(&path)?)
 }

@@ -17,7 +17,7 @@ pub const VARIABLE: &str = "FRUITBUILD_PASSPHRASE_FILE";
 pub fn ask(file: Option<PathBuf>, what: &str, new: bool) -> Result<Passphrase, Error> {
     let file = file.or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));
     passphrase::ask(file, what, new).map_err(|why| match why {
-        NoAnswer::File { path, error } => Error::Io { path, error },
+        NoAnswer::File(error) => error.into(),
         NoAnswer::EmptyFile(_) | NoAnswer::Terminal(_) => Error::other(why.to_string()),
         NoAnswer::NoTerminal(_) | NoAnswer::Nothing | NoAnswer::Different => Error::refused(why.to_string()),
     })

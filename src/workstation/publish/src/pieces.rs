@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
+use fruit_base::AtPath;
 use fruit_base::cores;
 use fruit_delta::{EncodeError, Source as Coded};
 use fruit_image::storage::{Extent, ReadAt, Region};
@@ -220,7 +221,7 @@ fn keep(folder: &Folder, coded: Coded, chunk: Digest, size: &mut DeltaSize) -> R
         Coded::Full => {
             size.whole += 1;
             let path = folder.path(&Name::Chunk(chunk));
-            size.whole_bytes += std::fs::metadata(&path).map_err(crate::error::at(&path))?.len();
+            size.whole_bytes += std::fs::metadata(&path).at(&path)?.len();
             ChunkSource::Full {}
         }
     })

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
 
+use fruit_base::{AtPath, PathError};
 use fruit_image::draft;
 use fruit_release::keys::{Signed, write_atomically};
 use fruit_release::manifest::ChunkSource;
@@ -16,7 +17,7 @@ use fruit_release::{Digest, Name};
 
 use super::reference::Shelf;
 use super::trusted::Published;
-use crate::error::{Error, at};
+use crate::error::Error;
 use crate::signing::Desk;
 
 /// When pieces were first not needed, by name, in seconds since 1970.
@@ -200,7 +201,7 @@ impl Sweep<'_> {
         if !self.dry_run {
             note(folder, &notes)?;
             for path in gone {
-                fs::remove_file(&path).map_err(at(&path))?;
+                fs::remove_file(&path).at(&path)?;
             }
         }
         Ok(cleared)
@@ -213,14 +214,14 @@ fn noted(folder: &Path) -> Result<BTreeMap<String, i64>, Error> {
         // Without it every grace begins anew.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(at(&path)(error)),
+        Err(error) => Err(PathError::new(&path, error).into()),
     }
 }
 
 fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Error> {
     let path = folder.join(NOTED);
     if notes.is_empty() {
-        return draft::remove_if_there(&path).map_err(at(&path));
+        return Ok(draft::remove_if_there(&path).at(&path)?);
     }
     let json = serde_json::to_vec(notes).map_err(|error| Error::other(error.to_string()))?;
     Ok(write_atomically(&path, &json)?)
@@ -240,9 +241,9 @@ fn is_unfinished(path: &str) -> bool {
 fn files(folder: &Path) -> Result<Vec<(String, u64)>, Error> {
     let entries = |path: &Path| -> Result<Vec<fs::DirEntry>, Error> {
         match fs::read_dir(path) {
-            Ok(entries) => entries.collect::<Result<_, _>>().map_err(at(path)),
+            Ok(entries) => Ok(entries.collect::<Result<_, _>>().at(path)?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(at(path)(error)),
+            Err(error) => Err(PathError::new(path, error).into()),
         }
     };
     let mut folders = vec!["metadata".to_owned()];
@@ -257,7 +258,7 @@ fn files(folder: &Path) -> Result<Vec<(String, u64)>, Error> {
             continue;
         }
         for entry in entries(&path)? {
-            let meta = entry.metadata().map_err(at(&entry.path()))?;
+            let meta = entry.metadata().at(entry.path())?;
             if meta.is_file() {
                 found.push((format!("{below}/{}", entry.file_name().to_string_lossy()), meta.len()));
             }

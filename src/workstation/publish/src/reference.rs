@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use fruit_release::Digest;
 use fruit_release::manifest::VolumeKind;
 
@@ -9,7 +10,7 @@ use super::export;
 use super::folder::Folder;
 use super::slot::{Identity, Slot};
 use super::trusted::{Published, Trusted, timeless};
-use crate::error::{Error, at};
+use crate::error::Error;
 
 /// A repository whose own metadata has been verified.
 pub struct Shelf {
@@ -121,7 +122,7 @@ impl Slots {
         let mut place = tempfile::Builder::new();
         place.prefix(".fruitbuild-release-");
         let folder = shelf.folder.folder();
-        let kept = place.tempdir_in(folder).or_else(|_| place.tempdir()).map_err(at(folder))?;
+        let kept = place.tempdir_in(folder).or_else(|_| place.tempdir()).at(folder)?;
         let files = VolumeKind::ALL.map(|kind| kept.path().join(kind.name()));
         let mut folder = shelf.folder.clone();
         export::reassemble(&mut folder, release, [&files[0], &files[1]])?;
@@ -165,10 +166,10 @@ fn is_other_of(one: &Identity, like: &Identity) -> bool {
 }
 
 fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = std::fs::read_dir(folder).map_err(at(folder))?;
+    let entries = std::fs::read_dir(folder).at(folder)?;
     let mut found = Vec::new();
     for entry in entries {
-        let path = entry.map_err(at(folder))?.path();
+        let path = entry.at(folder)?.path();
         if path.to_string_lossy().ends_with(".manifest.json") && path.to_string_lossy().len() > 14 {
             found.push(path);
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use fruit_base::AtPath;
 use fruit_progress::Progress;
 use fruit_release::keys::Signed;
 use fruit_release::manifest::{CHUNK, Volume, VolumeKind};
@@ -184,7 +185,7 @@ fn digest_of(slot: &Slot) -> Result<Digest, Error> {
 /// A file that cannot be read, is too long, or is not text.
 pub fn read_notes(path: Option<&Path>) -> Result<String, Error> {
     let Some(path) = path else { return Ok(String::new()) };
-    let notes = std::fs::read_to_string(path).map_err(crate::error::at(path))?;
+    let notes = std::fs::read_to_string(path).at(path)?;
     if notes.len() > fruit_release::manifest::NOTES_MAX {
         let (has, most) = (notes.len(), fruit_release::manifest::NOTES_MAX);
         return Err(Error::input(format!("{}: {has} bytes of release notes, at most {most} fit", path.display())));

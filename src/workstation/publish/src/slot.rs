@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fruit_base::AtPath;
 use fruit_contract::image_manifest::{self, ImageManifest};
 use fruit_image::disk::{Disk, DiskFile, Window};
 use fruit_image::erofs;
@@ -16,7 +17,7 @@ use fruit_image::verity;
 use fruit_release::manifest::{SlotSizes, State, Verity, VolumeKind};
 use fruit_release::{Digest, Manifest};
 
-use crate::error::{Error, at};
+use crate::error::Error;
 
 /// What a release is, as its target's entry says it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -169,9 +170,9 @@ fn image_and_manifest(path: &Path) -> Result<(PathBuf, PathBuf), Error> {
 /// # Errors
 /// A file that cannot be read or is no manifest.
 pub fn read_manifest(path: &Path) -> Result<ImageManifest, Error> {
-    let file = std::fs::File::open(path).map_err(at(path))?;
+    let file = std::fs::File::open(path).at(path)?;
     let mut bytes = Vec::new();
-    file.take(image_manifest::TEXT_MAX + 1).read_to_end(&mut bytes).map_err(at(path))?;
+    file.take(image_manifest::TEXT_MAX + 1).read_to_end(&mut bytes).at(path)?;
     ImageManifest::read(&bytes).map_err(|error| Error::input(format!("{}: {error}", path.display())))
 }
 

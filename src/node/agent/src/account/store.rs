@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
+
 use super::Account;
 use super::record::{self, SIZE};
 
@@ -19,10 +21,6 @@ pub struct Store {
     sequence: u32,
     /// The copy that the next write goes to.
     next: usize,
-}
-
-fn at<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 fn read(path: &Path) -> io::Result<Option<(Account, u32)>> {
@@ -46,7 +44,7 @@ impl Store {
         let mut account = Account::default();
         for (index, name) in COPIES.iter().enumerate() {
             let path = folder.join(name);
-            if let Some((found, sequence)) = at(&path, read(&path))? {
+            if let Some((found, sequence)) = read(&path).at(&path)? {
                 // Sequence numbers wrap: the newer of two is the one that is ahead by less than half the circle.
                 if account.boots == 0 || sequence.wrapping_sub(store.sequence) < u32::MAX / 2 {
                     (account, store.sequence, store.next) = (found, sequence, 1 - index);
@@ -64,7 +62,7 @@ impl Store {
         let path = self.folder.join(COPIES[self.next]);
         let sequence = self.sequence.wrapping_add(1);
         let record = record::encode(account, sequence);
-        at(&path, self.write_copy(&path, &record))?;
+        self.write_copy(&path, &record).at(&path)?;
         self.sequence = sequence;
         self.next = 1 - self.next;
         Ok(())

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, sync_channel};
 use std::time::{Duration, Instant};
 
+use fruit_base::AtPath;
 use fruit_contract::agent::config::WatchdogDevice;
 use fruit_device::journal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -180,8 +181,7 @@ impl Watch {
         }
         // At most 600 s by the configuration.
         let seconds = (config.timeout.millis() / 1_000) as u32;
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let (watchdog, complaint) = Watchdog::arm(path, seconds).map_err(named)?;
+        let (watchdog, complaint) = Watchdog::arm(path, seconds).at(path)?;
         if let Some(complaint) = complaint {
             journal::warn(&format!("{} takes no timeout: {complaint}", path.display()));
         }

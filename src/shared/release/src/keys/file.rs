@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use fruit_base::{Replace, replace_with};
+use fruit_base::{AtPath, PathError, Replace, replace_with};
 
 use super::KeyError;
 
@@ -14,13 +14,12 @@ use super::KeyError;
 /// # Errors
 /// Those of the file system; more bytes.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, KeyError> {
-    let failed = |error| KeyError::Io { path: path.to_owned(), error };
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        result => result.map_err(failed)?,
+        result => result.at(path)?,
     };
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(limit + 1).read_to_end(&mut bytes).at(path)?;
     if bytes.len() as u64 > limit {
         return Err(KeyError::File { path: path.to_owned(), why: format!("more than {limit} bytes") });
     }
@@ -45,10 +44,9 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
 }
 
 fn place(path: &Path, bytes: &[u8], mode: u32, folder_mode: u32) -> Result<(), KeyError> {
-    let failed = |error| KeyError::Io { path: path.to_owned(), error };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(folder_mode).create(folder).map_err(failed)?;
-    replace_with(path, bytes, Replace { mode, durable: true }).map_err(failed)
+    fs::DirBuilder::new().recursive(true).mode(folder_mode).create(folder).at(path)?;
+    Ok(replace_with(path, bytes, Replace { mode, durable: true }).at(path)?)
 }
 
 /// Removes a file, if it is there. A key's is not overwritten: flash and journals keep copies anyway.
@@ -57,7 +55,7 @@ fn place(path: &Path, bytes: &[u8], mode: u32, folder_mode: u32) -> Result<(), K
 /// Those of `unlink(2)`.
 pub(super) fn remove(path: &Path) -> Result<(), KeyError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(KeyError::Io { path: path.to_owned(), error }),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(PathError::new(path, error).into()),
         _ => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use serde::{Deserialize, Serialize};
 
 use super::KeyError;
@@ -54,10 +55,9 @@ pub fn draft_folder(keys: &Path, repository: &Path) -> Result<PathBuf, KeyError>
 
 /// Where a repository is: one path, however it is named. It need not be there yet.
 fn place_of(repository: &Path) -> Result<PathBuf, KeyError> {
-    let failed = |error| KeyError::Io { path: repository.to_owned(), error };
     match fs::canonicalize(repository) {
-        Err(error) if error.kind() == ErrorKind::NotFound => std::path::absolute(repository).map_err(failed),
-        found => found.map_err(failed),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(std::path::absolute(repository).at(repository)?),
+        found => Ok(found.at(repository)?),
     }
 }
 
@@ -71,14 +71,13 @@ fn targets_digest(targets: Option<&[u8]>) -> Option<String> {
 /// A folder that cannot be read.
 pub fn repositories_with_drafts(keys: &Path) -> Result<Vec<PathBuf>, KeyError> {
     let folder = keys.join(DRAFTS);
-    let failed = |error| KeyError::Io { path: folder.clone(), error };
     let entries = match fs::read_dir(&folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        found => found.map_err(failed)?,
+        found => found.at(&folder)?,
     };
     let mut found = Vec::new();
     for entry in entries {
-        let path = entry.map_err(failed)?.path().join(BINDING);
+        let path = entry.at(&folder)?.path().join(BINDING);
         found.extend(read_record::<Binding>(&path)?.map(|binding| binding.repository));
     }
     found.sort();

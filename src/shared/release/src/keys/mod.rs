@@ -16,7 +16,6 @@ mod secret;
 mod signing;
 mod store;
 
-use std::io;
 use std::path::PathBuf;
 
 pub use agent::Agent;
@@ -29,6 +28,8 @@ pub use secret::{
 };
 pub use signing::{Signed, Waiting};
 pub use store::{Entry, Held, KeyStore, Unlock};
+
+use fruit_base::PathError;
 
 use crate::tuf;
 use crate::tuf::{KeyId, PublicKey, Role};
@@ -45,8 +46,8 @@ pub trait Signer {
 /// Why keys, drafts or repositories cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("{}: {error}{}", path.display(), fruit_base::remedy(error))]
-    Io { path: PathBuf, error: io::Error },
+    #[error("{0}{remedy}", remedy = fruit_base::remedy(&.0.error))]
+    Path(#[from] PathError),
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: String },
     #[error("{}: the passphrase is wrong", path.display())]

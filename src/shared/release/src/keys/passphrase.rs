@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
+use fruit_base::{AtPath, PathError};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::Passphrase;
@@ -15,8 +16,8 @@ const LIMIT: u64 = 4096;
 /// Why there is no passphrase.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    #[error("{}: {error}", path.display())]
-    File { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    File(#[from] PathError),
     #[error("{}: there is no passphrase in the first line", .0.display())]
     EmptyFile(PathBuf),
     #[error("the terminal: {0}")]
@@ -37,10 +38,7 @@ pub enum NoAnswer {
 pub fn ask(file: Option<PathBuf>, what: &str, new: bool) -> Result<Passphrase, NoAnswer> {
     if let Some(path) = file {
         let read = File::open(&path).and_then(|opened| first_line(BufReader::new(opened.take(LIMIT))));
-        let line = match read {
-            Ok(line) => line,
-            Err(error) => return Err(NoAnswer::File { path, error }),
-        };
+        let line = read.at(&path)?;
         return if line.is_empty() { Err(NoAnswer::EmptyFile(path)) } else { Ok(line) };
     }
     if !io::stdin().is_terminal() {

@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use fruit_base::PathError;
 use serde::{Deserialize, Serialize};
 
 use super::agent::Agent;
@@ -218,7 +219,7 @@ impl StoreSigner<'_> {
             KeyFileError::Passphrase => KeyError::Passphrase { path: path.clone() },
             other => KeyError::File { path: path.clone(), why: other.to_string() },
         };
-        let missing = || KeyError::Io { path: path.clone(), error: ErrorKind::NotFound.into() };
+        let missing = || PathError::new(&path, ErrorKind::NotFound);
         let text = zeroize::Zeroizing::new(read_bounded(&path, LIMIT)?.ok_or_else(missing)?);
         let key = if SecretKey::is_encrypted(&text).map_err(failed)? {
             let known = self.passphrases.iter().find_map(|known| SecretKey::from_openssh(&text, Some(known)).ok());

@@ -3,10 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use fruit_recipe::{Answers, Base, BoardName, HostName, ImageName, SshKey, TimeZone};
 
 use crate::cli;
-use crate::failure::{Exit, Failure, at};
+use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 
 /// Writes a new recipe: `fruitbuild init`.
@@ -46,10 +47,10 @@ pub fn init(options: &cli::Init, progress: &Progress) -> Result<(), Failure> {
         return Err(Failure::input(message));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(at(folder))?;
+        std::fs::create_dir_all(folder).at(folder)?;
     }
     let text = fruit_recipe::starter(&Answers { name, board, base, hostname, timezone, ssh_keys });
-    std::fs::write(&path, text).map_err(at(&path))?;
+    std::fs::write(&path, text).at(&path)?;
     progress.say(format!("made {0}; next: fruitbuild build {0}", path.display()));
     outln!("{}", path.display());
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fruit_base::AtPath;
 use fruit_contract::bootctl::Stored;
 use fruit_image::disk::DiskFile;
 use fruit_image::inspect::{self, Filesystem};
@@ -10,7 +11,7 @@ use fruit_image::tree::{Kind, Source, Tree};
 use fruit_image::{erofs, gpt};
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, at};
+use crate::failure::Failure;
 
 /// Where package records of an image are.
 const RECORDS: &str = "var/lib/dpkg/status.d";
@@ -93,7 +94,7 @@ fn slots(disk: &DiskFile, card: &inspect::Card) -> Result<Value, Failure> {
     let Some(state) = card.partitions.iter().find(|c| c.partition.name == "state") else {
         return Ok(Value::Null);
     };
-    let stored = Stored::read(disk.file(), state.partition.start()).map_err(at(disk.path()))?;
+    let stored = Stored::read(disk.file(), state.partition.start()).at(disk.path())?;
     let now = stored.state();
     let filled = |name: &str| {
         let found = card.partitions.iter().find(|c| c.partition.name == name);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use fruit_publish::lock::Lock;
 use fruit_publish::passphrase;
 use fruit_publish::signing::{Desk, role};
@@ -11,7 +12,7 @@ use fruit_release::tuf::{PublicKey, Role};
 use serde_json::json;
 
 use crate::cli::{self, Keys};
-use crate::failure::{Exit, Failure, at};
+use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::verbs::signatures::{self, access};
 
@@ -164,7 +165,7 @@ fn make(
 }
 
 fn note(store: &mut KeyStore, name: &str, file: &Path, held: Held) -> Result<PublicKey, Failure> {
-    let line = std::fs::read_to_string(file).map_err(at(file))?;
+    let line = std::fs::read_to_string(file).at(file)?;
     Ok(store.note(name, &line, held)?.public)
 }
 

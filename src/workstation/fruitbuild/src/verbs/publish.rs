@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fruit_base::AtPath;
 use fruit_publish::advice;
 use fruit_publish::export::{self, Bundle, Extent};
 use fruit_publish::folder::Folder;
@@ -156,7 +157,7 @@ fn make(
     let release = shelf.release(&path).ok_or_else(|| Failure::general(format!("{path}: not there")))?;
     let file = packing.output.clone().unwrap_or_else(|| default_file(release, &builds, extent));
     if let Some(folder) = file.parent().filter(|f| !f.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(crate::failure::at(folder))?;
+        std::fs::create_dir_all(folder).at(folder)?;
     }
     // A delta bundle holds just the deltas that were asked for.
     let only = |build: &str| builds.iter().any(|wanted| wanted == build);

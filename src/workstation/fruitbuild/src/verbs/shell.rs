@@ -5,9 +5,10 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::CommandFactory;
+use fruit_base::AtPath;
 
 use crate::cli::Cli;
-use crate::failure::{Failure, at};
+use crate::failure::Failure;
 
 pub fn completions(shell: clap_complete::Shell) {
     // Into memory first: the generator panics on a writer that fails.
@@ -21,10 +22,10 @@ pub fn completions(shell: clap_complete::Shell) {
 /// # Errors
 /// Files that cannot be written.
 pub fn man(folder: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder).map_err(at(folder))?;
+    std::fs::create_dir_all(folder).at(folder)?;
     for (name, text) in pages("fruitbuild", Cli::command()) {
         let path = folder.join(name);
-        std::fs::File::create(&path).and_then(|mut file| file.write_all(&text)).map_err(at(&path))?;
+        std::fs::File::create(&path).and_then(|mut file| file.write_all(&text)).at(&path)?;
     }
     Ok(())
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use fruit_base::AtPath;
 use fruit_publish::signing::{Desk, role, sign_with};
 use fruit_release::keys::{Draft, Entry, Held, KeyStore, write_atomically};
 use fruit_release::tuf::{KeyId, Role};
 use serde_json::json;
 
 use crate::cli;
-use crate::failure::{Exit, Failure, at};
+use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::verbs::signatures::{self, access};
 
@@ -30,7 +31,7 @@ pub fn sign(options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(
         return export(&desk, folder, as_json, progress);
     }
     for file in &options.import {
-        let bytes = std::fs::read(file).map_err(at(file))?;
+        let bytes = std::fs::read(file).at(file)?;
         let signers = match <[u8; SIGNATURE]>::try_from(bytes.as_slice()) {
             Ok(signature) => desk.repository.import_raw(&signature).map(|(_, id)| vec![id]),
             Err(_) => desk.repository.import(&bytes),
@@ -121,7 +122,7 @@ fn describe(draft: &Draft, lines: &[String]) -> String {
 
 /// On a machine that has keys and nothing else.
 fn sign_draft(file: &Path, options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(), Failure> {
-    let bytes = std::fs::read(file).map_err(at(file))?;
+    let bytes = std::fs::read(file).at(file)?;
     let (mut draft, others) = Draft::read(&bytes)?;
     let store = KeyStore::open(&options.signing.keys)?;
     for name in &options.with {

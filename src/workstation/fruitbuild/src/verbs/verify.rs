@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use fruit_base::AtPath;
 use fruit_progress::Progress as _;
 use fruit_publish::check::{self, Found};
 use fruit_publish::folder::Folder;
@@ -16,7 +17,7 @@ use fruit_release::{Name, Source};
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::failure::{Failure, at};
+use crate::failure::Failure;
 use crate::progress::{Progress, Unit};
 
 /// Whether a path is a bundle or a repository.
@@ -40,7 +41,7 @@ impl Place {
         if path.is_dir() {
             return Ok(Place::Repository(Folder::new(path)));
         }
-        let file = File::open(path).map_err(at(path))?;
+        let file = File::open(path).at(path)?;
         let reader = BufReader::with_capacity(1 << 16, file);
         Ok(Place::Bundle(Stream::new(reader, path.display().to_string())))
     }

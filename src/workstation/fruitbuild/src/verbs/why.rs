@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use fruit_base::{AtPath, PathError};
 use fruit_debian::Lock;
 use fruit_pipeline::lock;
 use serde_json::json;
 
-use crate::failure::{Failure, at};
+use crate::failure::Failure;
 
 /// Says why a package is in an image: `fruitbuild why`.
 ///
@@ -63,10 +64,9 @@ fn all_locks(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(at(folder)(error)),
+        Err(error) => return Err(PathError::new(folder, error).into()),
     };
-    let mut locks =
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(at(folder))?;
+    let mut locks = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().at(folder)?;
     locks.retain(|path| path.extension().is_some_and(|e| e == "lock"));
     locks.sort();
     Ok(locks)
