@@ -6,7 +6,7 @@ use fruit_image::tree::{Kind, Tree};
 
 use crate::Error;
 use crate::edit::exists;
-use crate::glob::Glob;
+use crate::glob::{Glob, Globs};
 use evidence::Before;
 
 /// A named set of patterns.
@@ -404,23 +404,22 @@ pub fn prune(tree: &mut Tree, settings: &Settings) -> Result<Pruned, Error> {
     let links = working_links(tree);
     let before = Before::of(tree, settings);
     let mut pruned = Pruned::default();
-    let own = globs("prune: remove", &settings.remove)?;
+    let own = any("prune: remove", &globs("prune: remove", &settings.remove)?)?;
+    let kept_anyway = any("prune: keep", &keep)?;
     let chosen = RULES.iter().filter(|r| !settings.skip.iter().any(|s| s == r.name));
     let also = OPTIONAL.iter().filter(|r| settings.also.iter().any(|s| s == r.name));
     // Of the root as it was: what one rule takes is no argument for or against another.
     let chosen: Vec<(&Rule, Vec<Kept>)> =
         chosen.chain(also).map(|rule| Ok((rule, wanted(tree, rule, settings)?))).collect::<Result<_, Error>>()?;
     for (rule, mut wanted) in chosen {
-        let remove = globs(rule.name, rule.remove)?;
+        let remove = any(rule.name, &globs(rule.name, rule.remove)?)?;
         let mut exceptions = globs(rule.name, rule.keep)?;
         exceptions.extend(keep.iter().cloned());
         let parts: Vec<&str> = wanted.iter().flat_map(|kept| kept.what.split(", ")).collect();
         exceptions.extend(globs(rule.name, &parts)?);
+        let exceptions = any(rule.name, &exceptions)?;
         if rule.name == PERL && wanted.iter().all(|kept| !kept.what.is_empty()) {
-            let taken = |path: &str| {
-                let covers = |list: &[Glob]| list.iter().any(|glob| glob.covers(path));
-                (covers(&remove) || covers(&own)) && !covers(&exceptions)
-            };
+            let taken = |path: &str| (remove.covers(path) || own.covers(path)) && !exceptions.covers(path);
             wanted.extend(evidence::of_perl(tree, settings, &taken));
         }
         let whole = wanted.iter().any(|kept| kept.what.is_empty());
@@ -432,10 +431,11 @@ pub fn prune(tree: &mut Tree, settings: &Settings) -> Result<Pruned, Error> {
     if let Some(wanted) = &settings.firmware {
         let mut exceptions = firmware(tree, wanted)?;
         exceptions.extend(keep.iter().cloned());
-        pruned.saved.push(apply(tree, "firmware", &globs("firmware", &["usr/lib/firmware/**"])?, &exceptions));
+        let (remove, exceptions) = (globs("firmware", &["usr/lib/firmware/**"])?, any("firmware", &exceptions)?);
+        pruned.saved.push(apply(tree, "firmware", &any("firmware", &remove)?, &exceptions));
     }
-    pruned.saved.push(apply(tree, "recipe", &own, &keep));
-    pruned.saved.push(drop_links(tree, links, &keep));
+    pruned.saved.push(apply(tree, "recipe", &own, &kept_anyway));
+    pruned.saved.push(drop_links(tree, links, &kept_anyway));
     pruned.saved.retain(|s| s.files > 0);
     pruned.losses = before.losses(tree, settings);
     Ok(pruned)
@@ -453,11 +453,9 @@ fn wanted(tree: &Tree, rule: &Rule, settings: &Settings) -> Result<Vec<Kept>, Er
             Some(name) => Some(format!("the recipe names the package {name}")),
             None => first_match(tree, unless.files)?.map(|path| format!("/{path} is in this image")),
         };
-        let stays = globs(rule.name, unless.stays)?;
-        let remove = globs(rule.name, rule.remove)?;
-        let concerns = |path: &str| {
-            remove.iter().any(|g| g.covers(path)) && (stays.is_empty() || stays.iter().any(|g| g.covers(path)))
-        };
+        let stays = any(rule.name, &globs(rule.name, unless.stays)?)?;
+        let remove = any(rule.name, &globs(rule.name, rule.remove)?)?;
+        let concerns = |path: &str| remove.covers(path) && (unless.stays.is_empty() || stays.covers(path));
         if let Some(because) = because
             && tree.iter().any(|(path, _, inode)| !inode.is_dir() && concerns(path))
         {
@@ -468,11 +466,11 @@ fn wanted(tree: &Tree, rule: &Rule, settings: &Settings) -> Result<Vec<Kept>, Er
 }
 
 fn first_match(tree: &Tree, patterns: &[&str]) -> Result<Option<String>, Error> {
-    let globs = globs("rules", patterns)?;
-    if globs.is_empty() {
+    if patterns.is_empty() {
         return Ok(None);
     }
-    Ok(tree.iter().find(|(path, ..)| globs.iter().any(|glob| glob.matches(path))).map(|(path, ..)| path.to_owned()))
+    let globs = any("rules", &globs("rules", patterns)?)?;
+    Ok(tree.iter().find(|(path, ..)| globs.matches(path)).map(|(path, ..)| path.to_owned()))
 }
 
 /// The firmware files that match, and what they lead to when they are links. The kernel asks for the database of radio
@@ -482,7 +480,8 @@ fn firmware(tree: &Tree, wanted: &[String]) -> Result<Vec<Glob>, Error> {
     let patterns: Vec<String> = wanted.iter().map(|w| format!("{DIR}/{w}")).collect();
     let mut keep = globs("firmware", &patterns)?;
     keep.extend(globs("firmware", &[format!("{DIR}/regulatory.db*")])?);
-    let matching = tree.below(DIR).filter(|(path, ..)| keep.iter().any(|glob| glob.matches(path)));
+    let kept = any("firmware", &keep)?;
+    let matching = tree.below(DIR).filter(|(path, ..)| kept.matches(path));
     let targets: Vec<String> = matching.filter_map(|(path, ..)| tree.resolve(path).ok()).collect();
     // The names are taken as they are: a `[` in a file name is no set.
     let literal = |path: &String| path.replace(['[', ']', '*', '?', '{', '}'], "?");
@@ -497,12 +496,10 @@ fn working_links(tree: &Tree) -> Vec<String> {
 }
 
 /// Removes the links whose files went: alternatives of manual pages, run levels, certificates.
-fn drop_links(tree: &mut Tree, links: Vec<String>, keep: &[Glob]) -> Saved {
+fn drop_links(tree: &mut Tree, links: Vec<String>, keep: &Globs) -> Saved {
     let mut saved = Saved { rule: "links".to_owned(), files: 0, bytes: 0 };
-    let broken: Vec<String> = links
-        .into_iter()
-        .filter(|path| tree.contains(path) && !exists(tree, path) && !keep.iter().any(|g| g.covers(path)))
-        .collect();
+    let broken: Vec<String> =
+        links.into_iter().filter(|path| tree.contains(path) && !exists(tree, path) && !keep.covers(path)).collect();
     for path in broken {
         tree.remove(&path);
         saved.files += 1;
@@ -533,10 +530,14 @@ fn globs(place: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<Glob>, Error> 
     patterns.iter().map(|pattern| read(pattern.as_ref())).collect()
 }
 
-fn apply(tree: &mut Tree, name: &str, remove: &[Glob], keep: &[Glob]) -> Saved {
+fn any(place: &str, globs: &[Glob]) -> Result<Globs, Error> {
+    Globs::new(globs).map_err(|what| Error::Invalid { path: place.to_owned(), what })
+}
+
+fn apply(tree: &mut Tree, name: &str, remove: &Globs, keep: &Globs) -> Saved {
     let (mut doomed, mut stays) = (Vec::new(), Vec::new());
     for (path, _, inode) in tree.iter().filter(|(path, ..)| !path.is_empty()) {
-        if remove.iter().any(|g| g.covers(path)) && !keep.iter().any(|g| g.covers(path)) {
+        if remove.covers(path) && !keep.covers(path) {
             doomed.push((path, inode.is_dir()));
         } else {
             stays.push(path);

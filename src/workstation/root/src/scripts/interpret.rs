@@ -217,7 +217,7 @@ impl Interpreter {
         let value = self.expand(word).join(" ");
         for (patterns, body) in arms {
             let matched = patterns.iter().map(|pattern| match pattern.literal() {
-                Some(text) if known(&value) => match Glob::new(&text.replace('*', "**")) {
+                Some(text) if known(&value) => match Glob::of_text(text) {
                     Ok(glob) => Truth::of(text == value || glob.matches(&value)),
                     Err(_) => Truth::Unknown,
                 },
