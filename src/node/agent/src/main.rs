@@ -12,6 +12,7 @@ use fruit_contract::agent::files::{HOOK_NAME, PROGRAM};
 use fruit_contract::agent::status::Status;
 use fruit_device::{journal, socket};
 use fruit_output::{Finished, talk, text as say};
+use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
 Heartbeat, power signal, watchdog and metrics of a node on a Pi Stack board.
@@ -50,25 +51,25 @@ struct Arguments {
 fn arguments(given: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
     let mut arguments =
         Arguments { words: Vec::new(), config: CONFIG_PATH.into(), socket: None, prefix: "/".into(), json: false };
-    let mut given = given.map(|word| word.into_string().map_err(|word| format!("{}: not UTF-8", word.display())));
-    while let Some(word) = given.next() {
-        let word = word?;
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
-            _ => (word, None),
+    let mut parser = Parser::from_args(given);
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        let name = match argument {
+            Arg::Long(name) => format!("--{name}"),
+            Arg::Short(letter) => format!("-{letter}"),
+            Arg::Value(word) => {
+                let word = word.into_string().map_err(|word| format!("{}: not UTF-8", word.display()))?;
+                arguments.words.push(word);
+                continue;
+            }
         };
-        let mut path = || match value.clone().map(Ok).or_else(|| given.next()) {
-            Some(path) => path.map(PathBuf::from),
-            None => Err(format!("{name} needs a path")),
-        };
+        let mut path = || parser.value().map(PathBuf::from).map_err(|_| format!("{name} needs a path"));
         match name.as_str() {
             "--config" => arguments.config = path()?,
             "--socket" => arguments.socket = Some(path()?),
             "--prefix" => arguments.prefix = path()?,
             "--json" => arguments.json = true,
             "--help" | "-h" | "--version" => arguments.words.insert(0, name),
-            option if option.starts_with('-') => return Err(format!("there is no option {option}")),
-            _ => arguments.words.push(name),
+            option => return Err(format!("there is no option {option}")),
         }
     }
     Ok(arguments)

@@ -1,11 +1,11 @@
-//! The command line of `fruit-update`, taken apart by hand: a crate that does it would be a twentieth of the program.
-//!
-//! The tables below are both what is understood and what `--help` says.
+//! The command line of `fruit-update`. The tables below are both what is understood and what `--help` says: a crate that
+//! knows of commands and help would be a twentieth of the program.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use fruit_contract::update::config::CONFIG_PATH;
+use lexopt::{Arg, Parser};
 
 const ABOUT: &str = "\
 Updates this node.
@@ -234,55 +234,65 @@ impl Words {
 /// # Errors
 /// A sentence without the program's name: what makes no sense.
 pub fn parse(given: impl Iterator<Item = OsString>) -> Result<Asked, String> {
-    let mut given = given.map(|word| word.into_string().map_err(|word| format!("{}: not UTF-8", word.display())));
+    let mut parser = Parser::from_args(given);
     let (mut verb, mut words) = (None, Words::default());
-    while let Some(word) = given.next() {
-        let word = word?;
-        if word == "--" {
-            words.rest = given.by_ref().collect::<Result<_, _>>()?;
-        } else if word.starts_with('-') && word != "-" {
-            let (flag, value) = option(verb, &word, &mut given)?;
-            match flag {
-                "--help" => return Ok(Asked::Text(verb.map_or_else(help, help_of))),
-                "--version" => {
-                    return Ok(Asked::Text(concat!("fruit-update ", env!("CARGO_PKG_VERSION"), "\n").into()));
-                }
-                _ if words.has(flag) => return Err(format!("{flag} is there twice")),
-                _ => words.flags.push((flag, value)),
+    loop {
+        // Behind it stand operands, or a command to run with options of its own.
+        if let Some(raw) = parser.try_raw_args()
+            && raw.peek().is_some_and(|word| word == "--")
+        {
+            words.rest = raw.skip(1).map(utf8).collect::<Result<_, _>>()?;
+            break;
+        }
+        let name = match parser.next().map_err(senseless)? {
+            None => break,
+            Some(Arg::Long(name)) => format!("--{name}"),
+            Some(Arg::Short(letter)) => format!("-{letter}"),
+            Some(Arg::Value(word)) if verb.is_some() => {
+                words.operands.push(utf8(word)?);
+                continue;
             }
-        } else if verb.is_some() {
-            words.operands.push(word);
-        } else {
-            let found = VERBS.iter().find(|verb| verb.name == word);
-            verb = Some(found.ok_or_else(|| format!("there is no command `{word}`"))?);
+            Some(Arg::Value(word)) => {
+                let word = utf8(word)?;
+                let found = VERBS.iter().find(|verb| verb.name == word);
+                verb = Some(found.ok_or_else(|| format!("there is no command `{word}`"))?);
+                continue;
+            }
+        };
+        let flag = flag_named(verb, &name)?;
+        let value = match flag.value {
+            None => String::new(),
+            Some(what) => utf8(parser.value().map_err(|_| format!("{name} needs a {what}"))?)?,
+        };
+        match flag.name {
+            "--help" => return Ok(Asked::Text(verb.map_or_else(help, help_of))),
+            "--version" => return Ok(Asked::Text(concat!("fruit-update ", env!("CARGO_PKG_VERSION"), "\n").into())),
+            name if words.has(name) => return Err(format!("{name} is there twice")),
+            name => words.flags.push((name, value)),
         }
     }
     command(verb.ok_or("a command is missing")?, words).map(Asked::Do)
 }
 
-/// Name of an option as in the tables, and its value.
-fn option(
-    verb: Option<&Verb>,
-    word: &str,
-    given: &mut impl Iterator<Item = Result<String, String>>,
-) -> Result<(&'static str, String), String> {
-    let (name, value) = match word.split_once('=') {
-        Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
-        _ => (word, None),
-    };
+fn utf8(word: OsString) -> Result<String, String> {
+    word.into_string().map_err(|word| format!("{}: not UTF-8", word.display()))
+}
+
+fn senseless(error: lexopt::Error) -> String {
+    match error {
+        lexopt::Error::UnexpectedValue { option, value } => format!("{option} takes no value: {}", value.display()),
+        other => other.to_string(),
+    }
+}
+
+/// The option of that name, of `verb` or of all.
+fn flag_named(verb: Option<&Verb>, name: &str) -> Result<&'static Flag, String> {
     let own: &[Flag] = verb.map_or(&[], |verb| verb.flags);
     let flag = GLOBAL.iter().chain(own).find(|flag| flag.name == name || flag.short == Some(name));
-    let flag = flag.ok_or_else(|| match verb {
+    flag.ok_or_else(|| match verb {
         Some(verb) => format!("{} has no option {name}", verb.name),
         None => format!("there is no option {name} in front of a command"),
-    })?;
-    let value = match (flag.value, value) {
-        (None, None) => String::new(),
-        (None, Some(value)) => return Err(format!("{name} takes no value: {value}")),
-        (Some(_), Some(value)) => value,
-        (Some(what), None) => given.next().unwrap_or_else(|| Err(format!("{name} needs a {what}")))?,
-    };
-    Ok((flag.name, value))
+    })
 }
 
 fn command(verb: &Verb, mut words: Words) -> Result<Cli, String> {
@@ -374,6 +384,7 @@ mod tests {
         for line in [
             "--json -q --config a.yaml install - --release 2.0 --force --tries 7 --restart",
             "install --restart --tries=7 --force --release=2.0 --quiet --json --config=a.yaml -- -",
+            "-q install --json --config a.yaml --force --restart --release 2.0 --tries 7 -",
         ] {
             let given = cli(line);
             assert_eq!(given.command, install, "{line}");
@@ -431,6 +442,8 @@ mod tests {
             ("install --tries -1", "--tries -1: not a number from 1 to 7"),
             ("install --force --force", "--force is there twice"),
             ("install --force=no", "--force takes no value: no"),
+            ("status -qx", "status has no option -x"),
+            ("status -q=x", "-q takes no value: x"),
             ("install a b", "install: `b` is too much"),
             ("status a", "status: `a` is too much"),
             ("inhibit", "inhibit: WHO is missing"),
