@@ -5,10 +5,10 @@ use std::io::{self, BufReader};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use fruit_release::Source;
 use fruit_release::bundle::{ENDING, Stream};
+use fruit_release::{Folder, Source};
 
-use crate::folder::{self, Content, Repository};
+use crate::folder::{self, Content};
 use crate::http::{self, HttpError, Settings};
 use crate::pipe::{Patience, Patient};
 
@@ -54,7 +54,7 @@ pub fn open<'s>(text: &str, settings: &'s Settings<'_>) -> Result<Box<dyn Source
         return Ok(bundle(File::open(path).map_err(failed)?, text, settings));
     }
     match folder::look(path).map_err(failed)? {
-        Content::Repository => Ok(Box::new(Repository::new(path))),
+        Content::Repository => Ok(Box::new(Folder::new(path))),
         Content::Bundles(bundles) => {
             let newest = bundles.first().ok_or_else(|| OriginError::Nothing(text.into()))?;
             let place = newest.display().to_string();

@@ -5,10 +5,10 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use fruit_contract::update::config::SourceAddress;
-use fruit_release::Source;
 use fruit_release::bundle::Stream;
+use fruit_release::{Folder, Source};
 
-use crate::folder::{self, Content, Repository};
+use crate::folder::{self, Content};
 use crate::http::{self, HttpError, Mirrors, Settings};
 use crate::usb::{self, Stick};
 
@@ -41,7 +41,7 @@ impl Candidate<'_> {
     pub fn source(&mut self) -> io::Result<Box<dyn Source + '_>> {
         Ok(match self {
             Candidate::Mirrors(mirrors) => Box::new(&mut **mirrors),
-            Candidate::Repository(folder) => Box::new(Repository::new(&*folder)),
+            Candidate::Repository(folder) => Box::new(Folder::new(&*folder)),
             Candidate::Bundle(path) => {
                 let file = File::open(&*path)?;
                 Box::new(Stream::new(BufReader::with_capacity(BUFFER, file), path.display().to_string()))

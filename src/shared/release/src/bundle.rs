@@ -4,6 +4,8 @@
 use std::io::{self, Read};
 
 use crate::name::Name;
+#[cfg(feature = "sign")]
+use crate::source::Sink;
 use crate::source::{Source, SourceError};
 
 /// Ending of bundle files.
@@ -213,9 +215,20 @@ impl<W: io::Write> Writer<W> {
         Writer { to, time }
     }
 
+    /// Ends the bundle.
+    ///
     /// # Errors
-    /// Write errors; a piece over its limit.
-    pub fn put(&mut self, name: &Name, bytes: &[u8]) -> io::Result<()> {
+    /// Write errors.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.to.write_all(&[0; 2 * BLOCK as usize])?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+}
+
+#[cfg(feature = "sign")]
+impl<W: io::Write> Sink for Writer<W> {
+    fn put(&mut self, name: &Name, bytes: &[u8]) -> io::Result<()> {
         let len = bytes.len() as u64;
         if len > name.limit() {
             return Err(io::Error::other(format!("{name} has {len} bytes, at most {} are allowed", name.limit())));
@@ -229,16 +242,6 @@ impl<W: io::Write> Writer<W> {
         self.to.write_all(header.as_bytes())?;
         self.to.write_all(bytes)?;
         self.to.write_all(&[0; BLOCK as usize][..(len.next_multiple_of(BLOCK) - len) as usize])
-    }
-
-    /// Ends the bundle.
-    ///
-    /// # Errors
-    /// Write errors.
-    pub fn finish(mut self) -> io::Result<W> {
-        self.to.write_all(&[0; 2 * BLOCK as usize])?;
-        self.to.flush()?;
-        Ok(self.to)
     }
 }
 

@@ -1,4 +1,7 @@
-//! Where the pieces of a release come from: a folder, a bundle, an HTTP server, a peer.
+//! Where the pieces of a release are: a folder, a bundle, an HTTP server, a peer, a slot. Each kind has a file of its own, and
+//! as many of these traits as it can have: most can only be read.
+
+use std::io;
 
 use crate::name::Name;
 
@@ -39,6 +42,39 @@ pub trait Source {
     fn distrust(&mut self) -> bool {
         false
     }
+}
+
+/// Takes pieces in.
+pub trait Sink {
+    /// Puts a piece in, which is there under its name only when it is whole.
+    ///
+    /// # Errors
+    /// Write errors; a piece over its limit.
+    fn put(&mut self, name: &Name, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Something in a store that can be cleared away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Its place in the store.
+    pub path: String,
+    /// Of a piece; none of what was left of a piece that was never finished.
+    pub name: Option<Name>,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Knows all that it has, and lets go of it.
+pub trait Prune {
+    /// Everything that is a piece or was to become one; what others put there is none of it.
+    ///
+    /// # Errors
+    /// Read errors.
+    fn held(&self) -> io::Result<Vec<Held>>;
+
+    /// # Errors
+    /// It cannot be removed.
+    fn remove(&mut self, held: &Held) -> io::Result<()>;
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fruit_delta::OldVolume;
 use fruit_progress::Step;
 use fruit_release::manifest::{CHUNK, ChunkSource};
-use fruit_release::{Delta, Digest, Name, Source, frame};
+use fruit_release::{Delta, Digest, Folder, Name, Source, frame};
 use serde::Serialize;
 
 use super::pieces::{self, Bytes};
@@ -26,6 +26,18 @@ pub fn chunk(source: &mut dyn Source, digest: Digest, len: usize) -> Result<Opti
         return Err(altered("its content is another".into()));
     }
     Ok(Some(bytes))
+}
+
+/// A piece that must be there.
+///
+/// # Errors
+/// Not there, too large, unreadable.
+pub fn piece(folder: &Folder, name: &Name) -> Result<Vec<u8>, Error> {
+    match folder.clone().get(name, name.limit()) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Error::other(format!("{}: not there", folder.path(name).display()))),
+        Err(error) => Err(Error::other(error.to_string())),
+    }
 }
 
 /// What was found of a release.

@@ -9,9 +9,8 @@ use fruit_image::draft::Draft;
 use fruit_progress::{Progress, Unit};
 use fruit_release::bundle::Writer;
 use fruit_release::manifest::ChunkSource;
-use fruit_release::{Name, Source};
+use fruit_release::{Folder, Name, Sink, Source};
 
-use super::folder::Folder;
 use super::trusted::{Published, PublishedDelta, Trusted};
 use crate::error::{Error, told};
 
@@ -51,7 +50,7 @@ pub fn write(
     let draft = Draft::create(target).map_err(told)?;
     let mut writer = Writer::new(BufWriter::new(draft.file()), release.manifest.build_time);
     for name in &names {
-        let bytes = folder.read(name)?;
+        let bytes = super::check::piece(folder, name)?;
         writer.put(name, &bytes).map_err(told)?;
         step.add(1);
     }

@@ -5,7 +5,6 @@ pub mod advice;
 pub mod check;
 pub mod error;
 pub mod export;
-pub mod folder;
 pub mod lock;
 pub mod passphrase;
 pub mod pieces;

@@ -10,11 +10,10 @@ use fruit_image::storage::{Extent, ReadAt, Region};
 use fruit_progress::{Progress, Unit};
 use fruit_release::manifest::{CHUNK, ChunkSource, State, Volume, VolumeKind};
 use fruit_release::tuf::{Base, Kind, Release};
-use fruit_release::{Delta, Digest, Manifest, Name, frame};
+use fruit_release::{Delta, Digest, Folder, Manifest, Name, frame};
 
-use super::folder::Folder;
 use super::slot::{Identity, Slot};
-use crate::error::Error;
+use crate::error::{Error, told};
 
 /// A file that targets metadata is to vouch for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,7 +96,7 @@ pub fn add_release(
         len: bytes.len() as u64,
         release: described(identity, Kind::Release),
     };
-    folder.put(&piece.name(), &bytes)?;
+    folder.put(&piece.name(), &bytes).map_err(told)?;
     Ok((manifest, piece))
 }
 
@@ -121,7 +120,7 @@ fn add_chunks(
         let name = Name::Chunk(digest);
         if !folder.has(&name) && taken.lock().is_ok_and(|mut taken| taken.insert(digest)) {
             let packed = frame::encode(&bytes, options.level).map_err(|e| Error::other(e.to_string()))?;
-            folder.put(&name, &packed)?;
+            folder.put(&name, &packed).map_err(told)?;
         }
         step.add(len);
         Ok(digest)
@@ -197,7 +196,7 @@ pub fn add_delta(
         len: bytes.len() as u64,
         release: described(&new.identity, Kind::Delta { from: base }),
     };
-    folder.put(&piece.name(), &bytes)?;
+    folder.put(&piece.name(), &bytes).map_err(told)?;
     Ok((piece, size))
 }
 
@@ -211,7 +210,7 @@ fn keep(folder: &Folder, coded: Coded, chunk: Digest, size: &mut DeltaSize) -> R
             let digest = Digest::of(&bytes);
             let name = Name::Patch(digest);
             if !folder.has(&name) {
-                folder.put(&name, &bytes)?;
+                folder.put(&name, &bytes).map_err(told)?;
             }
             size.patched += 1;
             size.patch_bytes += bytes.len() as u64;

@@ -13,11 +13,11 @@ use fruit_image::draft;
 use fruit_release::keys::{Signed, write_atomically};
 use fruit_release::manifest::ChunkSource;
 use fruit_release::tuf::{Kind, Role, Target};
-use fruit_release::{Digest, Name};
+use fruit_release::{Digest, Folder, Name, Prune};
 
 use super::reference::Shelf;
 use super::trusted::Published;
-use crate::error::Error;
+use crate::error::{Error, told};
 use crate::signing::Desk;
 
 /// When pieces were first not needed, by name, in seconds since 1970.
@@ -171,37 +171,37 @@ impl Sweep<'_> {
     pub fn run(&self, folder: &Path) -> Result<Cleared, Error> {
         let before = noted(folder)?;
         let (mut cleared, mut notes, mut gone) = (Cleared::default(), BTreeMap::new(), Vec::new());
-        for (path, size) in files(folder)? {
-            if is_unfinished(&path) {
+        let mut store = Folder::new(folder);
+        for held in store.held().map_err(told)? {
+            let Some(name) = &held.name else {
                 // Whoever clears away has the repository's lock: nobody is writing it any more.
                 cleared.pieces += 1;
-                cleared.size += size;
-                gone.push(folder.join(path));
+                cleared.size += held.size;
+                gone.push(held);
                 continue;
-            }
-            let Ok(name) = path.parse::<Name>() else { continue };
+            };
             // Roots lead from whatever a node trusts to what is trusted today.
-            let stays = matches!(name, Name::Root(_) | Name::Timestamp) || self.needed.contains(&name);
+            let stays = matches!(name, Name::Root(_) | Name::Timestamp) || self.needed.contains(name);
             if stays {
                 continue;
             }
             let text = name.to_string();
-            let earlier = before.get(&text).filter(|_| !self.until_now.contains(&name));
+            let earlier = before.get(&text).filter(|_| !self.until_now.contains(name));
             let since = earlier.copied().unwrap_or(self.now).min(self.now);
             if self.now - since >= self.grace {
                 cleared.pieces += 1;
-                cleared.size += size;
-                gone.push(folder.join(&text));
+                cleared.size += held.size;
+                gone.push(held);
             } else {
                 cleared.later_pieces += 1;
-                cleared.later_size += size;
+                cleared.later_size += held.size;
                 notes.insert(text, since);
             }
         }
         if !self.dry_run {
             note(folder, &notes)?;
-            for path in gone {
-                fs::remove_file(&path).at(&path)?;
+            for held in gone {
+                store.remove(&held).map_err(told)?;
             }
         }
         Ok(cleared)
@@ -225,46 +225,6 @@ fn note(folder: &Path, notes: &BTreeMap<String, i64>) -> Result<(), Error> {
     }
     let json = serde_json::to_vec(notes).map_err(|error| Error::other(error.to_string()))?;
     Ok(write_atomically(&path, &json)?)
-}
-
-/// Whether this is what a command that was killed left of a piece that it was writing.
-fn is_unfinished(path: &str) -> bool {
-    let piece = path.rsplit_once('/').and_then(|(below, name)| {
-        let name = name.strip_prefix('.')?;
-        let piece = name.strip_suffix(".part").or_else(|| name.strip_suffix(".new"))?;
-        format!("{below}/{piece}").parse::<Name>().ok()
-    });
-    piece.is_some()
-}
-
-/// All files where pieces are, by their path in the folder, with their sizes.
-fn files(folder: &Path) -> Result<Vec<(String, u64)>, Error> {
-    let entries = |path: &Path| -> Result<Vec<fs::DirEntry>, Error> {
-        match fs::read_dir(path) {
-            Ok(entries) => Ok(entries.collect::<Result<_, _>>().at(path)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(PathError::new(path, error).into()),
-        }
-    };
-    let mut folders = vec!["metadata".to_owned()];
-    for top in ["targets", "blobs"] {
-        let below = entries(&folder.join(top))?;
-        folders.extend(below.iter().map(|entry| format!("{top}/{}", entry.file_name().to_string_lossy())));
-    }
-    let mut found = Vec::new();
-    for below in folders {
-        let path = folder.join(&below);
-        if !path.is_dir() {
-            continue;
-        }
-        for entry in entries(&path)? {
-            let meta = entry.metadata().at(entry.path())?;
-            if meta.is_file() {
-                found.push((format!("{below}/{}", entry.file_name().to_string_lossy()), meta.len()));
-            }
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use fruit_base::AtPath;
-use fruit_release::Digest;
 use fruit_release::manifest::VolumeKind;
+use fruit_release::{Digest, Folder};
 
-use super::export;
-use super::folder::Folder;
 use super::slot::{Identity, Slot};
 use super::trusted::{Published, Trusted, timeless};
+use super::{check, export};
 use crate::error::Error;
 
 /// A repository whose own metadata has been verified.
@@ -24,7 +23,7 @@ impl Shelf {
     /// Metadata that is not of one piece, files that are missing.
     pub fn open(path: &Path) -> Result<Shelf, Error> {
         let mut folder = Folder::new(path);
-        let anchor = folder.read(&fruit_release::Name::Root(1))?;
+        let anchor = check::piece(&folder, &fruit_release::Name::Root(1))?;
         let trusted = Trusted::verify(&mut folder, &anchor, timeless())?;
         let releases = trusted.releases(&mut folder)?;
         Ok(Shelf { folder, trusted, releases })

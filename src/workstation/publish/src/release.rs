@@ -8,10 +8,9 @@ use fruit_progress::Progress;
 use fruit_release::keys::Signed;
 use fruit_release::manifest::{CHUNK, Volume, VolumeKind};
 use fruit_release::tuf::{Role, Target};
-use fruit_release::{Digest, Manifest, Name};
+use fruit_release::{Digest, Folder, Manifest, Name};
 
 use super::advice;
-use super::folder::Folder;
 use super::pieces::{self, DeltaSize, Options, Piece};
 use super::reference::Old;
 use super::slot::Slot;
@@ -142,7 +141,7 @@ fn published(folder: &Folder, target: &Target, path: &str, slot: &Slot) -> Resul
     let digest = target.sha256().map(|sha256| Digest(*sha256)).unwrap_or(Digest([0; 32]));
     let release = target.release().map_err(|why| Error::other(format!("{path}: {why}")))?.clone();
     let piece = Piece { path: path.to_owned(), digest, len: target.length(), release };
-    let bytes = folder.read(&piece.name())?;
+    let bytes = super::check::piece(folder, &piece.name())?;
     if Digest::of(&bytes) != digest {
         return Err(Error::untrusted(format!(
             "{}: not what the metadata vouches for",

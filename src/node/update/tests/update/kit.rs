@@ -6,7 +6,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use fruit_delta::{File as DeltaFile, Options as DeltaOptions, Source as DeltaSource, Volume as DeltaVolume, encode};
 use fruit_release::bundle::Writer;
 use fruit_release::manifest::{CHUNK, ChunkSource, State, Verity, Volume, VolumeKind};
-use fruit_release::{Delta, Digest, Manifest, Name, Source, SourceError, frame};
+use fruit_release::{Delta, Digest, Manifest, Name, Sink, Source, SourceError, frame};
 use fruit_verity::{BLOCK, Options, Params, Tree};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

@@ -16,6 +16,9 @@ use super::KeyError;
 use super::file::{read_bounded, remove, write_atomically};
 use super::repository::{Published, Repository};
 use super::signing::Signed;
+use crate::folder::Folder;
+use crate::name::Name;
+use crate::source::Source;
 use crate::tuf::metadata::Metadata;
 use crate::tuf::signed::Envelope;
 use crate::tuf::{Role, Snapshot, Timestamp, limits};
@@ -104,26 +107,7 @@ impl Repository {
     /// # Errors
     /// Files that cannot be read; a root or targets that are not signed as they must be.
     pub fn read(folder: &Path, keys: &Path) -> Result<Repository, KeyError> {
-        let metadata = folder.join("metadata");
-        let mut published = Published::default();
-        while let Some(root) =
-            read_bounded(&metadata.join(format!("{}.root.json", published.roots.len() + 1)), limits::ROOT as u64)?
-        {
-            published.roots.push(root);
-        }
-        published.timestamp = read_bounded(&metadata.join("timestamp.json"), limits::TIMESTAMP as u64)?;
-        if let Some(bytes) = &published.timestamp {
-            let timestamp: Timestamp = Envelope::parse(&Role::Timestamp, bytes, Timestamp::LIMIT)?.read()?;
-            let name = format!("{}.snapshot.json", timestamp.snapshot.version);
-            published.snapshot = read_bounded(&metadata.join(name), limits::SNAPSHOT as u64)?;
-        }
-        if let Some(bytes) = &published.snapshot {
-            let snapshot: Snapshot = Envelope::parse(&Role::Snapshot, bytes, Snapshot::LIMIT)?.read()?;
-            if let Some(file) = snapshot.meta.get("targets.json") {
-                let name = format!("{}.targets.json", file.version);
-                published.targets = read_bounded(&metadata.join(name), limits::TARGETS as u64)?;
-            }
-        }
+        let published = if folder.is_dir() { published(&mut Folder::new(folder))? } else { Published::default() };
         let drafts_in = draft_folder(keys, folder)?;
         let binding = read_record::<Binding>(&drafts_in.join(BINDING))?;
         let binding = binding.filter(|binding| place_of(folder).is_ok_and(|place| place == binding.repository));
@@ -187,6 +171,29 @@ impl Repository {
         }
         Ok(())
     }
+}
+
+/// What is published in a repository.
+fn published(store: &mut Folder) -> Result<Published, KeyError> {
+    // Of a larger version there is no file by name.
+    let number = |version: u64| u32::try_from(version).unwrap_or(u32::MAX);
+    let mut get = |name: Name| store.get(&name, name.limit());
+    let mut published = Published::default();
+    while let Some(root) = get(Name::Root(number(published.roots.len() as u64 + 1)))? {
+        published.roots.push(root);
+    }
+    published.timestamp = get(Name::Timestamp)?;
+    if let Some(bytes) = &published.timestamp {
+        let timestamp: Timestamp = Envelope::parse(&Role::Timestamp, bytes, Timestamp::LIMIT)?.read()?;
+        published.snapshot = get(Name::Snapshot(number(timestamp.snapshot.version)))?;
+    }
+    if let Some(bytes) = &published.snapshot {
+        let snapshot: Snapshot = Envelope::parse(&Role::Snapshot, bytes, Snapshot::LIMIT)?.read()?;
+        if let Some(file) = snapshot.meta.get("targets.json") {
+            published.targets = get(Name::Targets(number(file.version)))?;
+        }
+    }
+    Ok(published)
 }
 
 /// Removes a file, and its folder if it was the last one there.

@@ -31,6 +31,7 @@ pub use store::{Entry, Held, KeyStore, Unlock};
 
 use fruit_base::PathError;
 
+use crate::source::SourceError;
 use crate::tuf;
 use crate::tuf::{KeyId, PublicKey, Role};
 
@@ -48,6 +49,8 @@ pub trait Signer {
 pub enum KeyError {
     #[error("{0}{remedy}", remedy = fruit_base::remedy(&.0.error))]
     Path(#[from] PathError),
+    #[error(transparent)]
+    Repository(#[from] SourceError),
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: String },
     #[error("{}: the passphrase is wrong", path.display())]

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use fruit_base::AtPath;
 use fruit_publish::advice;
 use fruit_publish::export::{self, Bundle, Extent};
-use fruit_publish::folder::Folder;
 use fruit_publish::pieces::{DeltaSize, Options};
 use fruit_publish::reference::{Old, Shelf, Slots};
 use fruit_publish::release::{self, Wanted, read_notes};
 use fruit_publish::signing::Desk;
 use fruit_publish::slot::Slot;
 use fruit_publish::trusted::Published;
+use fruit_release::Folder;
 use fruit_release::keys::Signed;
 use serde_json::{Value, json};
 

@@ -8,12 +8,11 @@ use std::path::Path;
 use fruit_base::AtPath;
 use fruit_progress::Progress as _;
 use fruit_publish::check::{self, Found};
-use fruit_publish::folder::Folder;
 use fruit_publish::reference::Slots;
 use fruit_publish::slot::Slot;
 use fruit_publish::trusted::{Published, Trusted, clock, timeless};
 use fruit_release::bundle::{self, Stream};
-use fruit_release::{Name, Source};
+use fruit_release::{Folder, Name, Source};
 use serde_json::{Value, json};
 
 use crate::cli;
