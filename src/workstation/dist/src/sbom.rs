@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use fruit_device_programs::{ARCHITECTURES, target};
+use fruit_root::sbom;
 use fruitbuild::failure::Failure;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -116,17 +117,12 @@ fn document(source: &Source, metadata: &Metadata) -> Value {
     let described = roots.iter().filter_map(|id| by_id.get(id)).map(|p| {
         json!({"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": reference(p)})
     });
-    json!({
-        "spdxVersion": "SPDX-2.3",
-        "dataLicense": "CC0-1.0",
-        "SPDXID": "SPDXRef-DOCUMENT",
-        "name": format!("fruitbuild-{}", source.version),
-        "documentNamespace": format!("urn:fruitbuild:release:{}:{}", source.version, source.commit),
-        "creationInfo": {
-            "created": format!("{}T00:00:00Z", source.date),
-            "creators": [format!("Tool: fruit-dist-{}", source.version)],
-        },
-        "packages": used.iter().map(package).collect::<Vec<_>>(),
-        "relationships": described.collect::<Vec<_>>(),
-    })
+    let version = &source.version;
+    let namespace = format!("urn:fruitbuild:release:{version}:{}", source.commit);
+    let created = format!("{}T00:00:00Z", source.date);
+    let mut document =
+        sbom::document(&format!("fruitbuild-{version}"), &namespace, &created, &format!("fruit-dist-{version}"));
+    document["packages"] = used.iter().map(package).collect();
+    document["relationships"] = described.collect();
+    document
 }

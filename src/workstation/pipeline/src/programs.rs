@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fruit_base::AtPath;
 use fruit_contract::agent::config::{AgentConfig, CONFIG_PATH};
 use fruit_contract::agent::files::{FILES, PROGRAM as AGENT, PROGRAM_PATH};
-use fruit_contract::cmdline::hex;
 use fruit_device_programs::Programs;
 use fruit_image::tree::{Content, Inode};
 use fruit_progress::Progress;
 use fruit_recipe::{InitSystem, Recipe};
 
 use super::baked::{Baked, below_root, file_content, installed};
+use super::inputs::sha256_of;
 use super::updater::Updater;
 use crate::error::Error;
 
@@ -75,7 +74,7 @@ impl Wanted {
         let programs = Programs::new(cache).obtain(&names, &architecture, progress)?;
         let mut hashes = Vec::new();
         for (name, path) in &programs {
-            hashes.push((name.clone(), sha256_of_file(path)?));
+            hashes.push((name.clone(), sha256_of(&file_content(path)?)?));
         }
         let (mut in_root, mut files) = (Vec::new(), Vec::new());
         if let Some(config) = &self.agent {
@@ -87,12 +86,6 @@ impl Wanted {
         }
         Ok(Obtained { init: file_content(&programs[INIT])?, in_root, hashes, files })
     }
-}
-
-fn sha256_of_file(path: &Path) -> Result<String, Error> {
-    use sha2::{Digest, Sha256};
-    let bytes = std::fs::read(path).at(path)?;
-    Ok(hex(&Sha256::digest(bytes)))
 }
 
 fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<Baked, Error> {

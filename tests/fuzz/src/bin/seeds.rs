@@ -8,6 +8,7 @@ use fruit_fuzz::ZeroDisk;
 use fruit_image::storage::{ReadAt, WriteAt};
 use fruit_image::tree::{Inode, Tree};
 use fruit_image::{bmap, cpio, erofs, fat, gpt, sums, uboot, verity};
+use fruit_release::Sink;
 use fruit_stack::command::Command;
 
 const TIME: i64 = 1_760_000_000;

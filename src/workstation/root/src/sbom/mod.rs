@@ -4,9 +4,9 @@ mod copyright;
 
 use std::collections::BTreeMap;
 
+use fruit_base::Sha256;
 use fruit_base::calendar::Date;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 pub use copyright::{Licenses, licenses};
 
@@ -60,22 +60,29 @@ pub fn spdx(subject: &Subject, components: &[Component]) -> String {
         relationships.push(relationship("SPDXRef-image", "CONTAINS", &id));
     }
     let content = json!([packages, relationships]).to_string();
-    let digest: String = Sha256::digest(content.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-    let mut document = json!({
-        "spdxVersion": "SPDX-2.3",
-        "dataLicense": "CC0-1.0",
-        "SPDXID": "SPDXRef-DOCUMENT",
-        "name": format!("{}-{}", subject.name, subject.version),
-        "documentNamespace": format!("https://spdx.org/spdxdocs/{}-{}-{digest}", id_text(&subject.name), id_text(&subject.version)),
-        "creationInfo": { "created": utc(subject.epoch), "creators": [format!("Tool: {}", subject.tool)] },
-        "packages": packages,
-        "relationships": relationships,
-    });
+    let digest = Sha256::of(content.as_bytes());
+    let (name, version) = (&subject.name, &subject.version);
+    let namespace = format!("https://spdx.org/spdxdocs/{}-{}-{digest}", id_text(name), id_text(version));
+    let mut document = document(&format!("{name}-{version}"), &namespace, &utc(subject.epoch), &subject.tool);
+    document["packages"] = packages.into();
+    document["relationships"] = relationships.into();
     if !extracted.is_empty() {
         document["hasExtractedLicensingInfos"] = extracted.into_values().collect();
     }
     // Serializing a `Value` cannot fail: its keys are strings.
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+}
+
+/// The head of a document, without packages and their relationships. `created`: as RFC 3339.
+pub fn document(name: &str, namespace: &str, created: &str, tool: &str) -> Value {
+    json!({
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": name,
+        "documentNamespace": namespace,
+        "creationInfo": { "created": created, "creators": [format!("Tool: {tool}")] },
+    })
 }
 
 fn image(subject: &Subject) -> Value {
