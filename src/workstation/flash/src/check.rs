@@ -2,8 +2,9 @@
 
 use crate::source::Stream;
 use crate::table::{ANY_DISK, Table, read_from};
-use crate::{CHUNK, FlashError, Progress, Source, Stage};
+use crate::{CHUNK, FlashError, Source};
 use fruit_image::sums::Sum;
+use fruit_progress::Step;
 use sha2::{Digest, Sha256};
 use std::io;
 
@@ -12,17 +13,16 @@ const BACKUP: u64 = 64 << 10;
 
 /// Reads what the image can be checked by: all that will be written where a block map has sums for it or the image is
 /// packed, else the second copy of the partition table.
-pub(super) fn check(source: &Source, progress: &mut dyn FnMut(Progress)) -> Result<(), FlashError> {
+pub(super) fn check(source: &Source, step: &dyn Step) -> Result<(), FlashError> {
     let end = source.table().size().unwrap_or(source.size());
     let backup_at = end.saturating_sub(BACKUP);
     let whole = source.is_packed() || source.bmap().is_some();
     let ranges = if whole { source.ranges() } else { vec![(backup_at, end - backup_at)] };
-    let total = ranges.iter().map(|(_, len)| len).sum();
+    step.set_total(ranges.iter().map(|(_, len)| len).sum());
     // What no range covers reaches the target as zeros.
     let mut backup = vec![0; (end - backup_at) as usize];
     let mut stream = source.read()?;
     let mut buf = vec![0; CHUNK as usize];
-    let mut done = 0;
     for (index, (start, len)) in ranges.into_iter().enumerate() {
         let mut sum = Sha256::new();
         let mut at = start;
@@ -34,8 +34,7 @@ pub(super) fn check(source: &Source, progress: &mut dyn FnMut(Progress)) -> Resu
             }
             keep(&mut backup, backup_at, bytes, at);
             at += bytes.len() as u64;
-            done += bytes.len() as u64;
-            progress(Progress { stage: Stage::Check, done, total });
+            step.add(bytes.len() as u64);
         }
         source.compare(index, Sum(sum.finalize().into()))?;
     }

@@ -8,14 +8,12 @@ mod check;
 mod disks;
 mod kind;
 pub mod node_config;
-mod progress;
 mod source;
 mod table;
 mod target;
 mod write;
 
 pub use disks::{BlockDevice, Objection, System, Transport, list, look};
-pub use progress::{Progress, Stage};
 pub use source::Source;
 pub use target::Target;
 pub use write::{Flashed, write};

@@ -1,8 +1,9 @@
 use crate::check::check;
-use crate::{CHUNK, FlashError, Progress, Source, Stage, Target};
+use crate::{CHUNK, FlashError, Source, Target};
 use fruit_base::AtPath;
 use fruit_image::gpt::{SECTOR, TAIL_SECTORS};
 use fruit_image::sums::Sum;
+use fruit_progress::{Progress, Step, Unit};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::FileExt;
 
@@ -29,15 +30,17 @@ struct Piece {
 /// # Errors
 /// Before anything is written: a target that is too small, an image that is cut, damaged, or does not fit its block map.
 /// After that: a card that does not keep what was written, read and write errors.
-pub fn write(source: &Source, target: &mut Target, progress: &mut dyn FnMut(Progress)) -> Result<Flashed, FlashError> {
+pub fn write(source: &Source, target: &mut Target, progress: &dyn Progress) -> Result<Flashed, FlashError> {
     target.fits(source)?;
-    check(source, progress)?;
+    let step = |name| progress.step(name, source.to_write(), Unit::Bytes);
+    let (checking, writing, reading_back) = (step("checking"), step("writing"), step("reading back"));
+    check(source, &*checking)?;
     let available = target.make_room(source.size())?;
-    let written = forget_old_table(target, available).and_then(|()| write_pieces(source, target, progress));
+    let written = forget_old_table(target, available).and_then(|()| write_pieces(source, target, &*writing));
     let pieces =
         written.map_err(|why| FlashError::Unfinished { path: target.path().to_owned(), why: Box::new(why) })?;
     target.file()?.sync_all().at(target.path())?;
-    verify(target, &pieces, progress)?;
+    verify(target, &pieces, &*reading_back)?;
     let written = pieces.iter().map(|p| p.len).sum();
     Ok(Flashed { written })
 }
@@ -56,16 +59,10 @@ fn forget_old_table(target: &Target, available: u64) -> Result<(), FlashError> {
     Ok(())
 }
 
-fn write_pieces(
-    source: &Source,
-    target: &Target,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Piece>, FlashError> {
-    let total = source.to_write();
+fn write_pieces(source: &Source, target: &Target, step: &dyn Step) -> Result<Vec<Piece>, FlashError> {
     let mut stream = source.read()?;
     let mut pieces = Vec::new();
     let mut head: Option<Vec<u8>> = None;
-    let mut done = 0;
     let mut buf = vec![0; CHUNK as usize];
     for (index, (range_start, range_len)) in source.ranges().into_iter().enumerate() {
         let mut whole = Sha256::new();
@@ -82,13 +79,12 @@ fn write_pieces(
                 put(target, &buf[..n], at)?;
             }
             at += n as u64;
-            done += n as u64;
             if at - piece.0 >= PIECE || at == end {
                 target.file()?.sync_data().at(target.path())?;
                 let (start, hash) = std::mem::replace(&mut piece, (at, Sha256::new()));
                 pieces.push(Piece { start, len: at - start, sum: Sum(hash.finalize().into()) });
             }
-            progress(Progress { stage: Stage::Write, done, total });
+            step.add(n as u64);
         }
         source.compare(index, Sum(whole.finalize().into()))?;
     }
@@ -106,10 +102,9 @@ fn put(target: &Target, bytes: &[u8], at: u64) -> Result<(), FlashError> {
     Ok(target.file()?.write_all_at(bytes, at).at(target.path())?)
 }
 
-fn verify(target: &Target, pieces: &[Piece], progress: &mut dyn FnMut(Progress)) -> Result<(), FlashError> {
+fn verify(target: &Target, pieces: &[Piece], step: &dyn Step) -> Result<(), FlashError> {
     target.forget()?;
-    let total = pieces.iter().map(|p| p.len).sum();
-    let mut done = 0;
+    step.set_total(pieces.iter().map(|p| p.len).sum());
     let mut buf = vec![0; CHUNK as usize];
     for piece in pieces {
         let mut hash = Sha256::new();
@@ -119,8 +114,7 @@ fn verify(target: &Target, pieces: &[Piece], progress: &mut dyn FnMut(Progress))
             target.file()?.read_exact_at(&mut buf[..n], at).at(target.path())?;
             hash.update(&buf[..n]);
             at += n as u64;
-            done += n as u64;
-            progress(Progress { stage: Stage::Verify, done, total });
+            step.add(n as u64);
         }
         if Sum(hash.finalize().into()) != piece.sum {
             return Err(FlashError::BadCard { path: target.path().to_owned(), at: piece.start });

@@ -3,15 +3,18 @@
 #[path = "../../image/tests/checker/mod.rs"]
 mod checker;
 
-use fruit_flash::{FlashError, Objection, Source, Stage, System, Target, Transport};
+use fruit_flash::{FlashError, Objection, Source, System, Target, Transport};
 use fruit_image::bmap::Bmap;
 use fruit_image::card::{Card, Image};
 use fruit_image::gpt::{self, LINUX_DATA, Mbr, Wanted};
 use fruit_image::storage::WriteAt;
 use fruit_image::zst;
+use fruit_progress::{Progress, Step, Unit};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 /// A workstation: an NVMe disk with the system on LUKS, a swap disk, an eMMC chip, and things one may plug in.
@@ -149,14 +152,51 @@ fn build(dir: &Path) -> Image {
 fn flash_to(image: &Path, target: &Path) -> Result<u64, FlashError> {
     let source = Source::open(image)?;
     let mut target = Target::open(&System::default(), target)?;
-    let mut last = None;
-    let done = fruit_flash::write(&source, &mut target, &mut |p| {
-        assert!(p.done <= p.total);
-        last = Some(p);
-    })?;
-    let last = last.unwrap();
-    assert_eq!((last.stage, last.done), (Stage::Verify, last.total), "progress ends at the end");
+    let steps = Steps::default();
+    let done = fruit_flash::write(&source, &mut target, &steps)?;
+    let seen = steps.0.lock().unwrap();
+    assert_eq!(seen.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["checking", "writing", "reading back"]);
+    for (name, step) in &*seen {
+        assert_eq!(step.done.load(Relaxed), step.total.load(Relaxed), "{name} ends at its end");
+    }
     Ok(done.written)
+}
+
+/// Remembers what it was told.
+#[derive(Default)]
+struct Steps(Mutex<Vec<(String, Arc<Count>)>>);
+
+#[derive(Default)]
+struct Count {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Progress for Steps {
+    fn say(&self, _: &str) {}
+
+    fn step(&self, name: &str, total: u64, _: Unit) -> Box<dyn Step> {
+        let count = Arc::new(Count { total: total.into(), ..Count::default() });
+        self.0.lock().unwrap().push((name.to_owned(), count.clone()));
+        Box::new(One(count))
+    }
+}
+
+struct One(Arc<Count>);
+
+impl Step for One {
+    fn set_total(&self, total: u64) {
+        self.0.total.store(total, Relaxed);
+    }
+
+    fn add(&self, amount: u64) {
+        self.set(self.0.done.load(Relaxed) + amount);
+    }
+
+    fn set(&self, done: u64) {
+        assert!(done <= self.0.total.load(Relaxed));
+        self.0.done.store(done, Relaxed);
+    }
 }
 
 #[test]

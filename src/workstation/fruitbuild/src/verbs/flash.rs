@@ -3,13 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use fruit_flash::{FlashError, Flashed, Source, Stage, System, Target, Transport, node_config};
-use fruit_progress::Progress as _;
+use fruit_flash::{FlashError, Flashed, Source, System, Target, Transport, node_config};
 use serde_json::json;
 
 use crate::cli;
 use crate::failure::{Exit, Failure};
-use crate::progress::{Progress, Unit};
+use crate::progress::Progress;
 
 /// Writes an image to a disk: `fruitbuild flash`.
 ///
@@ -34,20 +33,7 @@ pub fn flash(options: &cli::Flash, as_json: bool, progress: &Progress) -> Result
     {
         confirm(target, &question)?;
     }
-    let check_step = progress.step("checking", source.to_write(), Unit::Bytes);
-    let write_step = progress.step("writing", source.to_write(), Unit::Bytes);
-    let verify_step = progress.step("reading back", source.to_write(), Unit::Bytes);
-    let done = fruit_flash::write(&source, &mut target_disk, &mut |at| {
-        let step = match at.stage {
-            Stage::Check => &check_step,
-            Stage::Write => &write_step,
-            Stage::Verify => &verify_step,
-        };
-        step.set_total(at.total);
-        step.set(at.done);
-    })
-    .map_err(failure)?;
-    drop((check_step, write_step, verify_step));
+    let done = fruit_flash::write(&source, &mut target_disk, progress).map_err(failure)?;
     if let Some(config) = config {
         node_config::put(target, config)?;
     }
