@@ -21,7 +21,11 @@ const EDGES: [(&str, &str); 0] = [];
 /// Programs that run on a node, and what each may weigh there, in bytes for arm64.
 const PROGRAMS: [(&str, u64); 2] = [("fruit-update", 3_000_000), ("fruit-agent", 1_500_000)];
 
-/// Crates that programs of a node must not carry; `fruit-peer` may have tokio.
+/// Crates with a command line, and those that are made for one: a library takes values.
+const COMMANDS: [&str; 3] = ["fruitbuild", "fruitctl", "fruit-dist"];
+const OF_COMMANDS: [&str; 4] = ["clap", "clap_complete", "clap_mangen", "indicatif"];
+
+/// Crates that programs of a node, and what is shared, must not carry; `fruit-peer` may have tokio.
 const NOT_ON_A_NODE: [&str; 5] = ["tokio", "clap", "openssl-sys", "zstd-sys", "indicatif"];
 
 /// A crate of ours.
@@ -29,8 +33,11 @@ struct Crate {
     name: String,
     /// `shared`, `node`, `workstation` or `fleet`.
     storey: String,
+    manifest: PathBuf,
     /// Crates of ours that it uses, tests and benches aside.
     uses: BTreeSet<String>,
+    /// Crates of others that it uses.
+    others: BTreeSet<String>,
     /// Roots of its library and its programs.
     library: Option<PathBuf>,
     programs: Vec<PathBuf>,
@@ -63,12 +70,15 @@ fn crates() -> Vec<Crate> {
     let of = |package: &Value| {
         let manifest = PathBuf::from(text(&package["manifest_path"]));
         let storey = manifest.parent().and_then(Path::parent).and_then(Path::file_name).unwrap();
-        let used = list(&package["dependencies"]).iter();
-        let used = used.filter(|d| d["kind"] != "dev" && !d["path"].is_null()).map(|d| text(&d["name"]));
+        let used = list(&package["dependencies"]).iter().filter(|d| d["kind"] != "dev");
+        let (others, uses): (Vec<&Value>, Vec<&Value>) = used.partition(|d| d["path"].is_null());
+        let names = |used: Vec<&Value>| used.into_iter().map(|d| text(&d["name"])).collect();
         Crate {
             name: text(&package["name"]),
             storey: storey.to_str().unwrap().to_owned(),
-            uses: used.collect(),
+            manifest: manifest.clone(),
+            uses: names(uses),
+            others: names(others),
             library: root(package, "lib").pop(),
             programs: root(package, "bin"),
         }
@@ -101,7 +111,28 @@ fn a_crate_uses_only_what_its_storey_stands_on() {
 }
 
 #[test]
-fn programs_of_a_node_carry_neither_a_runtime_nor_c() {
+fn only_commands_have_a_command_line() {
+    let of_commands = |one: &Crate| OF_COMMANDS.iter().any(|name| one.others.contains(*name));
+    let having = crates().into_iter().filter(of_commands).map(|one| one.name).collect();
+    same("a library has a command line or bars", having, COMMANDS.map(str::to_owned).into());
+}
+
+#[test]
+fn the_habits_of_the_workspace_hold_in_every_crate() {
+    let without = crates().into_iter().filter(|one| {
+        let manifest = std::fs::read_to_string(&one.manifest).unwrap();
+        !manifest.contains("\n[lints]\nworkspace = true\n")
+    });
+    let without: Vec<String> = without.map(|one| one.name).collect();
+    assert!(without.is_empty(), "crates whose manifests lack `lints.workspace`: {without:?}");
+    let workspace = std::fs::read_to_string(top().join("Cargo.toml")).unwrap();
+    for lint in ["missing_errors_doc", "print_stderr", "print_stdout", "undocumented_unsafe_blocks"] {
+        assert!(workspace.contains(&format!("\n{lint} = \"warn\"\n")), "the workspace's lints lack {lint}");
+    }
+}
+
+#[test]
+fn programs_of_a_node_and_what_is_shared_carry_neither_a_runtime_nor_c() {
     let target = "aarch64-unknown-linux-musl";
     let all = metadata(&["--filter-platform", target]);
     // A crate in C says so by what it links, or by needing a compiler.
@@ -111,7 +142,7 @@ fn programs_of_a_node_carry_neither_a_runtime_nor_c() {
     };
     let in_c = list(&all["packages"]).iter().filter(|p| in_c(p)).map(|p| (text(&p["name"]), text(&p["version"])));
     let in_c: BTreeSet<_> = in_c.filter(|(name, _)| name != "ring").collect();
-    for program in crates().iter().filter(|c| c.storey == "node") {
+    for program in crates().iter().filter(|c| ["node", "shared"].contains(&c.storey.as_str())) {
         // As it is built for a node: alone, with the features that only itself asks for.
         let edges = ["--edges", "normal", "--prefix", "none", "--target", target];
         let tree = cargo(&[&["tree", "--locked", "--package", &program.name][..], &edges].concat());
