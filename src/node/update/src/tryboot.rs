@@ -12,13 +12,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use fruit_base::{AtPath, PathError};
+use fruit_contract::autoboot::{self, NAME};
 use fruit_contract::{BootControl, CommandLine, Slot};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::card::Control;
 
-/// On the firmware partition.
-const FILE: &str = "autoboot.txt";
 /// Most bytes of it that are read; the firmware reads one sector (documentation of `autoboot.txt`).
 const FILE_MAX: usize = 512;
 /// What the firmware says of how it started this system.
@@ -117,36 +116,30 @@ pub fn before_restart(state: &BootControl, on_trial: bool) -> (bool, Option<Boot
     (choice.trial, next)
 }
 
-/// The file that starts `active` and tries the other slot.
-pub fn autoboot(active: Slot) -> String {
-    let (active, other) = (active.boot_partition(), active.other().boot_partition());
-    format!("[all]\ntryboot_a_b=1\nboot_partition={active}\n[tryboot]\nboot_partition={other}\n")
-}
-
 /// Makes `autoboot.txt` start `active`. A file of the same length, which is what images have, is written over in place:
 /// its content is one sector, which a card writes whole or not at all, and nothing of the file system changes. Otherwise
 /// a new file takes its place.
 fn set_active(folder: &Path, active: Slot) -> io::Result<()> {
-    let path = folder.join(FILE);
-    let new = autoboot(active);
+    let path = folder.join(NAME);
+    let new = autoboot::text(active);
     let old = match fs::read(&path) {
         Ok(old) => old,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(PathError::new(FILE, e).into()),
+        Err(e) => return Err(PathError::new(NAME, e).into()),
     };
     if old == new.as_bytes() {
         return Ok(());
     }
     if old.len() == new.len() && new.len() <= FILE_MAX {
-        let file = OpenOptions::new().write(true).open(&path).at(FILE)?;
-        file.write_all_at(new.as_bytes(), 0).and_then(|()| file.sync_all()).at(FILE)?;
+        let file = OpenOptions::new().write(true).open(&path).at(NAME)?;
+        file.write_all_at(new.as_bytes(), 0).and_then(|()| file.sync_all()).at(NAME)?;
     } else {
-        fruit_base::replace(&path, new.as_bytes()).at(FILE)?;
+        fruit_base::replace(&path, new.as_bytes()).at(NAME)?;
     }
-    if fs::read(&path).at(FILE)? == new.as_bytes() {
+    if fs::read(&path).at(NAME)? == new.as_bytes() {
         Ok(())
     } else {
-        Err(PathError::new(FILE, io::Error::other("what was written is not what is there")).into())
+        Err(PathError::new(NAME, io::Error::other("what was written is not what is there")).into())
     }
 }
 
@@ -195,7 +188,7 @@ mod tests {
     impl Fake {
         fn new() -> Fake {
             let folder = Rc::new(tempfile::tempdir().unwrap());
-            fs::write(folder.path().join(FILE), autoboot(Slot::A)).unwrap();
+            fs::write(folder.path().join(NAME), autoboot::text(Slot::A)).unwrap();
             Fake { state: Rc::default(), folder, broken: Rc::default() }
         }
 
@@ -204,20 +197,19 @@ mod tests {
         }
 
         fn file(&self) -> String {
-            fs::read_to_string(self.folder.path().join(FILE)).unwrap()
+            fs::read_to_string(self.folder.path().join(NAME)).unwrap()
         }
 
         /// What the firmware starts: the slot, and whether it is a try.
         fn boot(&self, try_it: bool) -> (Slot, bool) {
-            let slot = if self.file() == autoboot(Slot::A) { Slot::A } else { Slot::B };
+            let slot = if self.file() == autoboot::text(Slot::A) { Slot::A } else { Slot::B };
             if try_it { (slot.other(), true) } else { (slot, false) }
         }
     }
 
     #[test]
     fn the_file_is_that_of_the_image() {
-        assert_eq!(autoboot(Slot::A), "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n");
-        assert_eq!(autoboot(Slot::A).len(), autoboot(Slot::B).len());
+        assert_eq!(autoboot::text(Slot::A).len(), autoboot::text(Slot::B).len());
     }
 
     #[test]
@@ -225,14 +217,14 @@ mod tests {
         let card = Fake::new();
         let old = card.booted(Slot::A, false);
         old.write(&old.read().unwrap().arm(Slot::B, 3).unwrap()).unwrap();
-        assert_eq!(card.file(), autoboot(Slot::A), "a trial changes nothing of what boots");
+        assert_eq!(card.file(), autoboot::text(Slot::A), "a trial changes nothing of what boots");
         assert!(take_try(&old, false).unwrap());
         let (slot, trial) = card.boot(true);
         let new = card.booted(slot, trial);
         assert_eq!(new.read().unwrap().trial.unwrap().tries_left, 2);
         assert!(!take_try(&new, true).unwrap(), "a restart during the trial is not a try");
         new.write(&new.read().unwrap().commit(Slot::B).unwrap()).unwrap();
-        assert_eq!(card.file(), autoboot(Slot::B));
+        assert_eq!(card.file(), autoboot::text(Slot::B));
         assert_eq!(card.boot(false), (Slot::B, false));
         assert_eq!(card.booted(Slot::B, false).read().unwrap().trial, None);
     }
@@ -282,16 +274,16 @@ mod tests {
         let card = Fake::new();
         let others = || {
             let entries = fs::read_dir(card.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-            entries.filter(|name| name != FILE).collect::<std::collections::BTreeSet<_>>()
+            entries.filter(|name| name != NAME).collect::<std::collections::BTreeSet<_>>()
         };
         let before = others();
         for old in [Some("[all]\nboot_partition=2\n"), None] {
             match old {
-                Some(text) => fs::write(card.folder.path().join(FILE), text).unwrap(),
-                None => fs::remove_file(card.folder.path().join(FILE)).unwrap(),
+                Some(text) => fs::write(card.folder.path().join(NAME), text).unwrap(),
+                None => fs::remove_file(card.folder.path().join(NAME)).unwrap(),
             }
             set_active(card.folder.path(), Slot::B).unwrap();
-            assert_eq!(card.file(), autoboot(Slot::B));
+            assert_eq!(card.file(), autoboot::text(Slot::B));
             assert_eq!(others(), before, "something is left beside the file");
         }
     }

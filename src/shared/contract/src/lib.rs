@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod agent;
+pub mod autoboot;
 pub mod bootctl;
 pub mod cmdline;
 pub mod config;

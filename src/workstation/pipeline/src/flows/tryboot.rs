@@ -2,6 +2,7 @@
 //! after a restart with "tryboot".
 
 use fruit_contract::bootctl::LOADER;
+use fruit_contract::{Slot, autoboot};
 use fruit_image::gpt::BASIC_DATA;
 use fruit_image::tree::Tree;
 use fruit_recipe::{Board, Tryboot};
@@ -16,8 +17,7 @@ pub const BOOT_TYPE: Uuid = BASIC_DATA;
 
 /// Which boot partition to start, and which one to try.
 pub fn put_on_firmware(tree: &mut Tree, time: i64) -> Result<(), Error> {
-    let text = "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n";
-    put(tree, "autoboot.txt", text, time)?;
+    put(tree, autoboot::NAME, autoboot::text(Slot::A).as_str(), time)?;
     Ok(())
 }
 
