@@ -149,6 +149,13 @@ impl Failures {
         self.note(code);
     }
 
+    /// Tells a failure that does not end the work, and remembers it.
+    pub fn take(&mut self, failure: Failure) {
+        let code = failure.code;
+        failure.report();
+        self.note(code);
+    }
+
     pub fn note(&mut self, code: Code) {
         self.0 = self.0.max(Some(code));
     }

@@ -1,5 +1,6 @@
 //! The operator's command. `fruitctl stack` speaks to Pi Stack boards; `fleet`, `operator` and `node` sign what a fleet believes.
 
+mod complete;
 mod config;
 mod confirm;
 mod errors;
@@ -57,6 +58,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    complete::answer(Cli::command);
     let code = match Cli::try_parse() {
         Ok(cli) => match run(cli) {
             Ok(()) => ExitCode::SUCCESS,
@@ -81,14 +83,14 @@ fn usage(asked: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    // Into memory first: the generator of completions panics on a writer that fails.
+    // Into memory first: standard output is written by one hand.
     let mut text = Vec::new();
     match cli.verb {
         Verb::Fleet(args) => args.run()?,
         Verb::Node(args) => args.run()?,
         Verb::Operator(args) => args.run()?,
         Verb::Stack(args) => args.run()?,
-        Verb::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "fruitctl", &mut text),
+        Verb::Completions { shell } => complete::script(shell, &mut text)?,
         Verb::Man { folder: None } => clap_mangen::Man::new(Cli::command()).render(&mut text)?,
         Verb::Man { folder: Some(folder) } => {
             let written =

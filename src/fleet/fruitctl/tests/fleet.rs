@@ -1,99 +1,11 @@
 //! `fruitctl fleet`, `operator` and `node` as an operator types them: in a home of their own, with real key files.
 
-use ed25519_dalek::SigningKey;
-use fruit_record::{Invite, KeyId, Replica, Request};
+mod machine;
+
+use fruit_record::{Invite, Replica};
+use machine::{Machine, id, mode, text};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-
-/// An operator's machine.
-struct Machine {
-    home: tempfile::TempDir,
-}
-
-impl Machine {
-    fn new() -> Machine {
-        let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("passphrase"), "correct horse\n").unwrap();
-        Machine { home }
-    }
-
-    fn with_fleet(name: &str, more: &[&str]) -> Machine {
-        let machine = Machine::new();
-        machine.ok(&[&["fleet", "init", name, "--operator", "anna"], more].concat());
-        machine
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    fn fleet(&self, name: &str) -> PathBuf {
-        self.path(&format!(".config/fruit/fleets/{name}"))
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fruitctl"));
-        command.args(args).current_dir(self.home.path()).stdin(Stdio::null());
-        command.env("HOME", self.home.path()).env("FRUITCTL_PASSPHRASE_FILE", self.path("passphrase"));
-        for name in ["XDG_CONFIG_HOME", "FRUITCTL_FLEET", "FRUITCTL_FLEETS", "SSH_AUTH_SOCK", "USER", "LOGNAME"] {
-            command.env_remove(name);
-        }
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// What it prints.
-    #[track_caller]
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {:?}: {}", output.status, text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    #[track_caller]
-    fn json(&self, args: &[&str]) -> serde_json::Value {
-        serde_json::from_str(&self.ok(&[args, &["--json"]].concat())).unwrap()
-    }
-
-    /// Fails with this code, and says all of this.
-    #[track_caller]
-    fn fail(&self, args: &[&str], code: i32, says: &[&str]) {
-        let output = self.run(args);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-        for part in says {
-            assert!(said.contains(part), "{args:?}: `{part}` is not in: {said}");
-        }
-        assert!(!said.contains("panicked"), "{said}");
-    }
-
-    /// The request of a node that found `invite` on its card, in a file.
-    fn request(&self, invite: &str, node: u8, name: &str) -> String {
-        let invite = Invite::from_text(invite).unwrap();
-        let key = SigningKey::from_bytes(&[node; 32]);
-        let bytes = Request::make(&invite.fleet, &key, [name, &format!("serial{node}"), "Pi 4"], &invite).unwrap();
-        let path = self.path(&format!("{name}.request"));
-        fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o777
-}
-
-fn id(seed: u8) -> KeyId {
-    SigningKey::from_bytes(&[seed; 32]).verifying_key().into()
-}
 
 #[test]
 fn a_fleet_is_made_and_shown() {
@@ -192,7 +104,7 @@ fn what_is_damaged_or_half_there_is_told() {
         (&good[..good.len() - 1], 1, "cut off"),
         (&b"something else"[..], 1, "does not begin as one"),
         (&b""[..], 1, "does not begin as one"),
-        (&b"fruit records 1\n"[..], 1, "cut off"),
+        (&b"fruit records 1\n"[..], 1, "the fleet's first charter is missing"),
     ] {
         fs::write(&records, bytes).unwrap();
         machine.fail(&["fleet", "show"], code, &["fleet.records", says]);
@@ -357,14 +269,14 @@ fn passphrases_and_key_files_are_checked() {
 #[test]
 fn operators_work_within_their_scope_on_machines_of_their_own() {
     let anna = Machine::with_fleet("orchard", &[]);
-    let id = anna.json(&["fleet", "show"])["id"].as_str().unwrap().to_owned();
+    let hash = anna.json(&["fleet", "show"])["charter"]["hash"].as_str().unwrap().to_owned();
     anna.ok(&["fleet", "export", "to-berta.records"]);
     let berta = Machine::new();
     let export = anna.path("to-berta.records");
     let export = export.to_str().unwrap();
-    berta.fail(&["fleet", "join", export, "--id", &"0".repeat(64)], 7, &["no charter of the fleet 0000"]);
-    berta.fail(&["fleet", "join", export, "--id", "abc"], 2, &["no id of a fleet"]);
-    berta.ok(&["fleet", "join", export, "--id", &id]);
+    berta.fail(&["fleet", "join", export, "--charter", &"0".repeat(64)], 7, &["no charter in it has the hash 0000"]);
+    berta.fail(&["fleet", "join", export, "--charter", "abc"], 2, &["no hash of a charter"]);
+    berta.ok(&["fleet", "join", export, "--charter", &hash]);
     berta.fail(&["node", "invite"], 2, &["the key of no operator of this fleet is here"]);
     let key = berta.ok(&["operator", "key", "berta"]);
     assert!(key.starts_with("ssh-ed25519 AAAA") && berta.ok(&["operator", "key", "berta"]) == key);
@@ -400,7 +312,9 @@ fn operators_work_within_their_scope_on_machines_of_their_own() {
     assert_eq!(anna.json(&["node", "list"])[0]["name"], "pi-40");
 
     // When berta goes, what she has signed stays, signed by anna.
-    let removed = anna.json(&["operator", "remove", "berta", "--key-file", "root-2.key"]);
+    let remove = ["operator", "remove", "berta", "--key-file", "root-2.key"];
+    anna.fail(&remove, 1, &["1 of class member, 1 of class invite", "--keep", "--void", "nothing was changed"]);
+    let removed = anna.json(&[&remove[..], &["--keep"]].concat());
     assert_eq!((&removed["signed_anew"], &removed["void"]), (&2.into(), &0.into()));
     assert_eq!(anna.json(&["node", "list"])[0]["state"], "member");
     anna.ok(&["fleet", "export", "to-berta.records"]);
@@ -411,8 +325,8 @@ fn operators_work_within_their_scope_on_machines_of_their_own() {
 
 #[test]
 fn records_of_another_fleet_are_refused() {
-    let (ours, theirs) =
-        (Machine::with_fleet("orchard", &["--root", "1/1"]), Machine::with_fleet("orchard", &["--root", "1/1"]));
+    let (ours, theirs) = (Machine::with_fleet("orchard", &["--root", "1/1"]), Machine::new());
+    theirs.ok(&["fleet", "init", "orchard", "--operator", "anna", "--root", "1/1"]);
     theirs.ok(&["node", "invite"]);
     theirs.ok(&["fleet", "export", "all.records"]);
     let file = theirs.path("all.records");

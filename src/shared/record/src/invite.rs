@@ -7,13 +7,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use fruit_base::Sha256;
 
-use crate::body::{Body, Relay, Seed};
+use crate::body::{Body, Charter, Relay, Seed};
 use crate::class::Class;
 use crate::id::{FleetId, KeyId, RecordHash};
 use crate::limits;
 use crate::record::Record;
 use crate::selector::Labels;
-use crate::trust::Trust;
 use crate::wire::{Content, FieldWriter, Fields, Malformed, Reader, decode, encode};
 
 /// What the text begins with.
@@ -28,7 +27,7 @@ const CHECKSUM: usize = 4;
 pub struct Invite {
     pub fleet: FleetId,
     /// The charter that counted when it was made. A row of charters without it is not the fleet's, whoever has root keys of
-    /// long ago: see [`Trust::has`].
+    /// long ago: see [`crate::Trust::has`].
     pub charter: RecordHash,
     /// What the operator signed.
     pub grant: Record,
@@ -96,15 +95,16 @@ fn place_of_key(grant: &[u8]) -> Result<usize, Malformed> {
 }
 
 impl Invite {
-    /// An invite into the fleet of `trust`, with the first relays and seeds of its charter.
-    ///
-    /// # Errors
-    /// The grant is for another key than `secret`'s, or is no grant; more text than a reader takes.
-    pub fn new(trust: &Trust, secret: [u8; 32], grant: Record) -> Result<Invite, NotAnInvite> {
-        let charter = trust.charter();
+    /// What [`crate::Trust::invite`] makes, with the first relays and seeds of the charter that has the hash `pin`.
+    pub(crate) fn new(
+        fleet: FleetId,
+        (pin, charter): (RecordHash, &Charter),
+        secret: [u8; 32],
+        grant: Record,
+    ) -> Result<Invite, NotAnInvite> {
         let relays = charter.relays.iter().take(CONTACTS).cloned().collect();
         let seeds = charter.seeds.iter().take(CONTACTS).cloned().collect();
-        let invite = Invite { fleet: trust.fleet(), charter: trust.last_hash(), grant, relays, seeds, secret };
+        let invite = Invite { fleet, charter: pin, grant, relays, seeds, secret };
         invite.check()?;
         match invite.to_text().len() {
             0..=limits::INVITE => Ok(invite),

@@ -28,6 +28,7 @@ pub mod signature;
 pub mod trust;
 mod verified;
 pub mod wire;
+mod words;
 
 pub use body::Body;
 pub use class::{Class, Role, Roles};
@@ -40,3 +41,4 @@ pub use selector::{Labels, Selector};
 pub use signature::Signature;
 pub use trust::{Refused, Trust};
 pub use verified::Verified;
+pub use words::words;

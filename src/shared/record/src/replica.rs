@@ -462,6 +462,14 @@ impl Replica {
         Ok(items(bytes)?.records)
     }
 
+    /// The blobs of what [`Replica::pack`] made, for [`Replica::supply`].
+    ///
+    /// # Errors
+    /// It is none of that.
+    pub fn unpack_blobs(bytes: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+        Ok(items(bytes)?.blobs)
+    }
+
     /// What [`Replica::pack`] made of a fleet: what counts of it, and why the rest does not.
     ///
     /// # Errors

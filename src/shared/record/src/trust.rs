@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::body::{Body, Charter};
 use crate::class::{Class, Role, Signers};
 use crate::id::{FleetId, KeyId, RecordHash};
+use crate::invite::{Invite, NotAnInvite};
 use crate::limits;
 use crate::record::{Name, Record};
 use crate::request::Request;
@@ -221,6 +222,14 @@ impl Trust {
     #[must_use]
     pub fn has(&self, charter: &RecordHash) -> bool {
         self.charters.iter().any(|record| record.hash() == *charter)
+    }
+
+    /// An invite by `grant` into this fleet, which names the charter that counts.
+    ///
+    /// # Errors
+    /// The grant is for another key than `secret`'s, or is no grant; more text than a reader takes.
+    pub fn invite(&self, secret: [u8; 32], grant: Record) -> Result<Invite, NotAnInvite> {
+        Invite::new(self.fleet, (self.last_hash(), &self.charter), secret, grant)
     }
 
     /// The operator in whose room a record stands who signs for a part of the fleet only; `None` if one of the whole fleet has

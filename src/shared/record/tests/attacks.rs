@@ -291,6 +291,7 @@ fn what_a_floor_made_void_stays_so_after_a_restart() {
     let (mut loaded, refused) = Replica::load(fleet.id(), &packed).unwrap();
     assert_eq!((loaded.offer(&gone), refused.len()), (below, 0));
     assert_eq!(Replica::unpack(&packed).unwrap().len(), 2, "a blob is no record");
+    assert_eq!(Replica::unpack_blobs(&packed).unwrap(), [blob]);
     // A later floor needs it no longer.
     let next = fleet.record(name("group"), "", empty_floor(), &[ANNA]);
     fleet.take(&next);
@@ -326,7 +327,7 @@ fn an_invite_that_no_node_can_read_is_not_made() {
     let fleet = Fleet::new();
     let grant = Grant { serials: (0..64).map(|n| format!("{n:056}")).collect(), ..Grant::default() };
     let bytes = fleet.record(Name::Id(id(50)), "", Body::Invite(grant), &[ANNA]);
-    let made = Invite::new(fleet.replica.trust(), [50; 32], Record::parse(&bytes).unwrap());
+    let made = fleet.replica.trust().invite([50; 32], Record::parse(&bytes).unwrap());
     assert!(matches!(made, Err(NotAnInvite::Long(4097..))), "{made:?}");
 }
 

@@ -362,7 +362,7 @@ fn requests_that_are_not_signed_twice_are_refused() {
     let refused = trust.verify_request(&make(&fleet.id(), "abc", &stranger));
     assert_eq!(refused, Err(Refused::Signatures { class: Class::Invite, valid: 0, needed: 1 }));
     // Another secret than the one that was signed.
-    let other = Invite::new(trust, [51; 32], invite.grant.clone());
+    let other = trust.invite([51; 32], invite.grant.clone());
     assert_eq!(other, Err(fruit_record::invite::NotAnInvite::Key));
 }
 

@@ -1,12 +1,13 @@
 //! `fruitctl fleet join`, `export` and `import`: records in files, from one machine to another.
 
-use super::folder::{KEYS, RECORDS, create, named};
-use super::opened::{LIMIT, file, load, write};
+use super::folder::{ID, KEYS, RECORDS, create, write_id};
+use super::opened::{LIMIT, file, left_out, load, write};
 use super::{Opened, Options, usage};
 use crate::failure::{Code, Failure};
 use crate::output::print;
 use clap::Args;
-use fruit_record::{Class, FleetId, Outcome, Refused, Replica};
+use fruit_record::class::Signers;
+use fruit_record::{Class, Conflict, Key, Name, Outcome, RecordHash, Refused, Replica};
 use fruit_release::keys::KeyStore;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,9 @@ use std::path::{Path, PathBuf};
 pub struct JoinArgs {
     /// File that `fruitctl fleet export` wrote.
     file: PathBuf,
-    /// Id of the fleet, as somebody you trust has told you: `fruitctl fleet show` prints it.
-    #[arg(long)]
-    id: String,
+    /// Hash of the fleet's charter, as somebody you trust has told you: `fruitctl fleet show` prints it.
+    #[arg(long, value_name = "HASH")]
+    charter: String,
     /// Name of the fleet here. Without it: the name that its charter has.
     #[arg(long)]
     name: Option<String>,
@@ -37,14 +38,26 @@ pub struct ImportArgs {
 
 impl JoinArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
-        let id = FleetId::parse(&self.id);
-        let id = id.ok_or_else(|| usage(format!("--id {:?} is no id of a fleet (64 hexadecimal digits)", self.id)))?;
-        let replica = load(&self.file, Some(id))?;
+        let hash = RecordHash::parse(&self.charter).ok_or_else(|| {
+            usage(format!("--charter {:?} is no hash of a charter (64 hexadecimal digits)", self.charter))
+        })?;
+        let (replica, refused) = load(&self.file, None)?;
+        // Whoever has root keys of long ago can write another row of charters that begins alike.
+        if !replica.trust().has(&hash) {
+            let message = format!(
+                "{}: no charter in it has the hash {hash}: it is another fleet's, it is older than what you were told, or somebody \
+                 has changed it",
+                self.file.display()
+            );
+            return Err(Failure::new(Code::Untrusted, message));
+        }
+        let id = replica.trust().fleet();
         let name = self.name.unwrap_or_else(|| replica.trust().charter().name.clone());
-        let folder = named(&options.given().unwrap_or_else(|| PathBuf::from(&name)))?;
+        let folder = options.new_folder(&name)?;
         create(&folder, options, |beside| {
             KeyStore::open(&beside.join(KEYS))?.save(None)?;
-            write(&beside.join(RECORDS), &replica)
+            write(&beside.join(RECORDS), &replica)?;
+            write_id(&beside.join(ID), &id)
         })?;
         if options.json {
             print(format_args!("{:#}", json!({"name": name, "id": id.to_string(), "folder": folder})));
@@ -52,13 +65,14 @@ impl JoinArgs {
             print(format_args!("fleet {name}: {id}"));
             print(format_args!("folder: {}", folder.display()));
         }
-        Ok(())
+        if refused.is_empty() { Ok(()) } else { Err(Failure::new(Code::Untrusted, "")) }
     }
 }
 
 impl ExportArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
         let opened = Opened::read(options)?;
+        opened.whole()?;
         let shown = self.file.display();
         if self.file.file_name() == Some(RECORDS.as_ref()) {
             return Err(usage(format!("{shown}: a fleet keeps its own records under this name; name another file")));
@@ -102,13 +116,21 @@ impl ImportArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
         let bytes = file(&self.file, LIMIT)?;
         let mut opened = Opened::change(options)?;
+        let before: Vec<Key> = opened.replica.records().map(|record| record.key().clone()).collect();
         let taken = import(&mut opened.replica, &bytes).map_err(|why| of_file(&self.file, why))?;
+        note_void(&opened, &before, options);
         if taken.new > 0 {
             opened.save()?;
         }
-        for why in taken.refused.iter().take(10) {
-            crate::output::talk(format_args!("fruitctl: {}: a record is left out: {why}", self.file.display()));
+        // Here only: what counts is kept, and not what it was in conflict with.
+        for Conflict { key, version, counts, .. } in opened.replica.conflicts() {
+            let (class, name) = (key.class, name(&key.name));
+            options.say(format_args!(
+                "conflict: two of version {version} of {class} {name} were signed; {} counts, everywhere",
+                counts.short()
+            ));
         }
+        left_out(&self.file, &taken.refused);
         let Taken { new, known, older, refused } = &taken;
         if options.json {
             print(format_args!("{:#}", json!({"new": new, "known": known, "older": older, "refused": refused.len()})));
@@ -119,8 +141,38 @@ impl ImportArgs {
     }
 }
 
+/// Says what does not count any more under what has come: nobody has signed it anew.
+fn note_void(opened: &Opened, before: &[Key], options: &Options) {
+    let by_operators = |key: &&Key| matches!(key.class.signers(), Signers::Operators(_));
+    let mut void = std::collections::BTreeMap::new();
+    for key in before.iter().filter(by_operators).filter(|key| opened.replica.get(key).is_none()) {
+        *void.entry(key.class).or_insert(0) += 1;
+    }
+    for (class, count) in void {
+        options.say(format_args!(
+            "note: {count} records of class {class} are void under the charter and floors that have come"
+        ));
+    }
+}
+
+/// What people call a record.
+fn name(name: &Name) -> String {
+    match name {
+        Name::Single => String::new(),
+        Name::Text(text) => text.clone(),
+        Name::Id(id) => id.short(),
+    }
+}
+
 fn of_file(path: &Path, why: Refused) -> Failure {
-    Failure::new(Code::Untrusted, format!("{}: {why}", path.display()))
+    let hint = match why {
+        Refused::CharterFork { .. } => {
+            ": this file has other charters than the ones here, and root keys that count here have not signed their end. Two \
+             people changed the charter at once, or somebody has root keys that were replaced: ask those who have the root keys"
+        }
+        _ => "",
+    };
+    Failure::new(Code::Untrusted, format!("{}: {why}{hint}", path.display()))
 }
 
 fn import(replica: &mut Replica, bytes: &[u8]) -> Result<Taken, Refused> {
@@ -139,8 +191,12 @@ fn import(replica: &mut Replica, bytes: &[u8]) -> Result<Taken, Refused> {
         }
         if again.is_empty() || taken.new == new {
             again.into_iter().for_each(|record| taken.count(replica.offer(record)));
-            return Ok(taken);
+            break;
         }
         others = again;
     }
+    for blob in Replica::unpack_blobs(bytes)? {
+        taken.new += usize::from(replica.supply(blob)?);
+    }
+    Ok(taken)
 }

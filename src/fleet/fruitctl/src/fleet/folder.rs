@@ -2,7 +2,10 @@
 
 use super::{Options, at, usage};
 use crate::failure::{Code, Failure};
+use fruit_base::{Replace, replace_with};
+use fruit_record::FleetId;
 use fruit_record::wire::is_name;
+use fruit_release::keys::read_bounded;
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub const RECORDS: &str = "fleet.records";
 /// Its keys.
 pub const KEYS: &str = "keys";
+/// Its id: records of another fleet are not taken for its own.
+pub const ID: &str = "fleet.id";
 /// Who changes a folder has locked this file in it.
 const LOCK: &str = ".lock";
 
@@ -67,6 +72,11 @@ impl Options {
         self.fleet.clone().or_else(variable)
     }
 
+    /// The folder of a new fleet: the one that --fleet names (the variable is for fleets that are there), or `name`'s.
+    pub fn new_folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        named(&self.fleet.clone().unwrap_or_else(|| PathBuf::from(name)))
+    }
+
     /// The folder of the fleet that is meant.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         if let Some(name) = self.given() {
@@ -87,7 +97,7 @@ impl Options {
             [one] => Ok(one.clone()),
             [] => Err(usage(format!(
                 "there is no fleet in {}; make one with `fruitctl fleet init NAME`, or take one that was exported with \
-                 `fruitctl fleet join FILE --id ID`",
+                 `fruitctl fleet join FILE --charter HASH`",
                 all()?.display()
             ))),
             several => {
@@ -101,6 +111,40 @@ impl Options {
 /// The last part of a folder's path.
 pub fn fleet_name(folder: &Path) -> String {
     folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The id that a fleet's folder is about.
+pub fn fleet_id(path: &Path) -> Result<FleetId, Failure> {
+    let wrong = |why: &str| Failure::new(Code::Refused, format!("{}: {why}", path.display()));
+    let bytes = read_bounded(path, 256)?.ok_or_else(|| {
+        wrong("it is missing; export the records, and join them in another folder: `fruitctl fleet join --help`")
+    })?;
+    let id = std::str::from_utf8(&bytes).ok().and_then(|text| FleetId::parse(text.trim()));
+    id.ok_or_else(|| wrong("it is no id of a fleet (64 hexadecimal digits)"))
+}
+
+pub fn write_id(path: &Path, id: &FleetId) -> Result<(), Failure> {
+    replace_with(path, format!("{id}\n").as_bytes(), Replace { mode: 0o644, durable: true }).map_err(at(path))
+}
+
+/// Removes what a killed command was making; whatever else is there stays.
+fn clear(beside: &Path) -> Result<(), Failure> {
+    let entries = match fs::read_dir(beside) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(at(beside))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(at(beside))?.file_name();
+        // Files are replaced by way of others beside them, whose names begin with a dot.
+        let ours = [KEYS, RECORDS, ID].iter().any(|ours| name == *ours) || name.as_encoded_bytes().starts_with(b".");
+        if !ours {
+            let shown = beside.join(name);
+            let message =
+                format!("{}: a new fleet is made in this folder, and this is none: move it away", shown.display());
+            return Err(Failure::new(Code::Refused, message));
+        }
+    }
+    fs::remove_dir_all(beside).map_err(at(beside))
 }
 
 /// Waits until no other command changes what is in `folder`, and lets no other begin while the lock is held.
@@ -131,10 +175,7 @@ pub fn create(
     }
     let beside = above.join(format!(".{}.new", fleet_name(folder)));
     // What a killed command left, which held the lock.
-    match fs::remove_dir_all(&beside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&beside)(error)),
-        _ => {}
-    }
+    clear(&beside)?;
     private(&beside)?;
     let made = fill(&beside).and_then(|()| fs::rename(&beside, folder).map_err(at(folder)));
     if made.is_err() {

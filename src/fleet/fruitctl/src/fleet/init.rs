@@ -1,6 +1,6 @@
 //! `fruitctl fleet init`
 
-use super::folder::{KEYS, RECORDS, create, named};
+use super::folder::{ID, KEYS, RECORDS, create, write_id};
 use super::opened::write;
 use super::{Opened, Options, Signer, at, usage};
 use crate::failure::{Code, Failure};
@@ -119,10 +119,7 @@ impl InitArgs {
             relays: self.relays()?,
             seeds: Vec::new(),
         };
-        let folder = match options.given() {
-            Some(folder) => named(&folder)?,
-            None => named(Path::new(&self.name))?,
-        };
+        let folder = options.new_folder(&self.name)?;
         let mut id = None;
         create(&folder, options, |beside| {
             let store = KeyStore::open(&beside.join(KEYS))?;
@@ -135,7 +132,8 @@ impl InitArgs {
             let draft = Draft::new(Head::first(Name::Single), Body::Charter(Box::new(charter)))?;
             let fleet = draft.fleet();
             keys.store.save(None)?;
-            let signed = Signer::new(&keys.store, options)?.sign(&fleet, std::slice::from_ref(&draft), &root)?;
+            let signer = Signer::new(&keys.store, options)?;
+            let signed = signer.sign_enough(&fleet, std::slice::from_ref(&draft), &root, threshold)?;
             let first = signed.first().map(Vec::as_slice).unwrap_or_default();
             let trust = Trust::new(fleet, first).map_err(|error| {
                 let message = format!(
@@ -145,6 +143,7 @@ impl InitArgs {
                 Failure::new(Code::Refused, message)
             })?;
             write(&beside.join(RECORDS), &Replica::new(trust))?;
+            write_id(&beside.join(ID), &fleet)?;
             id = Some(fleet);
             Ok(())
         })?;

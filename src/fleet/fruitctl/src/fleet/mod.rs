@@ -1,21 +1,28 @@
 //! `fruitctl fleet`, and what the verbs about operators and nodes share with it. All of them work offline, on the records that
 //! have come here.
 
+pub mod candidates;
+mod charter;
 mod exchange;
 mod folder;
 mod init;
 mod moment;
 mod opened;
+mod root;
+mod rule;
 mod show;
+mod sign;
 mod signing;
 
-pub use moment::{Moment, now, shown};
+pub use charter::{CharterArgs, Next, adopt};
+pub use moment::{Moment, now, set_clock, shown};
 pub use opened::{Opened, file};
 pub use show::operator_as_json;
-pub use signing::{Signer, domain};
+pub use signing::{Signer, cover, domain, domains, public_key, scopes};
 
 use crate::failure::{Code, Failure};
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 use std::path::PathBuf;
 
 const FLEETS: &str = "\
@@ -29,14 +36,19 @@ Keys:
   passphrase is the first line of the file that --passphrase-file or
   $FRUITCTL_PASSPHRASE_FILE names; otherwise the terminal is asked.";
 
+/// Names of the fleets that are known here.
+pub fn names() -> Vec<String> {
+    folder::known().unwrap_or_default().iter().map(|path| folder::fleet_name(path)).collect()
+}
+
 /// What the verbs of fleets have in common.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Options {
     /// Fleet: its name or its folder.
-    #[arg(long, global = true, value_name = "FLEET")]
+    #[arg(long, global = true, value_name = "FLEET", add = ArgValueCandidates::new(candidates::fleets))]
     fleet: Option<PathBuf>,
     /// Operator who signs; repeat it where several must sign. Without it: the one whose key is here.
-    #[arg(long = "as", global = true, value_name = "OPERATOR")]
+    #[arg(long = "as", global = true, value_name = "OPERATOR", add = ArgValueCandidates::new(candidates::operators))]
     operators: Vec<String>,
     /// Private key file to sign with as well, such as a root key on a stick; repeatable.
     #[arg(long = "key-file", global = true, value_name = "FILE")]
@@ -89,6 +101,12 @@ enum FleetVerb {
     Export(exchange::ExportArgs),
     /// Take the records of a file, as far as they count.
     Import(exchange::ImportArgs),
+    /// Say how many operators have to sign a class of records. Root keys sign it.
+    Rule(rule::RuleArgs),
+    /// Replace root keys, or change how many of them sign a charter. Root keys sign it, old and new ones.
+    Root(root::RootArgs),
+    /// Sign a charter with the root keys that are here, and take it as soon as enough have signed.
+    Sign(sign::SignArgs),
 }
 
 impl FleetArgs {
@@ -101,13 +119,16 @@ impl FleetArgs {
             FleetVerb::Join(args) => args.run(options),
             FleetVerb::Export(args) => args.run(options),
             FleetVerb::Import(args) => args.run(options),
+            FleetVerb::Rule(args) => args.run(options),
+            FleetVerb::Root(args) => args.run(options),
+            FleetVerb::Sign(args) => args.run(options),
         }
     }
 }
 
 /// An error with the path it happened at.
 pub fn at(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Failure + '_ {
-    move |error| Failure::new(Code::Refused, format!("{}: {error}", path.display()))
+    move |error| Failure::new(Code::Refused, format!("{}: {error}{}", path.display(), fruit_base::remedy(&error)))
 }
 
 pub fn usage(message: impl Into<String>) -> Failure {

@@ -56,15 +56,32 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// `2027-01-31`, or `never` for 0.
-pub fn shown(seconds: u64) -> String {
-    match i64::try_from(seconds / DAY) {
-        Ok(0) | Err(_) => "never".to_owned(),
-        Ok(days) => {
-            let Date { year, month, day } = Date::from_days(days.min(2_932_896));
-            format!("{year:04}-{month:02}-{day:02}")
+/// The beginning of 2026: no clock that was ever set says less.
+const SET: u64 = 1_767_225_600;
+
+/// [`now`], for what is signed: a clock that nobody has set would make what ends too soon, or take what has ended.
+pub fn set_clock() -> Result<u64, crate::failure::Failure> {
+    is_set(now())
+}
+
+fn is_set(now: u64) -> Result<u64, crate::failure::Failure> {
+    match now {
+        now @ SET.. => Ok(now),
+        now => {
+            let message = format!("the clock of this machine says {}: set it first", day(now));
+            Err(crate::failure::Failure::new(crate::failure::Code::Refused, message))
         }
     }
+}
+
+/// `2027-01-31`, or `never` for 0.
+pub fn shown(seconds: u64) -> String {
+    if seconds == 0 { "never".to_owned() } else { day(seconds) }
+}
+
+fn day(seconds: u64) -> String {
+    let Date { year, month, day } = Date::from_days(i64::try_from(seconds / DAY).unwrap_or(i64::MAX).min(2_932_896));
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 #[cfg(test)]
@@ -82,5 +99,12 @@ mod tests {
             assert!(text.parse::<Moment>().is_err(), "{text}");
         }
         assert!(!shown(u64::MAX).is_empty());
+        assert_eq!(shown(12 * 3600), "1970-01-01", "a clock at 1970 makes nothing that never ends");
+    }
+
+    #[test]
+    fn a_clock_that_nobody_set_signs_nothing() {
+        assert!(is_set(1000).is_err() && is_set(0).is_err());
+        assert_eq!(is_set(SET).ok(), Some(SET));
     }
 }

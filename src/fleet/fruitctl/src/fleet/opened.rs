@@ -1,10 +1,11 @@
 //! A fleet's folder, opened.
 
-use super::folder::{KEYS, RECORDS, lock};
+use super::folder::{ID, KEYS, RECORDS, fleet_id, lock};
 use super::{Options, at, usage};
 use crate::failure::{Code, Failure};
 use fruit_base::{Replace, replace_with};
 use fruit_record::body::{Charter, Member, Operator};
+use fruit_record::wire::Malformed;
 use fruit_record::{Body, Class, FleetId, KeyId, Outcome, Record, Refused, Replica};
 use fruit_release::keys::{Entry, Held, KeyStore, read_bounded};
 use std::fs::File;
@@ -12,12 +13,16 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of the largest file of records.
 pub const LIMIT: u64 = 64 << 20;
+/// Records that are left out of a file, and said: a hostile one may have millions.
+const SAID: usize = 10;
 
 /// The records and keys of a fleet.
 pub struct Opened {
     pub folder: PathBuf,
     pub replica: Replica,
     pub store: KeyStore,
+    /// Whether there are records that only a newer program knows.
+    newer: bool,
     _lock: Option<File>,
 }
 
@@ -30,15 +35,29 @@ impl Opened {
     /// In this folder.
     pub fn at(folder: &Path) -> Result<Opened, Failure> {
         let store = KeyStore::open(&folder.join(KEYS))?;
-        let replica = load(&folder.join(RECORDS), None)?;
-        Ok(Opened { replica, store, folder: folder.to_owned(), _lock: None })
+        let (replica, refused) = load(&folder.join(RECORDS), Some(fleet_id(&folder.join(ID))?))?;
+        let newer = refused.iter().any(|why| matches!(why, Refused::Malformed(Malformed::Newer { .. })));
+        Ok(Opened { replica, newer, store, folder: folder.to_owned(), _lock: None })
     }
 
     /// To be changed: waits for its turn.
     pub fn change(options: &Options) -> Result<Opened, Failure> {
         let lock = lock(&options.folder()?, options)?;
         let opened = Opened::read(options)?;
+        opened.whole()?;
         Ok(Opened { _lock: Some(lock), ..opened })
+    }
+
+    /// Refuses what would lose records that only a newer program knows.
+    pub fn whole(&self) -> Result<(), Failure> {
+        if !self.newer {
+            return Ok(());
+        }
+        let message = format!(
+            "{}: a newer fruitctl has written records that this one does not know, and would lose: use the newer one",
+            self.folder.display()
+        );
+        Err(Failure::new(Code::Refused, message))
     }
 
     /// Writes the records.
@@ -105,7 +124,8 @@ impl Opened {
 }
 
 /// Reads a file of records: of this fleet, or of the one that its first charter makes.
-pub fn load(path: &Path, fleet: Option<FleetId>) -> Result<Replica, Failure> {
+/// Says which records are left out, and returns why.
+pub fn load(path: &Path, fleet: Option<FleetId>) -> Result<(Replica, Vec<Refused>), Failure> {
     let in_file = |error: Refused| {
         let code = if matches!(error, Refused::Malformed(_)) { Code::Refused } else { Code::Untrusted };
         Failure::new(code, format!("{}: {error}", path.display()))
@@ -120,10 +140,18 @@ pub fn load(path: &Path, fleet: Option<FleetId>) -> Result<Replica, Failure> {
         }
     };
     let (replica, refused) = Replica::load(fleet, &bytes).map_err(in_file)?;
-    for why in refused {
+    left_out(path, &refused);
+    Ok((replica, refused))
+}
+
+/// Says what is left out of the records of a file.
+pub fn left_out(path: &Path, refused: &[Refused]) {
+    for why in refused.iter().take(SAID) {
         crate::output::talk(format_args!("fruitctl: {}: a record is left out: {why}", path.display()));
     }
-    Ok(replica)
+    if refused.len() > SAID {
+        crate::output::talk(format_args!("fruitctl: {}: and {} more", path.display(), refused.len() - SAID));
+    }
 }
 
 /// The bytes of a file that has at most `limit`.
@@ -133,5 +161,12 @@ pub fn file(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
 }
 
 pub fn write(path: &Path, replica: &Replica) -> Result<(), Failure> {
-    replace_with(path, &replica.pack(), Replace { mode: 0o644, durable: true }).map_err(at(path))
+    let bytes = replica.pack();
+    if bytes.len() as u64 > LIMIT {
+        let message = format!("{}: the records have {} bytes, and {LIMIT} are read", path.display(), bytes.len());
+        return Err(Failure::new(Code::Refused, message));
+    }
+    // What a link leads to, such as a file in a folder that is synchronised.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    replace_with(&target, &bytes, Replace { mode: 0o644, durable: true }).map_err(at(path))
 }

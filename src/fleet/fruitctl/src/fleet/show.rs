@@ -2,7 +2,7 @@
 
 use super::folder::{fleet_name, known};
 use super::{Opened, Options, shown};
-use crate::failure::Failure;
+use crate::failure::{Failure, Failures};
 use crate::output::print;
 use crate::table::{self, plain};
 use fruit_record::Class;
@@ -64,8 +64,9 @@ pub fn show(options: &Options) -> Result<(), Failure> {
     print(format_args!("fleet {}: {}", charter.name, opened.id()));
     print(format_args!("folder: {}", opened.folder.display()));
     print(format_args!(
-        "charter: version {}, {} of {} root keys sign the next",
+        "charter: version {}, {}; {} of {} root keys sign the next",
         trust.version(),
+        trust.last_hash(),
         charter.threshold,
         charter.root.len()
     ));
@@ -114,13 +115,6 @@ pub fn show(options: &Options) -> Result<(), Failure> {
         count(Class::Invite),
         count(Class::Revocation)
     ));
-    for conflict in opened.replica.conflicts() {
-        let (class, name) = (conflict.key.class, &conflict.key.name);
-        print(format_args!(
-            "conflict: two of version {} of {class} {name:?}; {} counts",
-            conflict.version, conflict.counts
-        ));
-    }
     warn_of_roots(&opened, options);
     Ok(())
 }
@@ -141,6 +135,7 @@ fn as_json(opened: &Opened) -> Value {
         "folder": opened.folder,
         "charter": {
             "version": trust.version(),
+            "hash": trust.last_hash().to_string(),
             "threshold": charter.threshold,
             "root": root.collect::<Vec<_>>(),
             "root_keys_together": roots_are_together(opened),
@@ -152,16 +147,22 @@ fn as_json(opened: &Opened) -> Value {
         },
         "records": records,
         "nodes": opened.nodes().iter().filter(|(id, ..)| opened.replica.is_member(id)).count(),
-        "conflicts": opened.replica.conflicts().count(),
     })
 }
 
 pub fn list(options: &Options) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut values = Vec::new();
+    let mut failures = Failures::default();
     for folder in known()? {
-        let opened = Opened::at(&folder)?;
         let name = fleet_name(&folder);
+        let opened = match Opened::at(&folder) {
+            Ok(opened) => opened,
+            Err(failure) => {
+                failures.take(failure);
+                continue;
+            }
+        };
         values.push(
             json!({"name": name, "id": opened.id().to_string(), "folder": folder, "nodes": opened.nodes().len()}),
         );
@@ -172,7 +173,7 @@ pub fn list(options: &Options) -> Result<(), Failure> {
     } else {
         print(format_args!("{}", table::render(&["fleet", "id", "nodes"], &rows, false).trim_end()));
     }
-    Ok(())
+    failures.finish()
 }
 
 /// What `--json` says of an operator.

@@ -1,26 +1,49 @@
 //! `fruitctl node list`
 
 use crate::failure::Failure;
-use crate::fleet::{Opened, Options, now, shown};
+use crate::fleet::{Opened, Options, candidates, now, shown};
 use crate::output::print;
+use crate::span;
 use crate::table::{self, plain};
 use clap::Args;
-use fruit_record::body::Report;
-use fruit_record::{Body, Class, Key, KeyId, Labels, Name, Selector};
+use clap_complete::engine::ArgValueCandidates;
+use fruit_record::body::{Member, Report};
+use fruit_record::{Body, Class, Key, KeyId, Labels, Name, Record, Selector};
 use serde_json::{Value, json};
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 #[derive(Args)]
 pub struct ListArgs {
     /// Nodes that are meant: labels such as `site=berlin,rack=1`, alternatives with `;`, or `all`.
-    #[arg(default_value = "all", value_name = "SELECTOR")]
+    #[arg(default_value = "all", value_name = "SELECTOR", add = ArgValueCandidates::new(candidates::selectors))]
     nodes: Selector,
     /// Show invites as well.
     #[arg(long)]
     invites: bool,
+    /// Show again and again until interrupted.
+    #[arg(long, short)]
+    watch: bool,
+    /// Pause between two looks.
+    #[arg(long, default_value = "2s", value_parser = span::parse, value_name = "TIME")]
+    interval: Duration,
+    /// End after so many looks.
+    #[arg(long, requires = "watch")]
+    count: Option<u64>,
+}
+
+/// Whether a node belongs to the fleet: `ended` if what was signed about it does not count any more, because its operator expired.
+pub fn state(opened: &Opened, record: &Record, now: u64) -> &'static str {
+    let Body::Member(member) = record.body() else { return "unknown" };
+    match record.id() {
+        Some(id) if opened.replica.is_revoked(&id, &member.labels.of_node(&id)) => "revoked",
+        _ if !record.is_current(Some(now)) => "ended",
+        _ => "member",
+    }
 }
 
 /// What a node has said of itself last, if it has.
-fn report<'o>(opened: &'o Opened, node: &KeyId) -> Option<&'o Report> {
+pub fn report<'o>(opened: &'o Opened, node: &KeyId) -> Option<&'o Report> {
     let key = Key { class: Class::Report, name: Name::Id(*node), domain: Labels::default() };
     match opened.replica.get(&key)?.body() {
         Body::Report(report) => Some(report),
@@ -29,7 +52,7 @@ fn report<'o>(opened: &'o Opened, node: &KeyId) -> Option<&'o Report> {
 }
 
 /// How long ago, in the largest unit that fits; `never` if it is not known.
-fn age(time: u64, now: u64) -> String {
+pub fn age(time: u64, now: u64) -> String {
     let seconds = now.saturating_sub(time);
     match (time, seconds) {
         (0, _) => "never".into(),
@@ -42,35 +65,38 @@ fn age(time: u64, now: u64) -> String {
 
 impl ListArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
+        if !self.watch {
+            print(format_args!("{}", self.look(options)?));
+            return Ok(());
+        }
+        // Home, and clear to the end of the screen.
+        let clear = if !options.json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        let mut looks = 0u64;
+        loop {
+            let text = self.look(options)?;
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{clear}{text}")?;
+            out.flush()?;
+            drop(out);
+            looks += 1;
+            if self.count.is_some_and(|count| looks >= count) {
+                return Ok(());
+            }
+            std::thread::sleep(self.interval);
+        }
+    }
+
+    /// What the records say now.
+    fn look(&self, options: &Options) -> Result<String, Failure> {
         let opened = Opened::read(options)?;
         let now = now();
         let (mut rows, mut values) = (Vec::new(), Vec::new());
-        for (id, _, member) in opened.nodes() {
-            if !self.nodes.means(&member.labels.of_node(&id)) {
-                continue;
+        for (id, record, member) in opened.nodes() {
+            if self.nodes.means(&member.labels.of_node(&id)) {
+                let (value, cells) = node(&opened, &id, record, member, now);
+                values.push(value);
+                rows.push(cells.map(plain).into());
             }
-            let state = if opened.replica.is_member(&id) { "member" } else { "revoked" };
-            let report = report(&opened, &id);
-            let (release, time) = report.map_or(("", 0), |report| (report.release.as_str(), report.time));
-            values.push(json!({
-                "name": member.name,
-                "id": id.to_string(),
-                "state": state,
-                "labels": member.labels.iter().collect::<std::collections::BTreeMap<_, _>>(),
-                "serial": member.serial,
-                "invite": member.invite.to_string(),
-                "release": report.map(|report| &report.release),
-                "reported": (time != 0).then_some(time),
-            }));
-            let cells = [
-                member.name.clone(),
-                id.short(),
-                state.into(),
-                member.labels.to_string(),
-                release.into(),
-                age(time, now),
-            ];
-            rows.push(cells.map(plain).into());
         }
         let invites = if self.invites { invites(&opened, now) } else { Vec::new() };
         if options.json {
@@ -79,22 +105,36 @@ impl ListArgs {
             } else {
                 Value::from(values)
             };
-            print(format_args!("{value:#}"));
-            return Ok(());
+            return Ok(format!("{value:#}"));
         }
-        print(format_args!(
-            "{}",
-            table::render(&["node", "id", "state", "labels", "release", "heard of"], &rows, false).trim_end()
-        ));
+        let mut text = table::render(&["node", "id", "state", "labels", "release", "heard of"], &rows, false);
         if self.invites {
             let rows: Vec<_> = invites.into_iter().map(|(_, cells)| cells.map(plain).into()).collect();
-            print(format_args!(
-                "\n{}",
-                table::render(&["invite", "state", "used", "labels", "ends"], &rows, false).trim_end()
-            ));
+            text.push('\n');
+            text.push_str(&table::render(&["invite", "state", "used", "labels", "ends"], &rows, false));
         }
-        Ok(())
+        Ok(text.trim_end().to_owned())
     }
+}
+
+/// A node, for `--json` and for the table.
+fn node(opened: &Opened, id: &KeyId, record: &Record, member: &Member, now: u64) -> (Value, [String; 6]) {
+    let state = state(opened, record, now);
+    let report = report(opened, id);
+    let (release, time) = report.map_or(("", 0), |report| (report.release.as_str(), report.time));
+    let value = json!({
+        "name": member.name,
+        "id": id.to_string(),
+        "state": state,
+        "expires": (record.ends() != 0).then(|| shown(record.ends())),
+        "labels": member.labels.iter().collect::<std::collections::BTreeMap<_, _>>(),
+        "serial": member.serial,
+        "invite": member.invite.to_string(),
+        "release": report.map(|report| &report.release),
+        "reported": (time != 0).then_some(time),
+    });
+    let labels = member.labels.to_string();
+    (value, [member.name.clone(), id.short(), state.into(), labels, release.into(), age(time, now)])
 }
 
 fn invites(opened: &Opened, now: u64) -> Vec<(Value, [String; 5])> {

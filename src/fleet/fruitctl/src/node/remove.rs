@@ -1,18 +1,20 @@
 //! `fruitctl node remove`
 
+use super::{Found, find};
 use crate::confirm::answer;
 use crate::failure::{Code, Failure};
-use crate::fleet::{Opened, Options, Signer, domain};
+use crate::fleet::{Opened, Options, Signer, candidates, domain, domains};
 use crate::output::print;
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use fruit_record::body::{Body, Operator, Revocation};
-use fruit_record::{Draft, Head, KeyId, Labels, Name};
+use fruit_record::{Class, Draft, Head, Key, KeyId, Labels, Name};
 use serde_json::{Value, json};
 
 #[derive(Args)]
 pub struct RemoveArgs {
     /// Nodes or invites: a name, an id, or the first 8 digits or more of it.
-    #[arg(required = true, value_name = "NODE")]
+    #[arg(required = true, value_name = "NODE", add = ArgValueCandidates::new(candidates::nodes_and_invites))]
     nodes: Vec<String>,
     /// Why, for those who look later.
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -25,18 +27,21 @@ pub struct RemoveArgs {
 impl RemoveArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
         let mut opened = Opened::change(options)?;
-        let found = self.nodes.iter().map(|node| super::find(&opened, node)).collect::<Result<Vec<_>, Failure>>()?;
+        let mut found = self.nodes.iter().map(|node| find(&opened, node)).collect::<Result<Vec<_>, Failure>>()?;
+        found.sort_by_key(|node| node.id);
+        found.dedup_by_key(|node| node.id);
         let signer = Signer::new(&opened.store, options)?;
         let operators: Vec<Operator> = signer.operators(&opened)?;
         let keys: Vec<KeyId> = operators.iter().map(|operator| operator.key).collect();
         let mut drafts = Vec::new();
-        for (id, labels, _) in &found {
-            if opened.replica.is_revoked(id, &labels.of_node(id)) {
-                options.say(format_args!("{} is revoked already", id.short()));
-                continue;
+        for node in &found {
+            for domain in self.domains(&opened, &operators, node)? {
+                let head = Head { domain, ..Head::first(Name::Id(node.id)) };
+                drafts.push(Draft::new(head, Body::Revocation(Revocation { reason: self.reason.clone() }))?);
             }
-            let head = Head { domain: domain(&operators, labels)?, ..Head::first(Name::Id(*id)) };
-            drafts.push(Draft::new(head, Body::Revocation(Revocation { reason: self.reason.clone() }))?);
+            if drafts.iter().all(|draft| draft.record().id() != Some(node.id)) {
+                options.say(format_args!("{} is revoked already", node.id.short()));
+            }
         }
         if !drafts.is_empty() && !self.yes {
             confirm(&found)?;
@@ -49,17 +54,35 @@ impl RemoveArgs {
         }
         if options.json {
             let ids: Vec<Value> =
-                found.iter().map(|(id, _, name)| json!({"id": id.to_string(), "name": name})).collect();
+                found.iter().map(|node| json!({"id": node.id.to_string(), "name": node.name})).collect();
             print(format_args!("{:#}", Value::from(ids)));
         } else {
-            found.iter().for_each(|(id, _, name)| print(format_args!("{name} ({}): revoked", id.short())));
+            found.iter().for_each(|node| print(format_args!("{} ({}): revoked", node.name, node.id.short())));
         }
         Ok(())
     }
+
+    /// Where these operators can revoke it: none if that was done.
+    fn domains(&self, opened: &Opened, operators: &[Operator], node: &Found) -> Result<Vec<Labels>, Failure> {
+        let Found { id, labels, .. } = node;
+        match labels {
+            Some(labels) if opened.replica.is_revoked(id, &labels.of_node(id)) => Ok(Vec::new()),
+            Some(labels) => Ok(vec![domain(operators, labels)?]),
+            // Whatever labels it has: as far as these operators can.
+            None => {
+                let mut all = domains(operators);
+                all.retain(|domain| {
+                    let (class, name) = (Class::Revocation, Name::Id(*id));
+                    opened.replica.get(&Key { class, name, domain: domain.clone() }).is_none()
+                });
+                Ok(all)
+            }
+        }
+    }
 }
 
-fn confirm(found: &[(KeyId, Labels, String)]) -> Result<(), Failure> {
-    let names: Vec<String> = found.iter().map(|(id, _, name)| format!("{name} ({})", id.short())).collect();
+fn confirm(found: &[Found]) -> Result<(), Failure> {
+    let names: Vec<String> = found.iter().map(|node| format!("{} ({})", node.name, node.id.short())).collect();
     let nobody = "nothing was revoked: there is no terminal to ask; confirm with --yes";
     match answer(format_args!("Revoke {} for ever?", names.join(", ")), nobody)?.as_str() {
         "y" | "yes" => Ok(()),

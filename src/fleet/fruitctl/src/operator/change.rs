@@ -1,20 +1,21 @@
 //! `fruitctl operator add` and `remove`: a new charter.
 
-use crate::failure::{Code, Failure};
-use crate::fleet::{Moment, Opened, Options, Signer, at, now, usage};
+use crate::failure::Failure;
+use crate::fleet::{
+    CharterArgs, Moment, Next, Opened, Options, adopt, candidates, public_key, set_clock, shown, usage,
+};
 use crate::output::print;
 use clap::Args;
-use fruit_record::body::{Body, Charter, Operator};
-use fruit_record::class::Signers;
+use clap_complete::engine::ArgValueCandidates;
+use fruit_record::body::Operator;
 use fruit_record::wire::is_name;
-use fruit_record::{Draft, KeyId, Record, Role, Roles, Selector};
-use fruit_release::keys::read_public_line;
+use fruit_record::{Class, Role, Roles, Selector};
 use serde_json::json;
-use std::path::Path;
 
 #[derive(Args)]
 pub struct AddArgs {
     /// Name of the operator. One that is there is changed.
+    #[arg(add = ArgValueCandidates::new(candidates::operators))]
     name: String,
     /// Public key: `ssh-ed25519 AAAA…`, or a file with it. May be left out for an operator who is there.
     #[arg(long)]
@@ -28,12 +29,17 @@ pub struct AddArgs {
     /// When all that the operator has signed ends to count: 90d, 2027-01-31 or never.
     #[arg(long, value_name = "TIME")]
     expires: Option<Moment>,
+    #[command(flatten)]
+    charter: CharterArgs,
 }
 
 #[derive(Args)]
 pub struct RemoveArgs {
     /// Name of the operator.
+    #[arg(add = ArgValueCandidates::new(candidates::operators))]
     name: String,
+    #[command(flatten)]
+    charter: CharterArgs,
 }
 
 fn roles(names: &[String]) -> Result<Roles, Failure> {
@@ -49,14 +55,16 @@ fn roles(names: &[String]) -> Result<Roles, Failure> {
     names.iter().map(role).collect()
 }
 
-/// A public key, as a line or in a file.
-fn key(text: &str) -> Result<KeyId, Failure> {
-    let line = match text.starts_with("ssh-") {
-        true => text.to_owned(),
-        false => std::fs::read_to_string(text).map_err(at(Path::new(text)))?,
-    };
-    let public = read_public_line(line.trim()).and_then(|key| key.as_ed25519().copied());
-    public.map(KeyId).ok_or_else(|| usage(format!("{text}: no public key of the form `ssh-ed25519 AAAA…`")))
+/// When an operator ends: not in the past, for then nothing that was signed would count from now on.
+fn ending(moment: Moment) -> Result<u64, Failure> {
+    let now = set_clock()?;
+    match moment.seconds(now) {
+        0 => Ok(0),
+        past if past <= now => {
+            Err(usage(format!("--expires: {} is over; take an operator out with `operator remove`", shown(past))))
+        }
+        ends => Ok(ends),
+    }
 }
 
 impl AddArgs {
@@ -69,7 +77,7 @@ impl AddArgs {
         let before = charter.operators.iter().position(|operator| operator.name == self.name);
         let before = before.map(|at| charter.operators.remove(at));
         let key = match (&self.key, &before) {
-            (Some(text), _) => key(text)?,
+            (Some(text), _) => public_key(text)?,
             (None, Some(before)) => before.key,
             (None, None) => {
                 return Err(usage(format!("{}: name the public key of a new operator with --key", self.name)));
@@ -82,11 +90,24 @@ impl AddArgs {
         };
         let scope = self.scope.or_else(|| before.as_ref().map(|before| before.scope.clone()));
         let kept = before.as_ref().map_or(0, |before| before.expires);
-        let expires = self.expires.map_or(kept, |moment| moment.seconds(now()));
+        let expires = match self.expires {
+            Some(moment) => ending(moment)?,
+            None => kept,
+        };
         let operator = Operator { name: self.name, key, roles, scope: scope.unwrap_or_else(Selector::all), expires };
         charter.operators.push(operator.clone());
         charter.operators.sort_by(|a, b| a.name.cmp(&b.name));
-        adopt(&mut opened, charter, options)?;
+        if matches!(adopt(&mut opened, charter, &self.charter, options)?, Next::Waits) {
+            return Ok(());
+        }
+        if expires != 0 && roles.have(Role::Enrol) {
+            let enrolled = opened.replica.of_class(Class::Member).filter(|record| record.ends() == expires).count();
+            options.say(format_args!(
+                "note: what {} signs ends to count on {}: members too ({enrolled} so far), unless somebody else signs them as well",
+                operator.name,
+                shown(expires)
+            ));
+        }
         if options.json {
             print(format_args!("{:#}", crate::fleet::operator_as_json(&opened, &operator)));
         } else {
@@ -103,58 +124,15 @@ impl RemoveArgs {
         let name = opened.operator(&self.name)?.name.clone();
         let mut charter = opened.charter().clone();
         charter.operators.retain(|operator| operator.name != name);
-        let (renewed, lost) = adopt(&mut opened, charter, options)?;
+        let Next::Taken { renewed, void } = adopt(&mut opened, charter, &self.charter, options)? else { return Ok(()) };
         if options.json {
-            print(format_args!("{:#}", json!({"removed": name, "signed_anew": renewed, "void": lost})));
+            print(format_args!("{:#}", json!({"removed": name, "signed_anew": renewed, "void": void})));
         } else {
             let version = opened.replica.trust().version();
-            print(format_args!("{name}: removed; {renewed} records were signed anew; charter {version}"));
+            print(format_args!(
+                "{name}: removed; {renewed} records were signed anew, {void} are void; charter {version}"
+            ));
         }
         Ok(())
     }
-}
-
-/// Has the next charter signed by root keys and takes it. What it makes void is signed anew by who signs now, if it may be.
-/// Returns how many records were signed anew, and how many are void.
-fn adopt(opened: &mut Opened, charter: Charter, options: &Options) -> Result<(usize, usize), Failure> {
-    let signer = Signer::new(&opened.store, options)?;
-    let (root, threshold) = (charter.root.clone(), charter.threshold);
-    let draft = Draft::new(opened.replica.next_charter(), Body::Charter(Box::new(charter)))?;
-    let here = root.iter().filter(|key| signer.has(opened, key)).count() as u64;
-    if here < threshold {
-        let mut away: Vec<String> =
-            root.iter().filter(|key| !signer.has(opened, key)).map(|key| opened.name_of(key)).collect();
-        away.sort_unstable();
-        let message = format!(
-            "a charter needs {threshold} root keys, and {here} are here; name the file of another one with --key-file ({})",
-            away.join(", ")
-        );
-        return Err(Failure::new(Code::Refused, message));
-    }
-    let fleet = opened.id();
-    let signed = signer.sign(&fleet, std::slice::from_ref(&draft), &root)?;
-    let before: Vec<Record> = opened.replica.records().map(|record| (**record).clone()).collect();
-    signed.iter().try_for_each(|charter| opened.take(charter))?;
-    let gone: Vec<&Record> = before.iter().filter(|record| opened.replica.get(record.key()).is_none()).collect();
-    let (of_nodes, of_operators): (Vec<&Record>, Vec<&Record>) =
-        gone.into_iter().partition(|record| record.class().signers() == Signers::Node);
-    let mut renewed = 0;
-    if !of_operators.is_empty() {
-        let keys: Vec<KeyId> = signer.operators(opened)?.iter().map(|operator| operator.key).collect();
-        // The same content, signed by somebody else, is the same record.
-        let next = |record: &&Record| Draft::new(record.head().clone(), record.body().clone());
-        let drafts = of_operators.iter().map(next).collect::<Result<Vec<Draft>, _>>()?;
-        let signed = signer.sign(&fleet, &drafts, &keys)?;
-        renewed = signed.iter().filter(|bytes| opened.take(bytes).is_ok()).count();
-    }
-    // What nodes have signed stands again, as soon as they are members again.
-    of_nodes.iter().for_each(|record| drop(opened.replica.offer(&record.encode())));
-    let lost = of_operators.len() - renewed;
-    if lost > 0 {
-        options.say(format_args!(
-            "note: {lost} records are void that this operator alone had signed, and that you may not sign"
-        ));
-    }
-    opened.save()?;
-    Ok((renewed, lost))
 }

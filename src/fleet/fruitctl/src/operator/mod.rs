@@ -30,7 +30,7 @@ enum OperatorVerb {
     Add(change::AddArgs),
     /// List the operators.
     List,
-    /// Take an operator out. Root keys sign it, and you sign anew what the operator has signed and is to stay.
+    /// Take an operator out. Root keys sign it. What nobody else has signed is void, or you sign it anew.
     Remove(change::RemoveArgs),
 }
 

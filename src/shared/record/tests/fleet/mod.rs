@@ -144,7 +144,7 @@ impl Fleet {
     pub fn invite_to(&self, domain: &str, seed: u8, grant: Grant, not_after: u64, by: u8) -> Invite {
         let head = Head { not_after, domain: labels(domain), ..Head::first(Name::Id(id(seed))) };
         let bytes = sign(&Draft::new(head, Body::Invite(grant)).unwrap(), &self.id(), &[by]);
-        Invite::new(self.replica.trust(), [seed; 32], Record::parse(&bytes).unwrap()).unwrap()
+        self.replica.trust().invite([seed; 32], Record::parse(&bytes).unwrap()).unwrap()
     }
 
     /// The request of a node that has an invite.

@@ -136,6 +136,11 @@ impl KeyStore {
             return Err(KeyError::NoPassphrase);
         }
         let path = self.folder.join(format!("{name}.key"));
+        // One that the index does not know: somebody has put it there, or a killed command was about to note it.
+        if path.symlink_metadata().is_ok() {
+            let why = "it is there already, and the index of this folder does not know it: move it away".into();
+            return Err(KeyError::File { path, why });
+        }
         let failed = |error: KeyFileError| match error {
             KeyFileError::Random(why) => KeyError::Random(why),
             other => KeyError::File { path: path.clone(), why: other.to_string() },
