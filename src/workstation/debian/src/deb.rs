@@ -163,7 +163,16 @@ pub fn decompress(file: impl Read + Seek, member: Member, out: &mut dyn Write, d
     file.seek(SeekFrom::Start(member.offset)).map_err(|e| Error::deb(deb, e.to_string()))?;
     let mut input = BufReader::with_capacity(128 << 10, file.take(member.size));
     let limit = MAX_UNPACKED.min(SMALL.max(member.size.saturating_mul(MAX_RATIO)));
-    let mut unpack = || copy(&mut *decoder(&mut input, member.compression)?, limit, out);
+    let mut unpack = || {
+        let mut decoder: Box<dyn Read + '_> = match member.compression {
+            Compression::Zstd => Box::new(zstd_decoder(&mut input)?.single_frame()),
+            other => decoder(&mut input, other)?,
+        };
+        match copy(&mut *decoder, limit, out)? {
+            0 => Err("one of its archives is empty".to_owned()),
+            count => Ok(count),
+        }
+    };
     unpack().map_err(|why| Error::deb(deb, why))
 }
 
@@ -184,8 +193,12 @@ pub(crate) fn decoder<'i>(input: impl BufRead + 'i, compression: Compression) ->
             let stream = liblzma::stream::Stream::new_lzma_decoder(XZ_MEMORY).map_err(|e| e.to_string())?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
         }
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(|e| e.to_string())?),
+        Compression::Zstd => Box::new(zstd_decoder(input)?),
     })
+}
+
+fn zstd_decoder<'i, R: BufRead>(input: R) -> Result<zstd::stream::read::Decoder<'i, R>, String> {
+    zstd::stream::read::Decoder::with_buffer(input).map_err(|e| e.to_string())
 }
 
 /// gzip data of one piece or several, one after the other (RFC 1952 section 2.2), up to what is none.

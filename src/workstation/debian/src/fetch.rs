@@ -242,12 +242,8 @@ fn check(part: &mut File, expected: Vouched, url: &str) -> Result<(), Failure> {
     part.rewind().and_then(|()| (&*part).take(LOOKED_AT).read_to_end(&mut head)).map_err(disk)?;
     restart(part)?;
     no_page(&head).map_err(Failure::Final)?;
-    let mismatch = Error::Mismatch {
-        file: url.to_owned(),
-        what: expected.digest.kind(),
-        expected: expected.digest.to_string(),
-        found: hashes.digest.to_string(),
-    };
+    let (what, wanted, found) = expected.digest.mismatch(&hashes.digest);
+    let mismatch = Error::Mismatch { file: url.to_owned(), what, expected: wanted, found };
     Err(Failure::Passing(mismatch.to_string()))
 }
 

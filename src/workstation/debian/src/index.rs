@@ -149,7 +149,7 @@ impl Draft {
             self.spoil(format!("{:?} is not `Field: value`", shorten(&decode(line))));
             return;
         };
-        if let Some((name, slot)) = self.slot(&decode(&line[..colon])) {
+        if let Some((name, slot)) = self.slot(decode(&line[..colon]).trim_end()) {
             slot.clear();
             slot.push_str(decode(&line[colon + 1..]).trim());
             self.wanted = Some(name);
@@ -190,11 +190,18 @@ impl Draft {
         if !is_clean_path(&self.path) {
             return Err(wrong("Filename", &self.path, "a path inside the archive"));
         }
-        let digest = if self.sha256.is_empty() && !self.sha512.is_empty() {
-            Digest::parse_sha512(&self.sha512).ok_or_else(|| wrong("SHA512", &self.sha512, "a SHA-512 value"))?
-        } else {
-            let sha256 = Sha256::parse(&self.sha256);
-            Digest::Sha256(sha256.ok_or_else(|| wrong("SHA256", &self.sha256, "a SHA-256 value"))?)
+        let sha256 = match self.sha256.as_str() {
+            "" if !self.sha512.is_empty() => None,
+            text => Some(Sha256::parse(text).ok_or_else(|| wrong("SHA256", text, "a SHA-256 value"))?),
+        };
+        let sha512 = match self.sha512.as_str() {
+            "" => None,
+            text => Some(Digest::parse_sha512(text).ok_or_else(|| wrong("SHA512", text, "a SHA-512 value"))?),
+        };
+        let digest = match (sha256, sha512) {
+            (Some(sha256), other) => Digest::Sha256(sha256).and_sha512(other.and_then(|other| other.sha512())),
+            (None, Some(sha512)) => sha512,
+            (None, None) => return Err(wrong("SHA256", "", "a SHA-256 value")),
         };
         Ok(Some(Offer {
             version: self.version.parse().map_err(|_| wrong("Version", &self.version, "a version"))?,

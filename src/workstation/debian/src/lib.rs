@@ -36,7 +36,7 @@ pub mod universe;
 pub mod unpack;
 pub mod version;
 
-pub use digest::{Digest, Sha256};
+pub use digest::{Digest, Sha256, Sha512};
 pub use error::{Error, Result};
 pub use keyring::Keyring;
 pub use lock::{Lock, LockedPackage, LockedRepository};

@@ -9,7 +9,6 @@ use fruit_base::AtPath;
 use serde::{Deserialize, Serialize};
 
 use crate::date;
-use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::index::{Offer, is_clean_path};
 pub use crate::locked::{LockedPackage, LockedRepository};
@@ -58,7 +57,7 @@ impl Lock {
         let repositories = universe.repositories().to_vec();
         let archive = |offer: &Offer| repositories.get(offer.repository).map(|r| r.archive.clone()).unwrap_or_default();
         let offers = resolution.packages.iter().map(|resolved| resolved.offer);
-        let by_sha512 = offers.filter(|offer| matches!(offer.digest, Digest::Sha512(_))).map(|offer| Wanted {
+        let by_sha512 = offers.filter(|offer| offer.digest.sha256().is_none()).map(|offer| Wanted {
             shown: format!("{}_{}_{}.deb", offer.name, offer.version, offer.architecture),
             archive: archive(offer),
             paths: vec![offer.path.to_string()],
@@ -68,10 +67,7 @@ impl Lock {
         let computed = store.sha256_of(&by_sha512.collect::<Vec<_>>(), mirrors, progress)?;
         let packages = resolution.packages.iter().map(|resolved| {
             let offer = resolved.offer;
-            let sha256 = match offer.digest {
-                Digest::Sha256(sha256) => Some(sha256),
-                Digest::Sha512(_) => computed.get(&offer.digest).copied(),
-            };
+            let sha256 = offer.digest.sha256().or_else(|| computed.get(&offer.digest).copied());
             Ok(LockedPackage {
                 name: offer.name.to_string(),
                 version: offer.version.clone(),
@@ -80,6 +76,7 @@ impl Lock {
                 path: offer.path.to_string(),
                 size: offer.size,
                 sha256: sha256.ok_or_else(|| Error::format(&*offer.path, "its SHA-256 is not known"))?,
+                sha512: offer.digest.sha512(),
                 section: offer.section.to_string(),
                 priority: offer.priority,
                 reason: resolved.reason.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, Sha256};
+use crate::digest::{Digest, Sha256, Sha512};
 use crate::priority::Priority;
 use crate::release::Vouched;
 use crate::request::Reason;
@@ -37,6 +37,9 @@ pub struct LockedPackage {
     /// Bytes of the .deb file.
     pub size: u64,
     pub sha256: Sha256,
+    /// Where the repository says it as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha512: Option<Sha512>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub section: String,
     pub priority: Priority,
@@ -50,6 +53,6 @@ impl LockedPackage {
     }
 
     pub(crate) fn vouched(&self) -> Vouched {
-        Vouched { size: self.size, digest: Digest::Sha256(self.sha256) }
+        Vouched { size: self.size, digest: Digest::Sha256(self.sha256).and_sha512(self.sha512) }
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::locked::LockedPackage;
 use crate::store::Store;
 use crate::tarball::{Entry, EntryKind, TarError, Tarball};
+use crate::version::Version;
 
 /// Programs of a package that dpkg would run, and debconf's.
 const SCRIPTS: [&str; 5] = ["preinst", "postinst", "prerm", "postrm", "config"];
@@ -259,8 +260,11 @@ impl Store {
             ("version", package.version.as_str(), control.version()),
             ("architecture", package.architecture.as_str(), control.architecture()),
         ];
+        // `0:1.0` is `1.0`.
+        let same =
+            |what: &str, found: &str| what == "version" && found.parse().is_ok_and(|v: Version| v == package.version);
         for (what, expected, found) in pairs {
-            if expected != found {
+            if expected != found && !same(what, found) {
                 let (expected, found) = (expected.to_owned(), found.to_owned());
                 return Err(Error::Mismatch { file: open.label, what, expected, found });
             }

@@ -111,7 +111,10 @@ impl Release {
         };
         let mut files = parse_files(fields.get("SHA256").unwrap_or(""), |hash| Sha256::parse(hash).map(Digest::Sha256));
         for (path, vouched) in parse_files(fields.get("SHA512").unwrap_or(""), Digest::parse_sha512) {
-            files.entry(path).or_insert(vouched);
+            files
+                .entry(path)
+                .and_modify(|both: &mut Vouched| both.digest = both.digest.and_sha512(vouched.digest.sha512()))
+                .or_insert(vouched);
         }
         if fields.get("SHA256").is_none() && fields.get("SHA512").is_none() {
             let others: Vec<&str> = ["SHA1", "MD5Sum"].into_iter().filter(|n| fields.get(n).is_some()).collect();

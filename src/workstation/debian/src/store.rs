@@ -389,11 +389,12 @@ impl Store {
         let hashes = hash_all(&mut file, &vouched.digest).at(&path)?;
         if hashes.digest != vouched.digest || hashes.size != vouched.size {
             fs::remove_file(&path).at(&path)?;
+            let (what, expected, found) = vouched.digest.mismatch(&hashes.digest);
             return Err(Error::Mismatch {
                 file: format!("{} ({shown}; removed from the store, run again to fetch it anew)", path.display()),
-                what: vouched.digest.kind(),
-                expected: vouched.digest.to_string(),
-                found: hashes.digest.to_string(),
+                what,
+                expected,
+                found,
             });
         }
         file.rewind().at(&path)?;

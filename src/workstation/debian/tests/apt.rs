@@ -62,7 +62,7 @@ const fn differs(mut row: Row, ours: Verdict, why: &'static str) -> Row {
     row
 }
 
-const BY_SHA256: &str = "a lock names packages by SHA-256, and that is what is checked";
+const ONE_ENTRY: &str = "what is wrong with an entry costs no other one";
 
 fn rows() -> Vec<Row> {
     vec![
@@ -104,15 +104,26 @@ fn rows() -> Vec<Row> {
             LeftOut,
             "SHA-256: expected 0000",
         ),
-        differs(
-            row(
-                "entry with SHA256, and a SHA512 of another file",
-                |s| s.odd_entry("SHA256: ", &format!("SHA512: {}\nSHA256: ", "5".repeat(128))),
-                LeftOut,
-                "",
-            ),
+        row(
+            "entry with SHA256, and a SHA512 of another file",
+            |s| s.odd_entry("SHA256: ", &format!("SHA512: {}\nSHA256: ", "5".repeat(128))),
+            LeftOut,
+            "SHA-512: expected 5555",
+        ),
+        row(
+            "entry with SHA256, and a SHA512 that is cut short",
+            |s| s.odd_entry("SHA256: ", &format!("SHA512: {}\nSHA256: ", "5".repeat(100))),
+            LeftOut,
+            "is not a SHA-512 value",
+        ),
+        row(
+            "entry with both hashes",
+            |s| {
+                let sha256 = sum("sha256sum", &s.root.join("pool/odd.deb"));
+                s.odd_sha512(&format!("SHA256: {sha256}"));
+            },
             Taken,
-            BY_SHA256,
+            "",
         ),
         differs(
             row(
@@ -124,6 +135,114 @@ fn rows() -> Vec<Row> {
             LeftOut,
             "dpkg refuses to install such a package",
         ),
+        differs(
+            row("comment before the entry", |s| s.odd_bytes(b"# made by a script\n"), Refused, "is not `Field: value`"),
+            LeftOut,
+            ONE_ENTRY,
+        ),
+        differs(
+            row("byte-order mark before the entry", |s| s.odd_bytes(b"\xef\xbb\xbf"), Refused, "has no Package"),
+            LeftOut,
+            ONE_ENTRY,
+        ),
+        row("line of blanks before the entry", |s| s.odd_bytes(b"  \n"), Taken, ""),
+        row("line of a tab before the entry", |s| s.odd_bytes(b"\t\n"), Taken, ""),
+        row(
+            "no line end at the end",
+            |s| {
+                let text = s.odd_text().trim_end().to_owned();
+                s.index.truncate(s.sound);
+                s.index.extend(text.bytes());
+            },
+            Taken,
+            "",
+        ),
+        row("null byte in a field", |s| s.odd_entry("Maintainer: x", "Maintainer: x\0y"), Taken, ""),
+        row("field names in capitals", |s| s.odd_entry("Filename: ", "FILENAME: "), Taken, ""),
+        row("tab after the colon", |s| s.odd_entry(": ", ":\t"), Taken, ""),
+        row("nothing after the colon", |s| s.odd_entry(": ", ":"), Taken, ""),
+        row("blank before the colon", |s| s.odd_entry("Size: ", "Size : "), Taken, ""),
+        row("field without a name", |s| s.odd_entry("Maintainer: ", ": "), Taken, ""),
+        row("field name with a blank", |s| s.odd_entry("Maintainer: ", "Main tainer: "), Taken, ""),
+        differs(
+            row(
+                "hash in capitals",
+                |s| {
+                    let text = s.odd_text();
+                    let hash = text.split("SHA256: ").nth(1).unwrap().trim().to_owned();
+                    s.odd_entry(&hash, &hash.to_uppercase());
+                },
+                LeftOut,
+                "",
+            ),
+            Taken,
+            "the same number",
+        ),
+        row("size with zeros in front", |s| s.odd_entry("Size: ", "Size: 000"), Taken, ""),
+        row("architecture any", |s| s.odd_entry("Architecture: arm64", "Architecture: any"), LeftOut, ""),
+        row(
+            "entry twice",
+            |s| {
+                let text = s.odd_text();
+                s.index.extend(text.bytes());
+            },
+            Taken,
+            "",
+        ),
+        row(
+            "line of 300 kB",
+            |s| s.odd_entry("Maintainer: x", &format!("Maintainer: {}", "x".repeat(300_000))),
+            Taken,
+            "",
+        ),
+        row("version with epoch 0", |s| s.odd_entry("Version: 1.0", "Version: 0:1.0"), Taken, ""),
+        differs(
+            row(
+                "version that is not the package's",
+                |s| s.odd_entry("Version: 1.0", "Version: v1.0"),
+                Taken,
+                "version: expected v1.0",
+            ),
+            LeftOut,
+            "the package is of another version than the index says",
+        ),
+        differs(
+            row(
+                "relation that is none",
+                |s| s.odd_entry("Maintainer: x", "Maintainer: x\nDepends: good (> = 1), , |"),
+                Refused,
+                "is not a relation",
+            ),
+            LeftOut,
+            ONE_ENTRY,
+        ),
+        row("relation to nothing", |s| s.odd_entry("Maintainer: x", "Maintainer: x\nDepends: "), Taken, ""),
+        row(
+            "relation with a comma at the end",
+            |s| s.odd_entry("Maintainer: x", "Maintainer: x\nDepends: good,"),
+            Taken,
+            "",
+        ),
+        row(
+            "relation with < and >",
+            |s| s.odd_entry("Maintainer: x", "Maintainer: x\nDepends: good (< 2), good (> 0)"),
+            Taken,
+            "",
+        ),
+        row(
+            "relation without blanks",
+            |s| s.odd_entry("Maintainer: x", "Maintainer: x\nDepends:good(>=1.0)"),
+            Taken,
+            "",
+        ),
+        row(
+            "relation over lines",
+            |s| s.odd_entry("Maintainer: x", "Maintainer: x\nDepends: good,\n good (>= 1)"),
+            Taken,
+            "",
+        ),
+        row("file name with / in front", |s| s.odd_entry("pool/odd.deb", "/pool/odd.deb"), Taken, ""),
+        row("file name with //", |s| s.odd_entry("pool/odd.deb", "pool//odd.deb"), Taken, ""),
         row("file name with a blank", |s| s.odd_file("pool/an odd.deb"), Taken, ""),
         row("file name with plus and percent", |s| s.odd_file("pool/o+1%3a.deb"), Taken, ""),
         row("file name with ./", |s| s.odd_file("./pool/./odd.deb"), Taken, ""),
@@ -181,6 +300,15 @@ fn rows() -> Vec<Row> {
             "it is the same signature without armour",
         ),
         row("no signature", |s| s.signing = Signing::None, Refused, "Release.gpg"),
+        row(
+            "Release lists files by SHA256, and by a SHA512 of others",
+            |s| {
+                let (wrong, size) = ("5".repeat(128), s.index.len());
+                s.tail = format!("SHA512:\n {wrong} {size} main/binary-arm64/Packages\n");
+            },
+            Refused,
+            "SHA-512: expected 5555",
+        ),
         row("Release lists files by SHA512 only", |s| s.lists_by = ("SHA512", "sha512sum"), Taken, ""),
         row("Release lists files by MD5Sum only", |s| s.lists_by = ("MD5Sum", "md5sum"), Refused, "only MD5Sum"),
         row("index in bzip2", |s| s.packed = Some(("bz2", "bzip2", "bzip2", &[])), Taken, ""),
@@ -201,6 +329,45 @@ fn rows() -> Vec<Row> {
             Taken,
             "has no Date",
         ),
+        row("date in capitals", |s| s.date(&fruit_debian::date::format(now() - 60).to_uppercase()), Taken, ""),
+        row("date with GMT", |s| s.date(&fruit_debian::date::format(now() - 60).replace("UTC", "GMT")), Taken, ""),
+        row(
+            "date with blanks around",
+            |s| s.date(&format!("  {} ", fruit_debian::date::format(now() - 60))),
+            Taken,
+            "",
+        ),
+        differs(
+            row("date tomorrow", |s| s.date(&fruit_debian::date::format(now() + 86_400)), Refused, ""),
+            Taken,
+            "what is held against this clock is the time of the signature",
+        ),
+        row("field names of Release in small letters", |s| s.change("Suite: ", "suite: "), Taken, ""),
+        row("comment in Release", |s| s.change("Origin: x\n", "# x\nOrigin: x\n"), Taken, ""),
+        differs(
+            row(
+                "blank lines around InRelease",
+                |s| s.signing = Signing::Changed(|text| format!("\n\n{text}\n\n")),
+                Refused,
+                "",
+            ),
+            Taken,
+            "nothing in them is taken",
+        ),
+        row("InRelease with CRLF", |s| s.signing = Signing::Changed(|text| text.replace('\n', "\r\n")), Taken, ""),
+        row(
+            "text after the signature",
+            |s| s.signing = Signing::Changed(|text| format!("{text}evil: y\n")),
+            Refused,
+            "",
+        ),
+        row(
+            "byte-order mark before InRelease",
+            |s| s.signing = Signing::Changed(|text| format!("\u{feff}{text}")),
+            Refused,
+            "",
+        ),
+        row("signature of text", |s| s.signing = Signing::Text, Taken, ""),
         row("no Architectures", |s| s.change("Architectures: arm64 all\n", ""), Taken, ""),
         row("Architectures: all, and an index of arm64", |s| s.change("arm64 all", "all"), Taken, ""),
         row("Architectures: amd64, and an index of arm64", |s| s.change("arm64 all", "amd64"), Taken, ""),
@@ -260,7 +427,13 @@ fn rows() -> Vec<Row> {
 
 enum Signing {
     Inline,
-    Detached { armour: bool },
+    /// Inline, and then changed.
+    Changed(fn(String) -> String),
+    /// Detached, of the text in its canonical form.
+    Text,
+    Detached {
+        armour: bool,
+    },
     None,
     WrongHint,
     WrongNumber,
@@ -430,6 +603,11 @@ impl Site {
         let inline = || gpg(&["-u", "=a", "--clearsign"]);
         match self.signing {
             Signing::Inline => write("InRelease", &inline()),
+            Signing::Changed(change) => write("InRelease", change(String::from_utf8(inline()).unwrap()).as_bytes()),
+            Signing::Text => {
+                write("Release", release);
+                write("Release.gpg", &gpg(&["-u", "=a", "--armor", "--textmode", "--detach-sign"]));
+            }
             Signing::WithStranger => write("InRelease", &gpg(&["-u", "=b", "-u", "=a", "--clearsign"])),
             Signing::Stranger => write("InRelease", &gpg(&["-u", "=b", "--clearsign"])),
             Signing::Before => write("InRelease", &[b"Origin: evil\n", &inline()[..]].concat()),
@@ -675,6 +853,26 @@ fn debs() -> Vec<Deb> {
             "",
         ),
         ("format 2.1", ar(&[member("debian-binary", b"2.1\nmore\n"), member("control.tar", &control("odd", "")), member("data.tar", &plain)]), true, true, ""),
+        ("unknown member with _ in front", ar(&[member("_x", b"y"), format(), member("control.tar", &control("odd", "")), member("data.tar", &plain)]), false, false, ""),
+        ("unknown member with _ before data.tar", ar(&[format(), member("control.tar", &control("odd", "")), member("_x", b"y"), member("data.tar", &plain)]), true, true, ""),
+        ("names of members with /", ar(&[member("debian-binary/", b"2.0\n"), member("control.tar/", &control("odd", "")), member("data.tar/", &plain)]), true, true, ""),
+        ("data.tar before control.tar", ar(&[format(), member("data.tar", &plain), member("control.tar", &control("odd", ""))]), false, false, ""),
+        ("format 2.0 without a line end", ar(&[member("debian-binary", b"2.0"), member("control.tar", &control("odd", "")), member("data.tar", &plain)]), false, true, "nothing is lost by it"),
+        ("xz in two pieces", packed("xz", &[pack("xz", "xz-utils", &[], &plain[..512]), pack("xz", "xz-utils", &[], &plain[512..])].concat()), false, false, ""),
+        ("zstd in two pieces", packed("zst", &[pack("zstd", "zstd", &["-q"], &plain[..512]), pack("zstd", "zstd", &["-q"], &plain[512..])].concat()), false, false, ""),
+        ("zstd with something after it", packed("zst", &[&pack("zstd", "zstd", &["-q"], &plain)[..], b"garbage!"].concat()), true, true, ""),
+        ("bzip2 in two pieces", packed("bz2", &[pack("bzip2", "bzip2", &[], &plain[..512]), pack("bzip2", "bzip2", &[], &plain[512..])].concat()), false, true, "as pbzip2 writes"),
+        ("empty data.tar", with(Vec::new()), false, false, ""),
+        ("data.tar of zeros", with(vec![0; 1024]), true, true, ""),
+        ("control file without a line end", controlled(b"Package: odd\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: d"), false, true, "nothing is lost by it"),
+        ("comment in the control file", controlled(b"# c\nPackage: odd\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: d\n"), false, true, "nothing is lost by it"),
+        ("empty lines around the control file", controlled(b"\n\nPackage: odd\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: d\n\n\n"), true, true, ""),
+        ("CRLF in the control file", controlled(b"Package: odd\r\nVersion: 1\r\nArchitecture: all\r\nMaintainer: x <x@example.org>\r\nDescription: d\r\n"), true, true, ""),
+        ("field names of the control file in capitals", controlled(b"PACKAGE: odd\nVERSION: 1\nARCHITECTURE: all\nMaintainer: x <x@example.org>\nDescription: d\n"), true, true, ""),
+        ("byte-order mark in the control file", controlled(b"\xef\xbb\xbfPackage: odd\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: d\n"), false, false, ""),
+        ("no maintainer", controlled(b"Package: odd\nVersion: 1\nArchitecture: all\nDescription: d\n"), true, true, ""),
+        ("path without ./", of(&[dir("usr/"), file("usr/f", "hello")]), true, true, ""),
+        ("path that is no UTF-8", of(&[file("./f", "one"), TarEntry { name: b"./f\xe9".to_vec(), ..file("./x", "") }]), true, false, "names in an image are UTF-8"),
         ("format 3.0", ar(&[member("debian-binary", b"3.0\n"), member("control.tar", &control("odd", "")), member("data.tar", &plain)]), false, false, ""),
         ("bzip2", packed("bz2", &pack("bzip2", "bzip2", &[], &plain)), true, true, ""),
         ("lzma", packed("lzma", &pack("xz", "xz-utils", &["--format=lzma"], &plain)), true, true, ""),

@@ -269,7 +269,9 @@ fn an_odd_entry_is_left_out_with_its_reason_and_the_others_are_not() {
     assert_eq!(taken("Size: 1", "Size: 1\nSize: 2").size, 2);
     let sha512 = format!("SHA512: {}", "0A".repeat(64));
     assert_eq!(taken(&sha256, &sha512).digest, Digest::parse_sha512(&"0a".repeat(64)).unwrap());
-    assert_eq!(taken(&sha256, &format!("{sha256}\n{sha512}")).digest, Digest::Sha256(Sha256::of(b"")));
+    let both = taken(&sha256, &format!("{sha256}\n{sha512}")).digest;
+    assert_eq!((both.sha256(), both.kind()), (Some(Sha256::of(b"")), "SHA-256"));
+    assert_eq!(both.sha512(), Digest::parse_sha512(&"0a".repeat(64)).unwrap().sha512());
     assert_eq!(taken("Size: 1", "Multi-Arch: odd\nSize: 1").multi_arch, fruit_debian::index::MultiArch::No);
     assert_eq!(&*taken("pool/a.deb", "./pool/a b+.deb").path, "pool/a b+.deb");
     assert_eq!(&*taken("Size: 1", "Description: x\n one\n \n two\nSize: 1").depends, "");

@@ -182,6 +182,7 @@ pub fn offer(mirror: &Path, name: &str, deb: &[u8]) -> LockedPackage {
         path,
         size: deb.len() as u64,
         sha256: Sha256::of(deb),
+        sha512: None,
         section: String::new(),
         priority: Priority::Optional,
         reason: Reason::Requested,
