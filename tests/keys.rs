@@ -339,6 +339,54 @@ fn on_a_full_disk_nothing_is_published_and_the_file_and_the_remedy_are_named() {
     assert!(failed >= 4, "the disk was full in {failed} phases only");
 }
 
+/// Runs a command while the key folder is on a disk of that size; what it left there stays.
+fn with_keys_on_a_disk_of(project: &Project, kib: u64, arguments: &[&str]) -> Answer {
+    let script = "mkdir -p keys && cp -a keys before && mount -t tmpfs -o size=\"$1\"k tmpfs keys && cp -a before/. keys/ && \
+                  shift && \"$@\"; code=$?; cp -a keys after && exit $code";
+    let size = kib.to_string();
+    let command = project.command(arguments);
+    let mut command = within(&command, &["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", &size]);
+    let answer = Answer::of(command.output().unwrap());
+    for name in ["before", "keys"] {
+        fs::remove_dir_all(project.path(name)).unwrap();
+    }
+    fs::rename(project.path("after"), project.path("keys")).unwrap();
+    answer
+}
+
+#[test]
+fn on_a_full_disk_no_key_is_half_made_and_the_command_completes_when_there_is_room() {
+    let (project, images) = publisher(&[Small::new("1.0")]);
+    for folder in ["keys", "releases"] {
+        fs::remove_dir_all(project.path(folder)).unwrap();
+    }
+    let full = |answer: &Answer| {
+        assert_eq!(answer.code, 1, "{}", answer.stderr);
+        for word in ["keys/", "No space left on device", "make room there and give the same command again"] {
+            assert!(answer.stderr.contains(word), "expected {word:?} in:\n{}", answer.stderr);
+        }
+        assert_eq!(answer.stderr.matches("make room").count(), 1, "{}", answer.stderr);
+    };
+    // Room for one file more each time, on what the time before has left: each key has two.
+    for kib in [4, 8, 16, 28] {
+        full(&with_keys_on_a_disk_of(&project, kib, &["keys", "init", "--root", "1/1"]));
+        assert!(!project.path("releases/metadata/1.root.json").exists());
+    }
+    project.succeed(&["keys", "init", "--root", "1/1"]);
+    project.succeed(&["verify", "releases"]);
+
+    let used = pages(&project.path("keys"));
+    full(&with_keys_on_a_disk_of(&project, used, &["keys", "rotate", "targets", "targets-1", "targets-2"]));
+    project.succeed(&["verify", "releases"]);
+    full(&with_keys_on_a_disk_of(&project, used, &["publish", &images[0]]));
+    project.succeed(&["verify", "releases"]);
+    assert_eq!(versions(&project), [""; 0]);
+    project.succeed(&["keys", "rotate", "targets", "targets-1", "targets-2"]);
+    project.succeed(&["publish", &images[0]]);
+    project.succeed(&["verify", "releases"]);
+    assert_eq!(versions(&project), ["1.0"]);
+}
+
 #[test]
 fn who_has_no_right_to_a_repository_or_its_keys_changes_nothing_and_is_told_so() {
     let (project, images) = publisher(&[Small::new("1.0"), Small::new("2.0")]);

@@ -12,8 +12,9 @@ Addresses:
   rack1/all     every board of a stack
   all           every board of every stack
 
-The stacks file gives stacks their names. It is looked for in --stacks, $FRUITCTL_STACKS, ./stacks.yaml,
-~/.config/fruit/stacks.yaml and /etc/fruit/stacks.yaml. Without one, name a port with --port.";
+The stacks file gives stacks their names. It is looked for in --stacks, $FRUITCTL_STACKS,
+./stacks.yaml, ~/.config/fruit/stacks.yaml and /etc/fruit/stacks.yaml. Without one, name a port
+with --port.";
 
 const TIMES: &str = "\
 Times:

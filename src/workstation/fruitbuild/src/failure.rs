@@ -38,11 +38,11 @@ impl Failure {
     }
 
     /// Says what to do about a full disk. Errors of all crates end here as texts that name the file; what they share is the
-    /// system's own wording, with the number of ENOSPC, EDQUOT or EFBIG.
+    /// system's own wording, with the number of ENOSPC, EDQUOT or EFBIG. What writes where the caches are not says it itself.
     #[must_use]
     pub fn with_remedy(mut self) -> Failure {
         let full = ["(os error 28)", "(os error 122)", "(os error 27)", "no space left on the disk"];
-        if full.iter().any(|words| self.message.contains(words)) {
+        if full.iter().any(|words| self.message.contains(words)) && !self.message.contains("make room") {
             self.message = format!(
                 "{}; make room there, or name folders on another disk: --cache DIR (or FRUITBUILD_CACHE) for packages and \
                  compiled programs, --out DIR for images, TMPDIR for what is temporary",

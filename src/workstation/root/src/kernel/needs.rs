@@ -245,6 +245,26 @@ mod tests {
     }
 
     #[test]
+    fn firewalls_whose_nft_modules_are_left_out_are_told() {
+        let programs = ["usr/sbin/nft", "usr/sbin/xtables-nft-multi", "usr/sbin/firewalld", "usr/lib/podman/netavark"];
+        for program in programs {
+            let (_, what, modules) = KNOWN.iter().find(|(files, ..)| files.contains(&program)).unwrap();
+            assert!(modules.contains(&"nf_tables"), "{what}");
+            let mut tree = Tree::new(0);
+            let mut root = Root::new(&mut tree, 0);
+            root.write(program, "", 0o755).unwrap();
+            for module in *modules {
+                root.write(&format!("{DIR}/6.12/kernel/net/netfilter/{module}.ko.xz"), "", 0o644).unwrap();
+            }
+            let none =
+                Selection { release: "6.12".into(), modules: Vec::new(), missing: Vec::new(), builtin: Vec::new() };
+            let found = lacking(&tree, &none).unwrap();
+            let [found] = &found[..] else { panic!("{found:?}") };
+            assert_eq!((found.what.as_str(), found.by.as_str(), found.modules.len()), (*what, program, modules.len()));
+        }
+    }
+
+    #[test]
     fn programs_whose_modules_are_left_out_are_told_with_their_evidence() {
         let mut tree = Tree::new(0);
         let mut root = Root::new(&mut tree, 0);
