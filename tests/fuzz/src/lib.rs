@@ -1,10 +1,12 @@
 //! What several targets share: a disk of which only the start is given, and checksums that are right again, so that
 //! what is behind them is reached.
 
+pub mod seeds;
+
 use std::io;
 
 use fruit_image::disk::Disk;
-use fruit_image::storage::ReadAt;
+use fruit_image::storage::{Contents, ReadAt};
 use sha2::{Digest, Sha256};
 
 /// The input, and zeros behind it up to `size` bytes.
@@ -32,6 +34,8 @@ impl ReadAt for ZeroDisk<'_> {
         Ok(())
     }
 }
+
+impl Contents for ZeroDisk<'_> {}
 
 impl Disk for ZeroDisk<'_> {
     fn size(&self) -> u64 {
