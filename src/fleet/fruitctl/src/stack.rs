@@ -76,3 +76,14 @@ impl StackArgs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_below_the_options_keeps_within_100_columns() {
+        let wide = |text: &str| text.lines().find(|line| line.chars().count() > 100).map(str::to_owned);
+        assert_eq!(wide(ADDRESSES).or(wide(TIMES)).or(wide(crate::failure::EXIT_CODES)), None);
+    }
+}

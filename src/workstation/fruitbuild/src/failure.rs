@@ -37,7 +37,7 @@ impl Failure {
         Failure::new(Exit::General, message)
     }
 
-    /// Says what to do about a full disk. Errors of all crates end here as texts that name the file; what they share is the
+    /// Says what to do about a full disk, or too few open files. Errors of all crates end here as texts that name the file; what they share is the
     /// system's own wording, with the number of ENOSPC, EDQUOT or EFBIG. What writes where the caches are not says it itself.
     #[must_use]
     pub fn with_remedy(mut self) -> Failure {
@@ -48,6 +48,10 @@ impl Failure {
                  compiled programs, --out DIR for images, TMPDIR for what is temporary",
                 self.message.trim_end()
             );
+        }
+        // EMFILE.
+        if self.message.contains("(os error 24)") {
+            self.message = format!("{}; allow more in this shell: ulimit -n 1024", self.message.trim_end());
         }
         self
     }
@@ -180,5 +184,20 @@ impl From<fruit_pipeline::Error> for Failure {
             }
             Error::Programs(_) | Error::Path(_) | Error::Other(_) => Failure::general(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_lacks_is_told_with_one_remedy() {
+        let told = |error: &str| Failure::general(error).with_remedy().message;
+        assert!(told("a.deb: Too many open files (os error 24)").ends_with("ulimit -n 1024"));
+        assert!(told("a.img: No space left on device (os error 28)").contains("make room there, or name folders"));
+        let said = "keys/a.key: No space left on device (os error 28); make room there and give the same command again";
+        assert_eq!(told(said), said);
+        assert_eq!(told("a: not found (os error 2)"), "a: not found (os error 2)");
     }
 }
