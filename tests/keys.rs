@@ -7,10 +7,12 @@ mod project;
 mod small;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fruit_image::disk::DiskFile;
 use fruit_release::tuf::{Clock, Error, Freshness, Time, Trust};
 use harness::{succeed, tool};
 use project::{Answer, Project};
@@ -385,6 +387,28 @@ fn on_a_full_disk_no_key_is_half_made_and_the_command_completes_when_there_is_ro
     project.succeed(&["publish", &images[0]]);
     project.succeed(&["verify", "releases"]);
     assert_eq!(versions(&project), ["1.0"]);
+}
+
+#[test]
+fn an_image_whose_root_was_damaged_after_its_build_is_neither_published_nor_bundled() {
+    let (project, images) = publisher(&[Small::new("1.0")]);
+    let image = fs::File::options().read(true).write(true).open(&images[0]).unwrap();
+    let layout = fruit_image::gpt::read(&DiskFile::open(Path::new(&images[0])).unwrap()).unwrap().layout;
+    let root = layout.partitions.iter().find(|partition| partition.name == "root-a").unwrap();
+    let at = root.start() + 100_000;
+    let mut byte = [0];
+    image.read_exact_at(&mut byte, at).unwrap();
+    image.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    for verb in [&["publish"][..], &["bundle"], &["bundle", "--publish"]] {
+        project.fail(
+            &[verb, &[&images[0]]].concat(),
+            3,
+            &["1.0", "its root is damaged: data block 24", "build the image again"],
+        );
+    }
+    assert_eq!(versions(&project), [""; 0]);
+    image.write_all_at(&byte, at).unwrap();
+    project.succeed(&["publish", &images[0]]);
 }
 
 #[test]

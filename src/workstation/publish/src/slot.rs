@@ -106,6 +106,14 @@ impl Slot {
         let root = partition("root-a")?;
         let window = Window::new(&disk, root.offset, root.len);
         let verity = verity_of(&window, &described.kernel.verity).map_err(|error| in_image(&error))?;
+        // Nodes would refuse it, or start from it and fail, when it is signed already.
+        let bad = verity::verify(&window, &parameters(&verity)?).map_err(|error| in_image(&error))?;
+        if let Some(bad) = bad {
+            let (image, manifest) = (image.display(), manifest.display());
+            return Err(Error::input(format!(
+                "{image}: its root is damaged: {bad} is not what {manifest} says; build the image again"
+            )));
+        }
         let data = parameters(&verity)?.data_blocks * verity::BLOCK;
         let boot = partition("boot-a")?;
         let (root_len, boot_len) = (root.len, boot.len);

@@ -216,12 +216,14 @@ impl Overlay {
         let mut applied = Applied { enable: self.rules.enable.clone(), ..Applied::default() };
         for Entry { path, file, kind } in &self.entries {
             let read_error = |source| Error::Read { path: file.display().to_string(), source };
+            let in_the_way =
+                |error: Error| Error::Invalid { path: file.display().to_string(), what: error.to_string() };
             let inode = match kind {
                 EntryKind::Folder => {
                     let inode = chooser.finish(path, Inode::dir(0o755, epoch));
                     if !root.exists(path) || chooser.named(path) {
                         let real = root.tree.resolve(path).ok().filter(|real| root.tree.contains(real));
-                        root.put(real.as_deref().unwrap_or(path), inode)?;
+                        root.put(real.as_deref().unwrap_or(path), inode).map_err(in_the_way)?;
                     }
                     continue;
                 }
@@ -237,7 +239,7 @@ impl Overlay {
                 }
             };
             applied.files += 1;
-            root.put(path, inode)?;
+            root.put(path, inode).map_err(in_the_way)?;
         }
         Ok(applied)
     }
@@ -350,6 +352,16 @@ mod tests {
         root.dir("usr/lib", 0o755, 0, 0).unwrap();
         root.symlink("usr/lib", "lib").unwrap();
         tree
+    }
+
+    #[test]
+    fn what_cannot_be_laid_over_the_root_is_named_by_its_file() {
+        for (path, what) in [("etc", "etc: a directory cannot be replaced"), ("etc/passwd/extra", "not a directory")] {
+            let dir = folder(&[(path, "x", 0o644)]);
+            let error = apply(&mut root(), dir.path(), 0).unwrap_err().to_string();
+            assert!(error.starts_with(dir.path().to_str().unwrap()) && error.contains(&format!("{path}: ")), "{error}");
+            assert!(error.contains(what), "{error}");
+        }
     }
 
     #[test]
