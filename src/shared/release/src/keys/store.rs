@@ -58,6 +58,8 @@ struct Line {
 pub struct KeyStore {
     folder: PathBuf,
     entries: Vec<Entry>,
+    /// Names of the keys that were made since it was opened.
+    made: Vec<String>,
 }
 
 /// Asks for the passphrase of a key.
@@ -72,10 +74,10 @@ impl KeyStore {
         let path = folder.join(INDEX);
         let wrong = |why: String| KeyError::File { path: path.clone(), why };
         let Some(bytes) = read_bounded(&path, LIMIT)? else {
-            return Ok(KeyStore { folder: folder.to_owned(), entries: Vec::new() });
+            return Ok(KeyStore { folder: folder.to_owned(), entries: Vec::new(), made: Vec::new() });
         };
         let index: Index = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-        let mut store = KeyStore { folder: folder.to_owned(), entries: Vec::new() };
+        let mut store = KeyStore { folder: folder.to_owned(), entries: Vec::new(), made: Vec::new() };
         for line in index.keys {
             let public = secret::from_line(&line.public)
                 .ok_or_else(|| wrong(format!("the public key of {:?} is no ssh-ed25519 line", line.name)))?;
@@ -137,7 +139,7 @@ impl KeyStore {
         }
         let path = self.folder.join(format!("{name}.key"));
         // One that the index does not know: somebody has put it there, or a killed command was about to note it.
-        if path.symlink_metadata().is_ok() {
+        if path.symlink_metadata().is_ok() && !self.entries.iter().any(|entry| entry.name == name) {
             let why = "it is there already, and the index of this folder does not know it: move it away".into();
             return Err(KeyError::File { path, why });
         }
@@ -148,10 +150,30 @@ impl KeyStore {
         let key = SecretKey::generate().map_err(failed)?;
         let text = key.to_openssh(name, passphrase).map_err(failed)?;
         self.insert(name, key.public(), Held::File)?;
-        write_secret(&path, text.as_bytes())?;
+        self.made.push(name.to_owned());
         let line = secret::to_line(&key.public(), name).unwrap_or_default() + "\n";
-        write_atomically(&self.folder.join(format!("{name}.pub")), line.as_bytes())?;
+        let written = write_secret(&path, text.as_bytes())
+            .and_then(|()| write_atomically(&self.folder.join(format!("{name}.pub")), line.as_bytes()));
+        if let Err(error) = written {
+            self.take_back();
+            return Err(error);
+        }
         self.entry(name)
+    }
+
+    /// Removes the keys that were made here and that the index in the folder does not know: nothing is signed with them
+    /// yet, and the next command could not make them.
+    fn take_back(&mut self) {
+        let Ok(saved) = KeyStore::open(&self.folder) else { return };
+        for name in std::mem::take(&mut self.made) {
+            if saved.entries.iter().any(|entry| entry.name == name) {
+                continue;
+            }
+            for ending in ["key", "pub"] {
+                let _ = std::fs::remove_file(self.folder.join(format!("{name}.{ending}")));
+            }
+            self.entries.retain(|entry| entry.name != name);
+        }
     }
 
     /// Notes a key that is made already: its file is in the folder, an agent holds it, or it is elsewhere. `public` is
