@@ -3,10 +3,15 @@
 use std::path::Path;
 
 use fruit_base::AtPath;
+use fruit_contract::cmdline::hex;
 use fruit_contract::installed::{self, InstalledFile};
 use fruit_image::tree::{Content, Inode, Source};
+use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+
+/// Bytes of a content read at a time.
+const READ: usize = 1 << 16;
 
 /// A program of ours for the device, with the files that go with it.
 pub struct Baked {
@@ -37,4 +42,33 @@ pub fn installed(file: &InstalledFile, epoch: i64) -> (String, Inode) {
         installed::Content::Link(target) => Inode::symlink(target, epoch),
     };
     (below_root(file.path), inode)
+}
+
+/// SHA-256 of a content, hex.
+///
+/// # Errors
+/// A read error.
+pub fn sha256_of(content: &Content) -> Result<String, Error> {
+    let mut hash = Sha256::new();
+    let mut buf = vec![0; READ];
+    let (mut at, len) = (0, content.len());
+    while at < len {
+        let part = &mut buf[..(len - at).min(READ as u64) as usize];
+        content.read_at(part, at).map_err(|error| Error::other(error.to_string()))?;
+        hash.update(&*part);
+        at += part.len() as u64;
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_of_many_reads_has_the_hash_of_its_bytes() {
+        for bytes in [vec![7; 3 * READ + 5], Vec::new()] {
+            assert_eq!(sha256_of(&bytes.clone().into()).unwrap(), hex(&Sha256::digest(&bytes)));
+        }
+    }
 }

@@ -8,7 +8,6 @@ use fruit_base::{AtPath, PathError};
 use fruit_contract::cmdline::hex;
 use fruit_contract::image_manifest::Input;
 use fruit_debian::Lock;
-use fruit_image::tree::Content;
 use fruit_recipe::Recipe;
 use fruit_root::overlay::{EntryKind, Overlay, RULES_FILE};
 use sha2::{Digest, Sha256};
@@ -105,23 +104,6 @@ fn overlay_file(path: &Path, name: String, executable: bool) -> Result<Input, Er
     Ok(Input { kind: "overlay".to_owned(), name, sha256: hex(&hash.finalize()) })
 }
 
-/// SHA-256 of a content, hex.
-///
-/// # Errors
-/// A read error.
-pub fn sha256_of(content: &Content) -> Result<String, Error> {
-    let mut hash = Sha256::new();
-    let mut buf = vec![0; READ];
-    let (mut at, len) = (0, content.len());
-    while at < len {
-        let part = &mut buf[..(len - at).min(READ as u64) as usize];
-        content.read_at(part, at).map_err(|error| Error::other(error.to_string()))?;
-        hash.update(&*part);
-        at += part.len() as u64;
-    }
-    Ok(hex(&hash.finalize()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,8 +116,5 @@ mod tests {
         let mut list = Vec::new();
         overlay_files(dir.path(), "odd", &Overlay::read(dir.path()).unwrap(), &mut list).unwrap();
         assert_eq!(list[0].sha256, hex(&Sha256::digest([&[0][..], &bytes].concat())));
-        for bytes in [bytes, Vec::new()] {
-            assert_eq!(sha256_of(&bytes.clone().into()).unwrap(), hex(&Sha256::digest(&bytes)));
-        }
     }
 }

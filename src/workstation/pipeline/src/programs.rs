@@ -10,8 +10,7 @@ use fruit_image::tree::{Content, Inode};
 use fruit_progress::Progress;
 use fruit_recipe::{InitSystem, Recipe};
 
-use super::baked::{Baked, below_root, file_content, installed};
-use super::inputs::sha256_of;
+use super::baked::{Baked, below_root, file_content, installed, sha256_of};
 use super::updater::Updater;
 use crate::error::Error;
 
