@@ -22,12 +22,18 @@ pub struct ImageManifest {
     pub source_date_epoch: i64,
     pub image: Image,
     pub release: Release,
+    /// Values of the recipe's variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
     pub kernel: Kernel,
     pub partitions: Vec<Partition>,
     /// What the image was made from besides the packages.
     pub inputs: Vec<Input>,
     pub repositories: Vec<Repository>,
     pub packages: Vec<Package>,
+    /// Files that came by their address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub downloads: Vec<Download>,
     pub pruned: Vec<Pruned>,
     /// What rules of pruning would have taken and did not; older programs do not say, as with the next two.
     #[serde(default)]
@@ -138,6 +144,19 @@ pub struct Package {
     pub unpacked: Option<u64>,
 }
 
+/// A file that came by its address.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Download {
+    pub name: String,
+    pub url: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Paths in the root of what was taken from it.
+    pub files: Vec<String>,
+}
+
 /// What a rule of pruning took away.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Pruned {
@@ -229,11 +248,13 @@ mod tests {
                 bytes_to_write: 1 << 20,
             },
             release: Release { product: "node".into(), epoch: 1, min_bootloader: 2, updater: Some(true) },
+            variables: BTreeMap::new(),
             kernel: Kernel { release: "6.12".into(), command_line: "quiet".into(), verity: "1:2:ab:cd".into() },
             partitions: Vec::new(),
             inputs: Vec::new(),
             repositories: Vec::new(),
             packages: Vec::new(),
+            downloads: Vec::new(),
             pruned: Vec::new(),
             kept: Vec::new(),
             units: Vec::new(),

@@ -19,10 +19,10 @@ const MAX_FORMAT: u64 = 256;
 const XZ_MEMORY: u64 = 100 << 20;
 
 /// Decompressed bytes of one archive, whatever its size.
-const MAX_UNPACKED: u64 = 8 << 30;
+pub(crate) const MAX_UNPACKED: u64 = 8 << 30;
 /// Packages of text reach 30:1; more than this is a decompression bomb, unless the result is small anyway.
-const MAX_RATIO: u64 = 200;
-const SMALL: u64 = 64 << 20;
+pub(crate) const MAX_RATIO: u64 = 200;
+pub(crate) const SMALL: u64 = 64 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -222,7 +222,7 @@ impl<R: BufRead> Read for Gzip<R> {
     }
 }
 
-fn copy(decoder: &mut dyn Read, limit: u64, out: &mut dyn Write) -> Result<u64, String> {
+pub(crate) fn copy(decoder: &mut dyn Read, limit: u64, out: &mut dyn Write) -> Result<u64, String> {
     let mut buf = vec![0; 128 << 10];
     let mut count = 0u64;
     loop {

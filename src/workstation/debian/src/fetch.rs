@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ureq::http::{Response, StatusCode, header};
 
-use crate::digest::hash_all;
+use crate::digest::{Digest, Sha256, hash_all};
 use crate::error::{Error, Result};
 use crate::network::{Network, Trouble, is_passing, page_instead_of_file, portal_status};
 use crate::progress::{Progress, Step};
@@ -38,6 +38,20 @@ pub(crate) enum Fetched {
     NotModified,
     New { bytes: Vec<u8>, validators: Validators },
 }
+
+/// A file whose size and hash nobody vouches for.
+pub(crate) enum Pinned {
+    /// The server has the state that it was asked about.
+    Unchanged,
+    New {
+        size: u64,
+        sha256: Sha256,
+        validators: Validators,
+    },
+}
+
+/// Keeps the state of a file before its first byte is written.
+pub(crate) type Noted<'a> = &'a dyn Fn(&Validators) -> Result<()>;
 
 /// What an attempt ended with.
 enum Failure {
@@ -85,12 +99,7 @@ impl Fetcher {
                 return Ok(Fetched::NotModified);
             }
             check_status(response.status())?;
-            let text = |name: header::HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
-            let validators = Validators {
-                url: url.to_owned(),
-                etag: text(header::ETAG).map(str::to_owned),
-                last_modified: text(header::LAST_MODIFIED).map(str::to_owned),
-            };
+            let validators = Validators::of(url, &response);
             let mut bytes = Vec::new();
             let mut body = response.body_mut().with_config().limit(u64::MAX).reader().take(limit + 1);
             body.read_to_end(&mut bytes).map_err(|e| Failure::Passing(e.to_string()))?;
@@ -139,17 +148,117 @@ impl Fetcher {
         })
     }
 
+    /// Fills `part` with a file of at most `limit` bytes of which nothing is known, and tells what it is; `known` is the state of
+    /// one that is there whole. What `part` holds already is gone on with only if it is of `of_part`, the same state of the file:
+    /// `noted` keeps that before the first byte is written, for an attempt of another process.
+    pub(crate) fn unknown(
+        &self,
+        url: &str,
+        known: Option<&Validators>,
+        of_part: Option<Validators>,
+        part: &mut File,
+        limit: u64,
+        (noted, progress): (Noted<'_>, &dyn Progress),
+    ) -> Result<Pinned> {
+        let mut state = of_part.filter(|validators| validators.url == url && validators.if_range().is_some());
+        if let Some(path) = file_path(url) {
+            let mut source = File::open(path).map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => Failure::Missing(e.to_string()).into_error(url),
+                _ => Failure::Final(e.to_string()).into_error(url),
+            })?;
+            let attempt = restart(part).and_then(|()| receive_up_to(&mut source, part, limit, progress));
+            attempt.map_err(|failure| failure.into_error(url))?;
+            state = None;
+        } else {
+            let changed = retry(url, progress, || {
+                let mut have = part.seek(SeekFrom::End(0)).map_err(disk)?;
+                let mut headers = Vec::new();
+                match state.as_ref().and_then(Validators::if_range).filter(|_| have > 0) {
+                    Some(range) => {
+                        headers.extend([(header::RANGE, format!("bytes={have}-")), (header::IF_RANGE, range)])
+                    }
+                    None => {
+                        restart(part)?;
+                        have = 0;
+                        headers.extend(known.and_then(|k| k.etag.clone()).map(|etag| (header::IF_NONE_MATCH, etag)));
+                        headers.extend(
+                            known.and_then(|k| k.last_modified.clone()).map(|t| (header::IF_MODIFIED_SINCE, t)),
+                        );
+                    }
+                }
+                let mut response = self.network.get(url, &headers)?;
+                match response.status() {
+                    StatusCode::NOT_MODIFIED if known.is_some() => return Ok(false),
+                    // The part is whole, or longer than the file is now.
+                    StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => {
+                        restart(part)?;
+                        state = None;
+                        return Err(Failure::Passing("the file changed while it was fetched".to_owned()));
+                    }
+                    status => check_status(status)?,
+                }
+                if response.status() == StatusCode::PARTIAL_CONTENT {
+                    check_range(&response, have)?;
+                } else {
+                    restart(part)?;
+                    have = 0;
+                }
+                if response.body().content_length().is_some_and(|more| more > limit.saturating_sub(have)) {
+                    return Err(Failure::Final(format!("is larger than {limit} bytes")));
+                }
+                let fresh = Validators::of(url, &response);
+                if have == 0 {
+                    noted(&fresh).map_err(|error| Failure::Final(error.to_string()))?;
+                }
+                state = Some(fresh);
+                let expected = response.body().content_length().and_then(|more| more.checked_add(have));
+                let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
+                let size = receive_up_to(&mut body, part, limit, progress)?;
+                match expected.filter(|expected| *expected != size) {
+                    Some(expected) => Err(Failure::Passing(format!("ended after {size} of {expected} bytes"))),
+                    None => Ok(true),
+                }
+            })?;
+            if !changed {
+                return Ok(Pinned::Unchanged);
+            }
+        }
+        let mut head = Vec::new();
+        let read =
+            part.rewind().and_then(|()| (&*part).take(LOOKED_AT).read_to_end(&mut head)).and_then(|_| part.rewind());
+        read.map_err(|e| disk(e).into_error(url))?;
+        if let Err(failure) = no_page(&head).map_err(Failure::Final) {
+            let _ = restart(part);
+            return Err(failure.into_error(url));
+        }
+        let hashes = hash_all(&mut *part, &Digest::Sha256(Sha256([0; 32]))).map_err(|e| disk(e).into_error(url))?;
+        Ok(Pinned::New { size: hashes.size, sha256: hashes.sha256, validators: state.unwrap_or_default() })
+    }
+
     fn request_from(&self, url: &str, have: u64) -> Result<Response<ureq::Body>, Failure> {
         let range = (have > 0).then(|| (header::RANGE, format!("bytes={have}-")));
         let response = self.network.get(url, range.as_slice())?;
         check_status(response.status())?;
         if response.status() == StatusCode::PARTIAL_CONTENT {
-            let range = response.headers().get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or("");
-            if !range.starts_with(&format!("bytes {have}-")) {
-                return Err(Failure::Final(format!("the server sent the range {range:?}, asked for was {have}-")));
-            }
+            check_range(&response, have)?;
         }
         Ok(response)
+    }
+}
+
+impl Validators {
+    fn of(url: &str, response: &Response<ureq::Body>) -> Validators {
+        let text = |name: header::HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
+        Validators {
+            url: url.to_owned(),
+            etag: text(header::ETAG).map(str::to_owned),
+            last_modified: text(header::LAST_MODIFIED).map(str::to_owned),
+        }
+    }
+
+    /// What If-Range takes: an entity tag that means the very bytes, or the date (RFC 9110, section 13.1.5).
+    fn if_range(&self) -> Option<String> {
+        self.etag.clone().filter(|etag| !etag.starts_with("W/")).or_else(|| self.last_modified.clone())
     }
 }
 
@@ -229,6 +338,35 @@ fn receive(
         return Err(Failure::Passing(format!("ended after {have} of {size} bytes")));
     }
     Ok(())
+}
+
+/// Bytes from where `part` stands, to the end of what comes; how many it holds then.
+fn receive_up_to(source: &mut dyn Read, part: &mut File, limit: u64, progress: &dyn Progress) -> Result<u64, Failure> {
+    let mut have = part.stream_position().map_err(disk)?;
+    let mut buf = vec![0; 64 << 10];
+    loop {
+        let n = match source.read(&mut buf) {
+            Ok(0) => return Ok(have),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Failure::Passing(e.to_string())),
+        };
+        have = have.saturating_add(n as u64);
+        if have > limit {
+            restart(part)?;
+            return Err(Failure::Final(format!("is larger than {limit} bytes")));
+        }
+        part.write_all(&buf[..n]).map_err(disk)?;
+        progress.advance(Step::Download, n as u64);
+    }
+}
+
+fn check_range(response: &Response<ureq::Body>, have: u64) -> Result<(), Failure> {
+    let range = response.headers().get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    if range.starts_with(&format!("bytes {have}-")) {
+        return Ok(());
+    }
+    Err(Failure::Final(format!("the server sent the range {range:?}, asked for was {have}-")))
 }
 
 /// A wrong file is not resumed from.

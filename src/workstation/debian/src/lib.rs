@@ -8,11 +8,13 @@
 
 mod address;
 mod apt_sources;
+pub mod archive;
 mod armor;
 pub mod control;
 pub mod date;
 pub mod deb;
 pub mod digest;
+mod download;
 mod error;
 mod explain;
 mod fetch;
@@ -36,7 +38,9 @@ pub mod universe;
 pub mod unpack;
 pub mod version;
 
+pub use archive::{Archive, Member, MemberKind};
 pub use digest::{Digest, Sha256, Sha512};
+pub use download::LockedDownload;
 pub use error::{Error, Result};
 pub use keyring::Keyring;
 pub use lock::{Lock, LockedPackage, LockedRepository};

@@ -9,6 +9,7 @@ use fruit_base::AtPath;
 use serde::{Deserialize, Serialize};
 
 use crate::date;
+use crate::download::LockedDownload;
 use crate::error::{Error, Result};
 use crate::index::{Offer, is_clean_path};
 pub use crate::locked::{LockedPackage, LockedRepository};
@@ -38,6 +39,9 @@ pub struct Lock {
     pub repositories: Vec<LockedRepository>,
     /// In order of the name.
     pub packages: Vec<LockedPackage>,
+    /// Files that come by their address, in order of the recipe's names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub downloads: Vec<LockedDownload>,
 }
 
 impl Lock {
@@ -88,6 +92,7 @@ impl Lock {
             request: request.clone(),
             packages: packages.collect::<Result<_>>()?,
             repositories,
+            downloads: Vec::new(),
         })
     }
 

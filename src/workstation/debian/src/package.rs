@@ -299,19 +299,19 @@ impl Store {
 }
 
 /// Writes to a file and keeps the hash of what was written.
-struct HashingWriter<'a> {
+pub(crate) struct HashingWriter<'a> {
     file: &'a mut File,
     hasher: sha2::Sha256,
     /// The system's number of the error that writing ended with.
-    failed: Option<i32>,
+    pub(crate) failed: Option<i32>,
 }
 
 impl<'a> HashingWriter<'a> {
-    fn new(file: &'a mut File) -> HashingWriter<'a> {
+    pub(crate) fn new(file: &'a mut File) -> HashingWriter<'a> {
         HashingWriter { file, hasher: sha2::Digest::new(), failed: None }
     }
 
-    fn finish(self) -> Sha256 {
+    pub(crate) fn finish(self) -> Sha256 {
         Sha256(sha2::Digest::finalize(self.hasher).into())
     }
 }

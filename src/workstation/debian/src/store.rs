@@ -109,6 +109,14 @@ impl Store {
         &self.root
     }
 
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    pub(crate) fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+
     /// Fetches the packages that are missing. What is there is not read; it is checked when it is used.
     ///
     /// # Errors
@@ -407,7 +415,7 @@ impl Store {
     }
 
     /// Whether a file of the right size is there; its hash is checked when it is used.
-    fn has(&self, vouched: Vouched, extension: &str) -> bool {
+    pub(crate) fn has(&self, vouched: Vouched, extension: &str) -> bool {
         fs::metadata(self.blob(vouched, extension)).is_ok_and(|meta| meta.len() == vouched.size)
     }
 
@@ -471,7 +479,7 @@ fn is_named(file: &File, path: &Path) -> bool {
 }
 
 /// Opens `part` for this process alone; `None` when another process finished the file `whole` meanwhile.
-fn lock_part(part: &Path, whole: &Path) -> Result<Option<File>> {
+pub(crate) fn lock_part(part: &Path, whole: &Path) -> Result<Option<File>> {
     loop {
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part);
         let file = open.at(part)?;

@@ -79,6 +79,8 @@ pub struct Tarball<R> {
     position: u64,
     /// Data and padding of the current entry that were not read yet.
     pending: u64,
+    /// Records of PAX headers that mean nothing here are passed over.
+    tolerant: bool,
 }
 
 /// What extension headers said of the entry that follows them.
@@ -95,7 +97,13 @@ struct Extended {
 
 impl<R: Read> Tarball<R> {
     pub fn new(input: R) -> Tarball<R> {
-        Tarball { input: BufReader::with_capacity(BUFFER, input), position: 0, pending: 0 }
+        Tarball { input: BufReader::with_capacity(BUFFER, input), position: 0, pending: 0, tolerant: false }
+    }
+
+    /// Passes over PAX records that mean nothing here, as other programs than Debian's write them.
+    pub fn tolerant(mut self) -> Tarball<R> {
+        self.tolerant = true;
+        self
     }
 
     /// The next entry, or `None` after the last one; then everything was read. The archive ends with a block of zeros, as
@@ -125,12 +133,22 @@ impl<R: Read> Tarball<R> {
                 b'K' => extended.link = Some(self.long_text(size)?),
                 b'x' => {
                     let records = self.data(size, MAX_PAX)?;
-                    pax_records(&records, |key, value| extended.take(key, value))?;
+                    let tolerant = self.tolerant;
+                    pax_records(&records, |key, value| match extended.take(key, value) {
+                        Err(Unusable::Unknown(_)) if tolerant => Ok(()),
+                        Err(Unusable::Unknown(error) | Unusable::Wrong(error)) => Err(error),
+                        Ok(()) => Ok(()),
+                    })?;
                 }
                 b'g' => {
                     let records = self.data(size, MAX_PAX)?;
+                    let tolerant = self.tolerant;
                     let known = |key: &str, _: &[u8]| match key {
                         "comment" => Ok(()),
+                        // These would change what each entry is.
+                        _ if tolerant && !matches!(key, "path" | "linkpath" | "size") && !key.starts_with(SPARSE) => {
+                            Ok(())
+                        }
                         _ => Err(TarError::new(format!("global PAX record {key:?} is not supported"))),
                     };
                     pax_records(&records, known)?;
@@ -267,9 +285,19 @@ impl<R: Read> Tarball<R> {
     }
 }
 
+/// What the names of GNU's records of sparse files begin with.
+const SPARSE: &str = "GNU.sparse";
+
+/// A PAX record that an entry cannot be read with.
+enum Unusable {
+    /// It means something that is not known here.
+    Unknown(TarError),
+    Wrong(TarError),
+}
+
 impl Extended {
-    fn take(&mut self, key: &str, value: &[u8]) -> Result<(), TarError> {
-        let wrong = || TarError::new(format!("PAX record {key}: the value is not understood"));
+    fn take(&mut self, key: &str, value: &[u8]) -> Result<(), Unusable> {
+        let wrong = || Unusable::Wrong(TarError::new(format!("PAX record {key}: the value is not understood")));
         let text = || std::str::from_utf8(value).map_err(|_| wrong());
         let number = || text()?.parse::<u64>().map_err(|_| wrong());
         let id = || u32::try_from(number()?).map_err(|_| wrong());
@@ -289,11 +317,17 @@ impl Extended {
                 Some(name) => {
                     let spaces = ["user.", "trusted.", "security.", "system."];
                     if name.len() > MAX_NAME || !spaces.iter().any(|space| name.starts_with(space)) {
-                        return Err(TarError::new(format!("extended attribute {name:?} is in no known namespace")));
+                        let why = format!("extended attribute {name:?} is in no known namespace");
+                        return Err(Unusable::Unknown(TarError::new(why)));
                     }
                     self.xattrs.insert(name.to_owned(), value.to_vec());
                 }
-                None => return Err(TarError::new(format!("PAX record {key:?} is not supported"))),
+                // GNU's sparse files: without their map, the data is not the file.
+                None if key.starts_with(SPARSE) => {
+                    let why = format!("PAX record {key:?} is that of a sparse file, which is not supported");
+                    return Err(Unusable::Wrong(TarError::new(why)));
+                }
+                None => return Err(Unusable::Unknown(TarError::new(format!("PAX record {key:?} is not supported")))),
             },
         }
         Ok(())
@@ -359,7 +393,7 @@ fn check_sum(header: &[u8; BLOCK as usize]) -> Result<(), TarError> {
 }
 
 /// `./usr/bin/` → `usr/bin`, `./` → the root. A path with a slash before it starts at the root all the same.
-fn clean_path(raw: &[u8]) -> Result<String, String> {
+pub(crate) fn clean_path(raw: &[u8]) -> Result<String, String> {
     if raw.len() > MAX_PATH {
         return Err(format!("the path has {} bytes, more than {MAX_PATH}", raw.len()));
     }

@@ -19,6 +19,8 @@ struct Request {
     path: String,
     /// First byte asked for.
     from: Option<usize>,
+    /// The state of the file that the range is of, or of which the client has the whole.
+    state: Option<String>,
 }
 
 struct Response {
@@ -76,11 +78,15 @@ fn serve(answer: Answer) -> Server {
 fn handle(mut stream: TcpStream, answer: &Answer, number: &AtomicUsize, seen: &Seen) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     let Some(first) = lines.next() else { return };
-    let mut request = Request { path: first.split(' ').nth(1).unwrap().to_owned(), from: None };
+    let mut request = Request { path: first.split(' ').nth(1).unwrap().to_owned(), from: None, state: None };
     for line in lines.by_ref().take_while(|line| !line.is_empty()) {
         if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
             request.from = range.trim_end_matches('-').parse().ok();
         }
+        let state = line
+            .split_once(": ")
+            .filter(|(name, _)| name.eq_ignore_ascii_case("if-range") || name.eq_ignore_ascii_case("if-none-match"));
+        request.state = state.map(|(_, state)| state.to_owned()).or(request.state);
     }
     seen.lock().unwrap().push((request.path.clone(), request.from));
     let response = answer(number.fetch_add(1, Ordering::SeqCst), &request);
@@ -380,4 +386,78 @@ fn the_next_mirror_of_apt_is_asked_and_lists_of_mirrors_are_fetched() {
     second.ensure(std::slice::from_ref(&package), &listed, &Silent).unwrap();
     assert_eq!(lists.requests.lock().unwrap()[0].0, "/debian.txt");
     assert_eq!(bad.requests.lock().unwrap().len(), 1);
+}
+
+/// A file that changes its state when `changes` says so, from a server that knows ranges and states.
+fn of_state(state: &str, body: &[u8], request: &Request) -> Response {
+    let headers = format!("ETag: \"{state}\"\r\n");
+    let same = request.state.as_deref() == Some(&format!("\"{state}\""));
+    match request.from {
+        Some(_) if same => {
+            let response = ranged(body, request);
+            Response { headers: format!("{headers}{}", response.headers), ..response }
+        }
+        None if same => Response { headers, ..fail("304 Not Modified") },
+        _ => Response { headers, ..whole(body) },
+    }
+}
+
+#[test]
+fn a_file_of_which_nothing_is_known_is_resumed_only_while_it_is_the_same() {
+    let (old, new) = (vec![1u8; 300_000], vec![2u8; 200_000]);
+    let (was, is) = (old.clone(), new.clone());
+    let server = serve(Box::new(move |number, request| match number {
+        0 => Response { stop_after: 100_000, ..of_state("a", &was, request) },
+        1 => Response { stop_after: 50_000, ..of_state("a", &was, request) },
+        _ => of_state("b", &is, request),
+    }));
+    let (_folder, store) = store();
+    let (size, sha256) = store.pin(&[&server.url], None, &Silent).unwrap();
+    assert_eq!((size, sha256), (200_000, Sha256::of(&new)));
+    let from: Vec<_> = server.requests.lock().unwrap().iter().map(|(_, from)| *from).collect();
+    assert_eq!(from, [None, Some(100_000), Some(150_000)]);
+    // Asked again, the server need not send it again.
+    assert_eq!(store.pin(&[&server.url], None, &Silent).unwrap(), (200_000, Sha256::of(&new)));
+    assert_eq!(server.requests.lock().unwrap().len(), 4);
+    assert!(blobs(store.root(), ".file").len() == 1 && old.len() > new.len());
+}
+
+#[test]
+fn what_a_killed_build_left_of_a_download_is_gone_on_with() {
+    let body: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
+    let served = body.clone();
+    let server = serve(Box::new(move |_, request| of_state("a", &served, request)));
+    let (_folder, store) = store();
+    let name = store.root().join("urls").join(Sha256::of(server.url.as_bytes()).to_string());
+    std::fs::create_dir_all(name.parent().unwrap()).unwrap();
+    std::fs::write(name.with_extension("part"), &body[..5000]).unwrap();
+    let state =
+        serde_json::json!({"validators": {"url": server.url, "etag": "\"a\"", "last_modified": null}, "whole": null});
+    std::fs::write(name.with_extension("json"), state.to_string()).unwrap();
+    let pinned = store.pin(&[&server.url], Some(Sha256::of(&body)), &Silent).unwrap();
+    assert_eq!(pinned, (body.len() as u64, Sha256::of(&body)));
+    assert_eq!(server.requests.lock().unwrap()[0].1, Some(5000));
+}
+
+#[test]
+fn a_download_comes_from_the_first_mirror_that_has_it_and_must_be_the_one_that_was_named() {
+    let good = serve(Box::new(|_, _| whole(b"a program")));
+    let gone = serve(Box::new(|_, _| fail("404 Not Found")));
+    let wrong = serve(Box::new(|_, _| whole(b"another program")));
+    let (_folder, store) = store();
+    let sum = Sha256::of(b"a program");
+    let known = Some(sum);
+    let urls = [gone.url.as_str(), &wrong.url];
+    let error = store.pin(&urls, known, &Silent).unwrap_err().to_string();
+    assert!(error.contains(&gone.url) && blobs(store.root(), ".file").is_empty(), "{error}");
+    assert_eq!(store.pin(&[&gone.url, &wrong.url, &good.url], known, &Silent).unwrap(), (9, sum));
+    // Once it is there nobody is asked, not even offline.
+    let offline = Store::open(store.root(), true).unwrap();
+    assert_eq!(offline.pin(&[&gone.url], known, &Silent).unwrap(), (9, sum));
+    let error = offline.pin(&[&good.url], None, &Silent).unwrap_err().to_string();
+    assert!(error.contains("offline") && error.contains(&good.url), "{error}");
+    let file =
+        fruit_debian::LockedDownload { name: "p".into(), url: good.url.clone(), size: 9, sha256: Sha256::of(b"none") };
+    let error = store.ensure_download(&file, &[&good.url], &Silent).unwrap_err().to_string();
+    assert!(error.contains("SHA-256"), "{error}");
 }

@@ -48,6 +48,14 @@ pub struct Talk {
     pub verbose: bool,
 }
 
+/// What a recipe leaves open.
+#[derive(Args, Debug, Clone)]
+pub struct Settings {
+    /// Value for a variable of the recipe; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
 #[derive(Args, Debug, Clone)]
 pub struct Sources {
     /// Package mirror: URL, or ARCHIVE=URL (debian, debian-security); repeatable
@@ -87,11 +95,15 @@ pub enum Verb {
     Check {
         /// Recipe file
         recipe: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Update the package versions in the lock file and show what changed
     Lock {
         /// Recipe file
         recipe: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
         #[command(flatten)]
         sources: Sources,
     },
@@ -200,6 +212,8 @@ pub struct Build {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
+    pub settings: Settings,
+    #[command(flatten)]
     pub sources: Sources,
 }
 
@@ -207,6 +221,7 @@ impl From<&Build> for fruit_pipeline::Options {
     fn from(options: &Build) -> fruit_pipeline::Options {
         fruit_pipeline::Options {
             recipe: options.recipe.clone(),
+            set: options.settings.set.clone(),
             out: options.out.clone(),
             locked: options.locked,
             strict: options.strict,

@@ -37,8 +37,8 @@ fn run(cli: Cli) -> ExitCode {
     let result = match cli.verb {
         Verb::Setup { tests } => verbs::setup::setup(tests, &progress),
         Verb::Init(options) => verbs::init::init(&options, &progress),
-        Verb::Check { recipe } => verbs::check::check(&recipe, json, &progress),
-        Verb::Lock { recipe, sources } => verbs::lock::lock(&recipe, &sources, json, &progress),
+        Verb::Check { recipe, settings } => verbs::check::check(&recipe, &settings, json, &progress),
+        Verb::Lock { recipe, settings, sources } => verbs::lock::lock(&recipe, &settings, &sources, json, &progress),
         Verb::Build(options) => verbs::build::build(&options, json, &progress),
         Verb::Why { package, recipe } => verbs::why::why(&package, recipe.as_deref(), json),
         Verb::Diff { old, new, repository }

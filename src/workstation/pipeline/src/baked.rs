@@ -5,7 +5,7 @@ use std::path::Path;
 use fruit_base::AtPath;
 use fruit_contract::cmdline::hex;
 use fruit_contract::installed::{self, InstalledFile};
-use fruit_image::tree::{Content, Inode, Source};
+use fruit_image::tree::{Content, Inode, Source, Tree};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -59,6 +59,20 @@ pub fn sha256_of(content: &Content) -> Result<String, Error> {
         at += part.len() as u64;
     }
     Ok(hex(&hash.finalize()))
+}
+
+/// Puts an entry into a root, links to folders followed.
+///
+/// # Errors
+/// A file where a folder belongs.
+pub(crate) fn put(tree: &mut Tree, path: &str, inode: Inode, epoch: i64) -> Result<(), Error> {
+    let fail = |error: fruit_image::tree::TreeError| Error::other(error.to_string());
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let folder = tree.resolve(folder).unwrap_or_else(|_| folder.to_owned());
+    tree.make_dirs(&folder, 0o755, epoch).map_err(fail)?;
+    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    tree.insert(&path, inode).map_err(fail)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -27,7 +27,15 @@ pub struct Checked {
 /// # Errors
 /// Whatever is wrong with it or with a file that it names, on its line where it has one.
 pub fn check(path: &Path) -> Result<Checked, Error> {
-    let recipe = fruit_recipe::load(path, &search())?;
+    check_set(path, &[])
+}
+
+/// As [`check`], with values for the recipe's variables, each `NAME=VALUE`.
+///
+/// # Errors
+/// As [`check`]; a variable that the recipe does not have, a value that it may not have.
+pub fn check_set(path: &Path, settings: &[String]) -> Result<Checked, Error> {
+    let recipe = fruit_recipe::load_set(path, &search(), settings)?;
     let node = node_defaults(&recipe)?;
     let programs = programs::wanted(&recipe)?;
     let overlays = recipe.overlays.iter().map(|folder| overlay(&folder.path)).collect::<Result<_, _>>()?;
@@ -64,6 +72,7 @@ mod tests {
         spoil(folder);
         let options = Options {
             recipe: folder.join("recipes/x.yaml"),
+            set: Vec::new(),
             out: folder.join("out"),
             locked: false,
             strict: false,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fruit_base::PathError;
 use fruit_device_programs::DeviceError;
-use fruit_recipe::Diagnostics;
+use fruit_recipe::{Diagnostic, Diagnostics};
 
 /// What went wrong on the way to an image. The text says where, and what to do.
 #[derive(thiserror::Error, Debug)]
@@ -47,4 +47,9 @@ impl Error {
         }
         Error::About { file: file.to_owned(), error: Box::new(self) }
     }
+}
+
+/// One mistake in a recipe.
+pub(crate) fn diagnostic(one: Diagnostic) -> Error {
+    Diagnostics::from(one).into()
 }

@@ -1,10 +1,13 @@
 //! From a recipe to a card: check, lock, fetch, unpack, finish, prune, overlay, write, describe.
 
+mod accounts;
 pub mod baked;
 pub mod boot_files;
 pub mod card;
 pub mod check;
+pub mod downloads;
 pub mod error;
+mod files;
 pub mod flows;
 pub mod inputs;
 pub mod lock;
@@ -13,6 +16,7 @@ pub mod partitions;
 pub mod programs;
 pub mod root;
 pub mod sources;
+mod sysctl;
 pub mod updater;
 mod warnings;
 
@@ -35,7 +39,7 @@ use check::Checked;
 pub use error::Error;
 use inputs::Inputs;
 use outputs::{Names, Outcome};
-use root::FinishedRoot;
+use root::{FinishedRoot, Supply};
 use sources::Sources;
 
 /// Modules without which no root can be mounted; the others may lack their hardware.
@@ -56,6 +60,8 @@ pub fn search() -> Search {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub recipe: PathBuf,
+    /// Values of the recipe's variables, each `NAME=VALUE`.
+    pub set: Vec<String>,
     /// Folder for the image and what belongs to it.
     pub out: PathBuf,
     /// Fail if the lock lacks something the recipe asks for, instead of changing the lock.
@@ -72,7 +78,7 @@ pub struct Options {
 /// # Errors
 /// Everything that can be wrong with a recipe, its packages, the network or the disk; nothing half-written stays.
 pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Error> {
-    let checked = check::check(&options.recipe)?;
+    let checked = check::check_set(&options.recipe, &options.set)?;
     let Checked { recipe, node, programs, overlays, repositories } = &checked;
     if options.out.exists() && !options.out.is_dir() {
         return Err(Error::input(format!("{}: is not a folder; name another one with --out", options.out.display())));
@@ -98,6 +104,7 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
     }
 
     store.ensure(&lock.packages, &mirrors, &sources::Bars::new(progress))?;
+    downloads::ensure(recipe, &lock, &store, progress)?;
     let archive =
         |modules: Selection| card::compress_initramfs(&initramfs(recipe, &modules, node, &baked, &inputs, epoch)?);
     // Beside the root, which takes longer than both.
@@ -137,7 +144,16 @@ pub fn assemble<T>(
     let bars = sources::Bars::new(progress);
     let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
     let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
-    let (root, started) = root::finish_root(checked, tree, &packages, &baked.in_root, &inputs.build_id, epoch, start)?;
+    let (root, started) = root::finish_root(
+        checked,
+        tree,
+        &packages,
+        Supply { lock, store },
+        &baked.in_root,
+        &inputs.build_id,
+        epoch,
+        start,
+    )?;
     Ok((root, packages, started))
 }
 

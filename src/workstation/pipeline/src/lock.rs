@@ -8,6 +8,7 @@ use fruit_debian::{Lock, LockedPackage, Mirrors, Repository, Request, Store, Uni
 use fruit_progress::Progress;
 use fruit_recipe::{At, Bootloader, Diagnostic, Diagnostics, InitSystem, Recipe};
 
+use super::downloads;
 use super::sources::Bars;
 use crate::error::Error;
 
@@ -83,15 +84,18 @@ pub fn for_build(
     let old = if path.exists() { Some(Lock::load(&path)?) } else { None };
     match &old {
         Some(lock) if lock.request == request && lock.architecture == recipe.board.architecture.to_string() => {
-            return Ok(lock.clone());
+            if downloads::answered(recipe, lock) {
+                return Ok(lock.clone());
+            }
+            if !locked {
+                let mut lock = lock.clone();
+                lock.downloads = downloads::pin(recipe, &lock.downloads, store, progress)?;
+                lock.write(&path)?;
+                return Ok(lock);
+            }
+            return Err(out_of_step(&path, recipe));
         }
-        Some(_) if locked => {
-            return Err(Error::input(format!(
-                "{}: the recipe asks for something else than this lock has; refresh it with: fruitbuild lock {}",
-                path.display(),
-                recipe.path.display()
-            )));
-        }
+        Some(_) if locked => return Err(out_of_step(&path, recipe)),
         None if locked => {
             return Err(Error::input(format!(
                 "{}: there is no lock; make it with: fruitbuild lock {}",
@@ -104,9 +108,19 @@ pub fn for_build(
     progress.say(&format!("choosing packages for {}", path.display()));
     // Pins fail closed: if a version is gone from the mirrors, the person refreshes the lock knowingly.
     let pins = old.as_ref().map(Lock::pins).unwrap_or_default();
-    let lock = resolve(recipe, &request, &pins, repositories, store, mirrors, progress)?;
+    let mut lock = resolve(recipe, &request, &pins, repositories, store, mirrors, progress)?;
+    let kept = old.as_ref().map(|old| old.downloads.as_slice()).unwrap_or_default();
+    lock.downloads = downloads::pin(recipe, kept, store, progress)?;
     lock.write(&path)?;
     Ok(lock)
+}
+
+fn out_of_step(lock: &Path, recipe: &Recipe) -> Error {
+    Error::input(format!(
+        "{}: the recipe asks for something else than this lock has; refresh it with: fruitbuild lock {}",
+        lock.display(),
+        recipe.path.display()
+    ))
 }
 
 /// Resolves what the recipe asks for among what the repositories offer now.

@@ -295,6 +295,7 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, E
             bytes_to_write: mapped,
         },
         release: release(recipe)?,
+        variables: recipe.variables.clone(),
         kernel: image_manifest::Kernel {
             release: root.kernel_release.clone(),
             command_line: card.command_line.clone(),
@@ -304,6 +305,7 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, E
         inputs: inputs.list.clone(),
         repositories: repositories.collect(),
         packages: packages.collect(),
+        downloads: root.report.downloads.clone(),
         pruned: saved
             .map(|s| image_manifest::Pruned { rule: s.rule.clone(), files: s.files, bytes: s.bytes })
             .collect(),
@@ -376,7 +378,14 @@ fn sbom_of(made: &Made<'_>, epoch: i64) -> String {
         suite: made.recipe.distribution.suite.as_str().to_owned(),
     };
     let components: Vec<Component> = made.packages.iter().map(|p| component(made, p)).collect();
-    sbom::spdx(&subject, &components)
+    let downloads: Vec<sbom::Download> = made
+        .root
+        .report
+        .downloads
+        .iter()
+        .map(|d| sbom::Download { name: d.name.clone(), url: d.url.clone(), sha256: d.sha256.clone() })
+        .collect();
+    sbom::spdx(&subject, &components, &downloads)
 }
 
 fn component(made: &Made<'_>, package: &PackageContents) -> Component {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fruit_debian::PackageContents;
+use fruit_contract::image_manifest;
 use fruit_debian::relation::Relations;
+use fruit_debian::{Lock, PackageContents, Store};
 use fruit_image::tree::{Content, Inode, Kind, Tree};
-use fruit_recipe::{Diagnostic, Diagnostics, Recipe};
+use fruit_recipe::{Diagnostic, Recipe};
 use fruit_root::account::{self, Unhandled};
 use fruit_root::finish::units::{Enabled, Units};
-use fruit_root::finish::users::UserSpec;
 use fruit_root::finish::{Identity, Release};
 use fruit_root::glob::Glob;
 use fruit_root::kernel::needs::{self, Lacking, Wanted};
@@ -19,9 +19,10 @@ use fruit_root::settle::Problem;
 use fruit_root::{PackageScripts, finish, records, settle};
 
 use super::lock::kernel_package;
-use crate::baked::Baked;
+use crate::baked::{Baked, put};
 use crate::check::Checked;
-use crate::error::Error;
+use crate::error::{Error, diagnostic};
+use crate::{accounts, downloads, files, sysctl};
 
 /// A root that only needs to be written.
 pub struct FinishedRoot {
@@ -34,6 +35,13 @@ pub struct FinishedRoot {
     pub report: RootReport,
 }
 
+/// What the recipe has besides packages: pinned by the lock, and in the store.
+#[derive(Clone, Copy)]
+pub struct Supply<'a> {
+    pub lock: &'a Lock,
+    pub store: &'a Store,
+}
+
 /// What the build says about a root.
 pub struct RootReport {
     pub pruned: Pruned,
@@ -44,6 +52,7 @@ pub struct RootReport {
     pub acknowledged_not_here: Vec<String>,
     pub problems: Vec<Problem>,
     pub enabled_units: Vec<Enabled>,
+    pub downloads: Vec<image_manifest::Download>,
 }
 
 /// Makes the root of a recipe from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970. The modules
@@ -51,10 +60,12 @@ pub struct RootReport {
 ///
 /// # Errors
 /// Whatever the recipe asks for that the packages cannot give, on the recipe's line where it has one.
+#[allow(clippy::too_many_arguments)] // one step of the story with all that came before it
 pub fn finish_root<T>(
     checked: &Checked,
     mut tree: Tree,
     packages: &[PackageContents],
+    supply: Supply<'_>,
     baked: &[Baked],
     build_id: &str,
     epoch: i64,
@@ -87,16 +98,23 @@ pub fn finish_root<T>(
 
     let pruned = prune_root(recipe, &mut tree, &modules, &scripts)?;
     let mut enable = Vec::new();
-    let mut laid = Vec::new();
+    let mut laid: Vec<String> = Vec::new();
     for overlay in &checked.overlays {
         enable.extend(overlay.apply(&mut tree, epoch)?.enable);
         laid.extend(overlay.entries().iter().map(|entry| entry.path.clone()));
     }
+    let downloads = downloads::lay(recipe, supply.lock, supply.store, &mut tree, packages, epoch)?;
+    laid.extend(downloads.files.iter().map(|file| file.real.clone()));
+    let files = files::lay(recipe, &mut tree, packages, epoch)?;
+    laid.extend(files.iter().map(|file| file.real.clone()));
     finish::certificates::after_overlays(&mut tree, &laid, epoch)?;
     load_at_boot(recipe, &mut tree, epoch)?;
+    sysctl::write(recipe, &mut tree, epoch)?;
     let more = MoreUnits { enable, mask: needs::hopeless_units(&missing) };
     let enabled_units = configure_units(recipe, &mut tree, &scripts, more, epoch)?;
-    fruit_root::finish::users::add(&mut tree, &users(recipe), epoch)?;
+    accounts::add(recipe, &mut tree, epoch)?;
+    files::own(&mut tree, &downloads.files)?;
+    files::own(&mut tree, &files)?;
     records::write(&mut tree, &package_records(packages), epoch)?;
     let problems = settle::settle(&mut tree, epoch);
 
@@ -105,7 +123,9 @@ pub fn finish_root<T>(
     unhandled.retain(|u| !acknowledged.contains(u.package.as_str()));
     let here = |name: &str| packages.iter().any(|p| p.name == name);
     let not_here = acknowledged.into_iter().filter(|name| !here(name)).map(str::to_owned).collect();
-    let report = RootReport { pruned, lacking, unhandled, acknowledged_not_here: not_here, problems, enabled_units };
+    let downloads = downloads.report;
+    let report =
+        RootReport { pruned, lacking, unhandled, acknowledged_not_here: not_here, problems, enabled_units, downloads };
     Ok((FinishedRoot { tree, kernel, kernel_release: release, device_trees, report }, started))
 }
 
@@ -169,10 +189,6 @@ fn kernel_release(recipe: &Recipe, tree: &Tree) -> Result<String, Error> {
             Err(diagnostic(Diagnostic::error(message).maybe_place(package.place.clone())))
         }
     }
-}
-
-fn diagnostic(one: Diagnostic) -> Error {
-    Diagnostics::from(one).into()
 }
 
 fn device_trees(recipe: &Recipe, tree: &Tree, release: &str) -> Result<BTreeMap<String, Content>, Error> {
@@ -288,16 +304,6 @@ fn bake(tree: &mut Tree, baked: &Baked, epoch: i64) -> Result<(), Error> {
     baked.files.iter().try_for_each(|(path, inode)| put(tree, path, inode.clone(), epoch))
 }
 
-fn put(tree: &mut Tree, path: &str, inode: Inode, epoch: i64) -> Result<(), Error> {
-    let fail = |error: fruit_image::tree::TreeError| Error::other(error.to_string());
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let folder = tree.resolve(folder).unwrap_or_else(|_| folder.to_owned());
-    tree.make_dirs(&folder, 0o755, epoch).map_err(fail)?;
-    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    tree.insert(&path, inode).map_err(fail)?;
-    Ok(())
-}
-
 /// Units besides those that the recipe lists.
 struct MoreUnits {
     /// Of overlays.
@@ -335,26 +341,6 @@ fn configure_units(
         }
         _ => error.into(),
     })
-}
-
-fn users(recipe: &Recipe) -> Vec<UserSpec> {
-    recipe
-        .users
-        .iter()
-        .map(|(name, user)| UserSpec {
-            name: name.as_str().to_owned(),
-            uid: user.uid.as_ref().and_then(|uid| u32::try_from(uid.get()).ok()),
-            group: None,
-            groups: user.groups.iter().map(|g| g.as_str().to_owned()).collect(),
-            gecos: user.full_name.as_ref().map(|name| name.value.clone()),
-            home: user.home.as_ref().map(|home| home.as_str().to_owned()),
-            shell: user.shell.as_ref().map(|shell| shell.as_str().to_owned()),
-            password_hash: Some(user.password.shadow().to_owned()).filter(|hash| hash.starts_with('$')),
-            ssh_keys: user.ssh_keys.iter().map(|key| key.as_str().to_owned()).collect(),
-            sudo: false,
-            system: false,
-        })
-        .collect()
 }
 
 fn package_records(packages: &[PackageContents]) -> Vec<Record> {

@@ -7,13 +7,13 @@ macro_rules! mapping {
         $(#[doc = $doc:literal])*
         $what:literal
         pub struct $name:ident {
-            $( $(#[doc = $field_doc:literal])* $field:ident : $ty:ty $(= $default:expr)? ),* $(,)?
+            $( $(#[doc = $field_doc:literal])* $(#[serde($serde:meta)])? $field:ident : $ty:ty $(= $default:expr)? ),* $(,)?
         }
     ) => {
         $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize)]
         pub struct $name {
-            $( $(#[doc = $field_doc])* pub $field: $ty, )*
+            $( $(#[doc = $field_doc])* $(#[serde($serde)])? pub $field: $ty, )*
         }
 
         impl $name {

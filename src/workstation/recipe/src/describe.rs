@@ -61,7 +61,8 @@ pub(crate) fn words(doc: &[&str], words: &[(&str, &[&str])]) -> Schema {
 pub(crate) fn text(doc: &[&str], pattern: Option<&&str>) -> Schema {
     let mut schema = json_schema!({"description": paragraph(doc), "type": ["string", "number", "boolean"]});
     if let Some(pattern) = pattern {
-        schema.insert("pattern".into(), (*pattern).into());
+        // A variable may stand in any text.
+        schema.insert("pattern".into(), format!(r"{pattern}|\$\{{[a-z][a-z0-9_]*\}}").into());
     }
     schema
 }

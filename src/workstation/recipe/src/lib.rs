@@ -8,6 +8,8 @@ mod declare;
 mod decode;
 mod describe;
 mod diagnostic;
+mod downloads;
+mod files;
 mod load;
 mod loader;
 mod login;
@@ -20,6 +22,8 @@ mod section;
 mod size;
 mod source;
 mod starter;
+mod sysctl;
+mod variables;
 mod words;
 
 pub use board::{
@@ -28,19 +32,23 @@ pub use board::{
 };
 pub use decode::{Named, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};
-pub use load::{OverlayFolder, Recipe, Search, check_board, check_recipe, load, load_board};
+pub use downloads::{ArchivePath, Checksum, Destination, Download, DownloadName, PerArchitecture, Pick};
+pub use files::{File, FileMode, FileOwner, FilePath, FileSettings};
+pub use load::{OverlayFolder, Recipe, Search, check_board, check_recipe, load, load_board, load_set};
 pub use loader::{Address, BootCommand, Bootloader, Tryboot, UBoot, UBootDisk, UBootMachine, Variable};
 pub use login::{HostName, Password, SshKey};
 pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use recipe::{
-    Distribution, Extends, InitSystem, Kernel, Outputs, Partitions, Prune, RecipeFile, Repository, RepositoryName,
-    Root, RootFormat, Services, User,
+    Distribution, Extends, Group, InitSystem, Kernel, Outputs, Partitions, Prune, RecipeFile, Repository,
+    RepositoryName, Root, RootFormat, Services, User,
 };
 pub use schema::{board_schema, recipe_schema};
 pub use section::{Section, read_str};
 pub use size::{OverlayCap, PartitionSize, Size};
 pub use source::{At, Place, Source};
 pub use starter::{Answers, Base, starter};
+pub use sysctl::{SysctlName, SysctlValue};
+pub use variables::{RecipeVariable, VariableKind, VariableName, VariableSettings, VariableValue};
 pub use words::{
     BoardName, Component, Console, DevicePath, FatPath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language,
     Locale, Machine, ModuleName, OverlayName, PackageName, PackagePath, StatePath, Suite, TimeZone, UnitName, Url,

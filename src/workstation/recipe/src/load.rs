@@ -1,19 +1,20 @@
 //! From a file name to a valid recipe.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::board::Board;
-use crate::decode::Decode;
+use crate::board::{Architecture, Board};
+use crate::decode::{Decode, Named};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::merge::merge;
 use crate::node::{self, Kind, Node};
 use crate::recipe::{Extends, RecipeFile};
 use crate::source::{At, Place, Source};
+use crate::variables::{RecipeVariable, Values, VariableName};
 use crate::words::OverlayName;
 
 /// Longest chain of `extends`.
@@ -70,6 +71,8 @@ pub struct Recipe {
     pub overlays: Vec<OverlayFolder>,
     /// What the merged recipe files say.
     pub file: RecipeFile,
+    /// Values of its variables, by name.
+    pub variables: BTreeMap<String, String>,
     /// All files it was read from, the recipe itself first, the board last.
     pub sources: Vec<Arc<Source>>,
 }
@@ -100,9 +103,12 @@ impl Recipe {
             recipe: &'a RecipeFile,
             board_name: &'a str,
             board: &'a Board,
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            variables: &'a BTreeMap<String, String>,
         }
         // Struct fields keep their order and serde_json's maps are sorted, so the bytes are canonical.
-        let all = Fingerprint { format: 1, recipe: &self.file, board_name: &self.board_name, board: &self.board };
+        let Self { file, board_name, board, variables, .. } = self;
+        let all = Fingerprint { format: 1, recipe: file, board_name, board, variables };
         serde_json::to_vec(&all).unwrap_or_else(|_| unreachable!("keys of all maps are texts"))
     }
 
@@ -119,11 +125,22 @@ impl Recipe {
 /// # Errors
 /// All that is wrong with the recipe and the files that it names, each with its place.
 pub fn load(path: &Path, search: &Search) -> Result<Recipe, Diagnostics> {
+    load_set(path, search, &[])
+}
+
+/// As [`load`], with values for the recipe's variables, each `NAME=VALUE`.
+///
+/// # Errors
+/// As [`load`]; a variable that the recipe does not have or use, a value that it may not have.
+pub fn load_set(path: &Path, search: &Search, settings: &[String]) -> Result<Recipe, Diagnostics> {
     let search = search.with_neighbours(path);
     let mut reading = Reading::new(&search);
     let merged = reading.recipe(path, None);
-    let Some(merged) = merged else { return reading.outcome(None) };
-    let file = RecipeFile::decode(&merged, &mut reading.found);
+    let Some(mut merged) = merged else { return reading.outcome(None) };
+    let mut values = Values::new(&merged, settings, &mut reading.found);
+    if let Some(board) = merged.get_mut("board") {
+        values.put_in(board, &mut reading.found);
+    }
 
     // The board and the named files are looked at even if another key is wrong.
     let board = match merged.get("board") {
@@ -134,6 +151,22 @@ pub fn load(path: &Path, search: &Search) -> Result<Recipe, Diagnostics> {
         }
         _ => None,
     };
+    match &board {
+        Some((name, board)) => values.of_board(name, board.architecture.value),
+        // So that what the board would say is not told as missing, too.
+        None => values.of_board("", Architecture::Arm64),
+    }
+    values.put_in(&mut merged, &mut reading.found);
+    if values.failed {
+        // Whatever else is found may be an effect of it; what is wrong with a declaration itself is told here.
+        if let Some(node) = merged.get("variables") {
+            drop(Named::<VariableName, RecipeVariable>::decode(node, &mut reading.found));
+        }
+        return reading.outcome(None);
+    }
+    let variables = values.finish(&mut reading.found);
+    let file = RecipeFile::decode(&merged, &mut reading.found);
+
     let mut overlays = Vec::new();
     if let Some(file) = &file {
         for name in &file.overlays {
@@ -147,7 +180,7 @@ pub fn load(path: &Path, search: &Search) -> Result<Recipe, Diagnostics> {
     }
     let sources = reading.sources.clone();
     let (file, (board_name, board)) = reading.outcome(file.zip(board))?;
-    Ok(Recipe { path: path.to_owned(), board, board_name, overlays, file, sources })
+    Ok(Recipe { path: path.to_owned(), board, board_name, overlays, file, variables, sources })
 }
 
 /// Reads one board file by itself.
@@ -172,7 +205,12 @@ pub fn load_board(path: &Path) -> Result<Board, Diagnostics> {
 pub fn check_recipe(path: &Path, bytes: &[u8]) -> Result<RecipeFile, Diagnostics> {
     let search = Search::default();
     let mut reading = Reading::new(&search);
-    let file = reading.parse(path, bytes).and_then(|node| RecipeFile::decode(&node, &mut reading.found));
+    let file = reading.parse(path, bytes).and_then(|mut node| {
+        let mut values = Values::new(&node, &[], &mut reading.found);
+        values.of_board("", Architecture::Arm64);
+        values.put_in(&mut node, &mut reading.found);
+        RecipeFile::decode(&node, &mut reading.found)
+    });
     if let Some(file) = &file {
         crate::rules::check(file, None, &mut reading.found);
     }

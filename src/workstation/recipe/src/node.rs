@@ -68,6 +68,14 @@ impl Node {
         }
     }
 
+    /// The value of `key` in a mapping, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.kind {
+            Kind::Map(entries) => entries.iter_mut().find(|(k, _)| k.value == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
     /// Takes `key` out of a mapping.
     pub fn remove(&mut self, key: &str) -> Option<Node> {
         match &mut self.kind {
@@ -103,7 +111,7 @@ pub(crate) fn shorten(text: &str) -> String {
 }
 
 /// A scalar by YAML 1.2's core schema (specification section 10.3.2), integers and floats only in decimal.
-fn scalar_value(text: &str, plain: bool) -> Value {
+pub(crate) fn scalar_value(text: &str, plain: bool) -> Value {
     if plain {
         match text {
             "true" | "True" | "TRUE" => return Value::Bool(true),

@@ -5,11 +5,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::declare::{keyword, mapping};
 use crate::decode::{Decode, Named, Whole, wrong_type};
 use crate::diagnostic::Diagnostics;
+use crate::downloads::{Download, DownloadName};
+use crate::files::{File, FilePath};
 use crate::login::{HostName, Password, SshKey};
 use crate::node::{Kind, Node};
 use crate::section::Section;
 use crate::size::{OverlayCap, PartitionSize};
 use crate::source::At;
+use crate::sysctl::{SysctlName, SysctlValue};
+use crate::variables::{RecipeVariable, VariableName};
 use crate::words::{
     BoardName, Component, DevicePath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language, Locale,
     ModuleName, OverlayName, PackageName, StatePath, Suite, TimeZone, UnitName, Url, UserName,
@@ -26,6 +30,12 @@ mapping! {
         version: At<ImageVersion> = At::default_value(ImageVersion::initial()),
         /// One line about the image.
         description: Option<String>,
+        /// Values that `--set NAME=VALUE` may change, used anywhere in a value of the recipe as `${NAME}`: `channel: stable`. Besides
+        /// these there are `${arch}` (Debian's name of the board's architecture: `arm64`), `${machine}` (the kernel's: `aarch64`)
+        /// and `${board}`. A dollar sign before it, as in `$${NAME}`, stands for the text `${NAME}` itself.
+        // Their values are part of the fingerprint, not the way they were written.
+        #[serde(skip)]
+        variables: Named<VariableName, RecipeVariable>,
         /// Board the image is for: a file of `boards/` without `.yaml`.
         board: At<BoardName>,
         /// Recipe files to build on, relative to this file; a later one wins over an earlier one, this file over all.
@@ -55,8 +65,22 @@ mapping! {
         init: At<InitSystem> = At::default_value(InitSystem::Systemd),
         /// Folders of `overlays/` whose files are laid over the root, in this order.
         overlays: Vec<At<OverlayName>>,
+        /// Files that come by their address instead of in a package, by a name of your choice: a vendor's program, an archive. The
+        /// lock pins each by size and SHA-256.
+        #[serde(skip_serializing_if = "Named::is_empty")]
+        downloads: Named<DownloadName, Download>,
+        /// Files of the image by their path, each with its text, or with text, owner and mode: `/etc/motd: "Hello\\n"`. They are laid
+        /// over packages and overlays; one that is there already must be replaced on purpose.
+        #[serde(skip_serializing_if = "Named::is_empty")]
+        files: Named<FilePath, File>,
+        /// Settings of the kernel's `sysctl`, by name: `vm.swappiness: 10`.
+        #[serde(skip_serializing_if = "Named::is_empty")]
+        sysctl: Named<SysctlName, At<SysctlValue>>,
         /// systemd units to turn on or off.
         services: Services,
+        /// Groups to add, by name. Those of packages are there already.
+        #[serde(skip_serializing_if = "Named::is_empty")]
+        groups: Named<GroupName, Group>,
         /// Users to add, by name. `root` is there already and may be given keys or a password.
         users: Named<UserName, User>,
         /// Host name.
@@ -199,13 +223,28 @@ mapping! {
 }
 
 mapping! {
+    /// A group.
+    "the settings of a group"
+    pub struct Group {
+        /// Number of the group. Default: one that follows from its name, below 1000.
+        gid: Option<At<Whole<1, 59999>>>,
+    }
+}
+
+mapping! {
     /// A user account.
     "the settings of a user"
     pub struct User {
         /// Number of the user and of its own group. Default: the first free one from 1000 on, in the order of this file.
         uid: Option<At<Whole<1000, 59999>>>,
-        /// Further groups. One that does not exist is an error.
+        /// Main group. Default: a group of the user's name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<At<GroupName>>,
+        /// Further groups. One that neither a package nor `groups` of the recipe brings is an error.
         groups: Vec<At<GroupName>>,
+        /// Whether it is the account of a service: an id below 1000, no home, no login shell.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        system: bool = false,
         /// Home folder. Default: `/home/NAME`.
         home: Option<At<DevicePath>>,
         /// Login shell. Default: `/bin/bash` if it is in the image, else `/bin/sh`.

@@ -16,6 +16,11 @@ pub(crate) fn check(recipe: &RecipeFile, board: Option<&Board>, found: &mut Diag
     repositories(recipe, found);
     services(recipe, found);
     users(recipe, found);
+    groups(recipe, found);
+    sysctl(recipe, found);
+    for (name, download) in recipe.downloads.iter() {
+        crate::downloads::check(name, download, board.map(|board| board.architecture.value), found);
+    }
     state(recipe, found);
     if let Some(board) = board
         && let Some(cap) = &recipe.root.overlay
@@ -154,6 +159,35 @@ fn users(recipe: &RecipeFile, found: &mut Diagnostics) {
             found.push(
                 Diagnostic::error("a full name cannot hold `:`, `,` or a line break")
                     .maybe_place(full_name.place.clone()),
+            );
+        }
+    }
+}
+
+fn groups(recipe: &RecipeFile, found: &mut Diagnostics) {
+    let mut gids: HashMap<u64, &At<crate::words::GroupName>> = HashMap::new();
+    for (name, group) in recipe.groups.iter() {
+        if let Some(gid) = &group.gid
+            && let Some(first) = gids.insert(gid.get(), name)
+        {
+            let made = Diagnostic::error(format!("`{name}` and `{first}` have the same number {}", gid.get()));
+            found.push(made.maybe_place(gid.place.clone()));
+        }
+    }
+}
+
+fn sysctl(recipe: &RecipeFile, found: &mut Diagnostics) {
+    let mut first: HashMap<String, &At<crate::sysctl::SysctlName>> = HashMap::new();
+    for (name, _) in recipe.sysctl.iter() {
+        if let Some(other) = first.insert(name.path(), name) {
+            let message = format!("`{name}` and `{other}` are the same setting");
+            found.push(contradiction(name, other, message, "the other one"));
+        }
+        if recipe.init.value == InitSystem::Busybox && name.contains('*') {
+            found.push(
+                Diagnostic::error("busybox takes no patterns as names of settings")
+                    .maybe_place(name.place.clone())
+                    .help("write each setting, or use `init: systemd`"),
             );
         }
     }

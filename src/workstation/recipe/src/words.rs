@@ -36,7 +36,7 @@ pub(crate) const SLUG: &str = r"^[a-z0-9][a-z0-9_-]{0,39}$";
 /// Names of accounts.
 const USER_NAME: &str = r"^[a-z_][a-z0-9_-]{0,31}$";
 
-fn slug(text: &str) -> Result<(), Flaw> {
+pub(crate) fn slug(text: &str) -> Result<(), Flaw> {
     if made_of(text, 40, lower_or_digit, |c| lower_or_digit(c) || c == '-' || c == '_') {
         return Ok(());
     }
@@ -129,8 +129,8 @@ text! {
 }
 
 text! {
-    /// The address of a repository: `http://`, `https://` or `file:///`, without user name and password.
-    "the address of a repository"
+    /// An address: `http://`, `https://` or `file:///`, without user name and password.
+    "an address"
     pub struct Url = |text| {
         let Err(why) = url::check_url_or_folder(text) else { return Ok(()) };
         let host = text.split('/').nth(2).unwrap_or_default();
@@ -263,10 +263,10 @@ text! {
 }
 
 /// Folders that are made anew at each boot, so nothing in them can be kept or built in.
-const VOLATILE: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp"];
+pub(crate) const VOLATILE: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp"];
 
 /// Checks an absolute path without `.`, `..`, doubled or trailing slashes.
-fn absolute(text: &str) -> Result<(), Flaw> {
+pub(crate) fn absolute(text: &str) -> Result<(), Flaw> {
     if !text.starts_with('/') {
         return Err(Flaw::new(format!("`{}` is not an absolute path", shorten(text))).did_you_mean(format!("/{text}")));
     }

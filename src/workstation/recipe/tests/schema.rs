@@ -23,7 +23,9 @@ fn shipped(folder: &str) -> Vec<(String, Value)> {
 
 #[test]
 fn the_schemas_accept_every_shipped_file() {
-    for (schema, folder) in [(recipe_schema(&[]), "recipes"), (board_schema(), "boards")] {
+    for (schema, folder) in
+        [(recipe_schema(&[]), "recipes"), (recipe_schema(&[]), "examples/recipes"), (board_schema(), "boards")]
+    {
         let validator = Validator::new(&schema);
         for (path, value) in shipped(folder) {
             validator.validate(&value).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -70,6 +72,26 @@ fn the_schema_and_the_reader_refuse_the_same_mistakes() {
         ("users: {pi: {ssh_keys: [\"ssh-dss AAAA\"]}}", false),
         ("users: {pi: {password: hunter2}}", false),
         ("kernel: {command_line: [quiet, \"a b\"]}", false),
+        ("files: {/etc/motd: \"Hello\\n\"}", true),
+        ("files: {/etc/motd: {content: x, owner: \"root:adm\", mode: \"0640\", replace: true}}", true),
+        ("files: {etc/motd: x}", false),
+        ("files: {/etc/motd: {mode: \"0640\"}}", false),
+        ("files: {/etc/motd: {content: x, mode: \"u=rw\"}}", false),
+        ("sysctl: {vm.swappiness: 10, net/ipv4/ip_forward: \"1\"}", true),
+        ("sysctl: {swappiness: 10}", false),
+        ("sysctl: {vm.overcommit: true}", false),
+        ("downloads: {k3s: {url: \"https://a.example/k3s-${machine}\", to: /usr/bin/k3s, mode: \"0755\"}}", true),
+        ("downloads: {k: {url: {arm64: \"https://a.example/k\"}, files: [{from: \"*/bin/*\", to: /usr/bin/}]}}", true),
+        ("downloads: {k: {url: {arm46: \"https://a.example/k\"}, to: /usr/bin/k}}", false),
+        ("downloads: {k: {url: \"ftp://a.example/k\", to: /usr/bin/k}}", false),
+        ("downloads: {k: {url: \"https://a.example/k\", sha256: abc, to: /usr/bin/k}}", false),
+        ("downloads: {k: {url: \"https://a.example/k\", files: [{from: /bin, to: /usr/bin/}]}}", false),
+        ("groups: {gpio: {gid: 900}}", true),
+        ("groups: {gpio: {id: 900}}", false),
+        ("users: {ada: {group: gpio, system: true}}", true),
+        ("variables: {a: 1, b: {kind: text, values: [x, y], default: x}}", true),
+        ("variables: {a: {type: text}}", false),
+        ("variables: {channel: stable}\nhostname: \"${channel}\"", true),
         ("distribution: {suite: trixie/updates}", true),
         ("distribution: {suite: \"a b\"}", false),
         ("repositories: {case: {url: \"https://a.example/x\", suite: ./, key: k}}", true),

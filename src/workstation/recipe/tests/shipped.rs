@@ -33,3 +33,15 @@ fn every_recipe_is_valid() {
         load(&path, &Search::default()).unwrap_or_else(|found| panic!("{}\n{found}", path.display()));
     }
 }
+
+#[test]
+fn every_example_is_valid() {
+    let search = Search {
+        recipes: vec![top().join("recipes")],
+        boards: vec![top().join("boards")],
+        overlays: vec![top().join("overlays")],
+    };
+    for path in yaml_files("examples/recipes") {
+        load(&path, &search).unwrap_or_else(|found| panic!("{}\n{found}", path.display()));
+    }
+}

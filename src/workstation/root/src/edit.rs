@@ -88,7 +88,7 @@ impl<'a> Root<'a> {
     }
 
     /// `path` with the links of its parents followed; missing parents are taken as they are written.
-    fn place(&self, path: &str) -> Result<String, Error> {
+    pub fn place(&self, path: &str) -> Result<String, Error> {
         let Some((parent, name)) = path.rsplit_once('/') else { return Ok(path.to_owned()) };
         let mut real = String::new();
         for component in parent.split('/') {

@@ -11,6 +11,7 @@
 pub mod account;
 mod edit;
 mod error;
+pub mod files;
 pub mod finish;
 pub mod glob;
 pub mod initramfs;

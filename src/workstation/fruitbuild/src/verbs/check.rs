@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::cli;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -9,8 +10,8 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// The recipe or a file that it names is wrong, or standard output cannot be written.
-pub fn check(recipe: &Path, json: bool, progress: &Progress) -> Result<(), Failure> {
-    let recipe = fruit_pipeline::check::check(recipe)?.recipe;
+pub fn check(recipe: &Path, settings: &cli::Settings, json: bool, progress: &Progress) -> Result<(), Failure> {
+    let recipe = fruit_pipeline::check::check_set(recipe, &settings.set)?.recipe;
     if json {
         outln!("{}", String::from_utf8_lossy(&recipe.fingerprint()));
     } else {

@@ -6,6 +6,14 @@ use super::accounts::{AGEING_OF_PEOPLE, Accounts, HUMAN_IDS, NO_AGEING, User};
 use crate::Error;
 use crate::edit::Root;
 
+/// A group of a recipe. One that exists already stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct GroupSpec {
+    pub name: String,
+    /// Default: one that follows from the name, below 1000.
+    pub gid: Option<u32>,
+}
+
 /// One user of a recipe. A user that exists already (`root`, a package's) is changed where a field says so.
 #[derive(Clone, Debug, Default)]
 pub struct UserSpec {
@@ -14,7 +22,7 @@ pub struct UserSpec {
     pub uid: Option<u32>,
     /// Primary group; default: a group of the user's name.
     pub group: Option<String>,
-    /// Further groups; those that do not exist are made as system groups.
+    /// Further groups, which must exist.
     pub groups: Vec<String>,
     pub gecos: Option<String>,
     /// Default `/home/NAME`; `/nonexistent` for a `system` user.
@@ -30,14 +38,22 @@ pub struct UserSpec {
     pub system: bool,
 }
 
-/// Adds the users and their homes.
+/// Adds the groups, the users and their homes.
 ///
 /// # Errors
-/// An id that is taken, an unknown primary group, a name or hash that would break the file's syntax, `sudo` without the
+/// An id that is taken, an unknown group, a name or hash that would break the file's syntax, `sudo` without the
 /// package.
-pub fn add(tree: &mut fruit_image::tree::Tree, users: &[UserSpec], epoch: i64) -> Result<(), Error> {
+pub fn add(
+    tree: &mut fruit_image::tree::Tree,
+    groups: &[GroupSpec],
+    users: &[UserSpec],
+    epoch: i64,
+) -> Result<(), Error> {
     let mut root = Root::new(tree, epoch);
     let mut accounts = Accounts::load(&root)?;
+    for group in groups {
+        add_group(&mut accounts, group)?;
+    }
     for user in users {
         add_user(&root, &mut accounts, user)?;
     }
@@ -51,6 +67,24 @@ pub fn add(tree: &mut fruit_image::tree::Tree, users: &[UserSpec], epoch: i64) -
 
 fn place(name: &str) -> String {
     format!("users: {name}")
+}
+
+fn add_group(accounts: &mut Accounts, spec: &GroupSpec) -> Result<(), Error> {
+    let place = format!("groups: {}", spec.name);
+    let Some(gid) = spec.gid else { return accounts.add_group(&spec.name, None).map(drop) };
+    match accounts.gid(&spec.name) {
+        Some(have) if have != gid => {
+            let what = format!("the group exists with id {have}, the recipe asks for {gid}");
+            return Err(Error::Invalid { path: place, what });
+        }
+        Some(_) => return Ok(()),
+        None => {}
+    }
+    if let Some(holder) = accounts.groups.iter().find(|group| group.gid == gid) {
+        let (holder, name) = (holder.name.clone(), spec.name.clone());
+        return Err(Error::IdTaken { place, kind: "group", id: gid, holder, name });
+    }
+    accounts.add_group(&spec.name, Some(gid)).map(drop)
 }
 
 fn add_user(root: &Root, accounts: &mut Accounts, spec: &UserSpec) -> Result<(), Error> {
@@ -89,7 +123,7 @@ fn add_user(root: &Root, accounts: &mut Accounts, spec: &UserSpec) -> Result<(),
         return Err(Error::Invalid { path: "etc/passwd".to_owned(), what });
     }
     for group in &spec.groups {
-        accounts.add_group(group, None)?;
+        accounts.gid_of(&place(&spec.name), group)?;
         accounts.add_member(group, &spec.name);
     }
     let gid = spec.group.as_ref().map(|g| accounts.gid_of(&place(&spec.name), g)).transpose()?;

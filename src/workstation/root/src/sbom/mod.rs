@@ -31,6 +31,15 @@ pub struct Component {
     pub copyright: Option<String>,
 }
 
+/// A file of the image that came by its address.
+#[derive(Clone, Debug, Default)]
+pub struct Download {
+    pub name: String,
+    pub url: String,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
 /// The image that the document is about.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
@@ -48,7 +57,7 @@ pub struct Subject {
 
 /// The document, pretty-printed with a line break at its end. Same input, same bytes: the namespace is a hash of the
 /// content, the time is the epoch.
-pub fn spdx(subject: &Subject, components: &[Component]) -> String {
+pub fn spdx(subject: &Subject, components: &[Component], downloads: &[Download]) -> String {
     let mut packages = vec![image(subject)];
     let mut relationships = vec![relationship("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-image")];
     let mut extracted: BTreeMap<String, Value> = BTreeMap::new();
@@ -57,6 +66,11 @@ pub fn spdx(subject: &Subject, components: &[Component]) -> String {
     for component in sorted {
         let id = format!("SPDXRef-package-{}-{}", id_text(&component.name), id_text(&component.architecture));
         packages.push(package(subject, component, &id, &mut extracted));
+        relationships.push(relationship("SPDXRef-image", "CONTAINS", &id));
+    }
+    for one in downloads {
+        let id = format!("SPDXRef-download-{}", id_text(&one.name));
+        packages.push(download(one, &id));
         relationships.push(relationship("SPDXRef-image", "CONTAINS", &id));
     }
     let content = json!([packages, relationships]).to_string();
@@ -139,6 +153,27 @@ fn package(subject: &Subject, c: &Component, id: &str, extracted: &mut BTreeMap<
         value["checksums"] = json!([{ "algorithm": "SHA256", "checksumValue": c.sha256 }]);
     }
     value
+}
+
+fn download(one: &Download, id: &str) -> Value {
+    // purl-spec, types/generic.
+    let (name, url) = (escape(&one.name), escape(&one.url));
+    let purl = format!("pkg:generic/{name}?checksum=sha256:{}&download_url={url}", one.sha256);
+    json!({
+        "SPDXID": id,
+        "name": one.name,
+        "downloadLocation": if one.url.starts_with("http") { one.url.as_str() } else { "NOASSERTION" },
+        "filesAnalyzed": false,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+        "checksums": [{ "algorithm": "SHA256", "checksumValue": one.sha256 }],
+        "externalRefs": [{
+            "referenceCategory": "PACKAGE-MANAGER",
+            "referenceType": "purl",
+            "referenceLocator": purl,
+        }],
+    })
 }
 
 fn relationship(from: &str, kind: &str, to: &str) -> Value {
@@ -241,8 +276,10 @@ mod tests {
             distribution: "debian".into(),
             suite: "trixie".into(),
         };
-        let text = spdx(&subject, &[component("libstdc++6"), component("bash")]);
-        assert_eq!(text, spdx(&subject, &[component("bash"), component("libstdc++6")]));
+        let url = "https://example.org/k3s?a=1".to_owned();
+        let downloads = [Download { name: "k3s".into(), url, sha256: "11".repeat(32) }];
+        let text = spdx(&subject, &[component("libstdc++6"), component("bash")], &downloads);
+        assert_eq!(text, spdx(&subject, &[component("bash"), component("libstdc++6")], &downloads));
         let document: Value = serde_json::from_str(&text).unwrap();
         for key in ["spdxVersion", "dataLicense", "SPDXID", "name", "documentNamespace", "creationInfo"] {
             assert!(document.get(key).is_some(), "{key}");
@@ -263,6 +300,12 @@ mod tests {
                 assert!(ids.iter().any(|id| relation[key] == id.as_str()), "{relation}");
             }
         }
+        let purl = document["packages"][3]["externalRefs"][0]["referenceLocator"].as_str().unwrap();
+        let sum = "11".repeat(32);
+        assert_eq!(
+            purl,
+            format!("pkg:generic/k3s?checksum=sha256:{sum}&download_url=https:%2F%2Fexample.org%2Fk3s%3Fa%3D1")
+        );
         assert_eq!(document["packages"][1]["licenseDeclared"], "GPL-2.0-or-later AND LicenseRef-Odd");
         assert_eq!(document["hasExtractedLicensingInfos"][0]["extractedText"], "May be odd.");
         let purl = document["packages"][1]["externalRefs"][0]["referenceLocator"].as_str().unwrap();

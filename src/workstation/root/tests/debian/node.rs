@@ -44,7 +44,7 @@ fn build(packages: &[&str], overlays: &[&str], enable: &[&str]) -> (Tree, Vec<pr
         groups: names(&["adm"]),
         ..UserSpec::default()
     };
-    users::add(&mut root.tree, &[user], EPOCH).unwrap();
+    users::add(&mut root.tree, &[], &[user], EPOCH).unwrap();
     let problems = settle::settle(&mut root.tree, EPOCH);
     assert!(problems.is_empty(), "{problems:#?}");
     (root.tree, saved)

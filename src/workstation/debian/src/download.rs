@@ -1,0 +1,211 @@
+//! Files that a recipe names by their address, in the package store: pinned by size and SHA-256 when they are first fetched,
+//! and fetched like packages from then on.
+//!
+//! ```text
+//! blobs/ab/abcd….file        a file as it was fetched
+//! blobs/ab/abcd….unpacked    what it decompresses to, or the contents of its entries one after the other
+//! blobs/ab/abcd….content     length and hash of the .unpacked file
+//! urls/1234….part            a transfer whose hash nobody knows yet; locked while in use
+//! urls/1234….json            what the server said of that file, or of the whole one; with the hash of the whole one
+//! ```
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use fruit_base::AtPath;
+
+use crate::digest::{Digest, Sha256};
+use crate::error::{Error, Result};
+use crate::fetch::{Pinned, Validators};
+use crate::progress::{Progress, Step};
+use crate::release::Vouched;
+use crate::store::{Store, lock_part};
+
+/// Largest file, in bytes.
+pub const MAX_DOWNLOAD: u64 = 16 << 30;
+
+/// What the store calls it.
+const EXTENSION: &str = "file";
+
+/// A file of the lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedDownload {
+    /// The recipe's name of it.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: Sha256,
+}
+
+impl LockedDownload {
+    pub(crate) fn vouched(&self) -> Vouched {
+        Vouched { size: self.size, digest: Digest::Sha256(self.sha256) }
+    }
+}
+
+/// What is remembered of an address.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    validators: Validators,
+    /// Of the whole file, once it was fetched.
+    whole: Option<(u64, Sha256)>,
+}
+
+impl Store {
+    /// Finds out size and SHA-256 of the file at the first of `urls` that can give it, which is in the store afterwards. If
+    /// `known` is its SHA-256, another file is an error; without it the server is asked for the file as it is now.
+    ///
+    /// # Errors
+    /// A transfer that failed for good, a file that is not the one that is `known`; offline, one that is not in the store.
+    pub fn pin(&self, urls: &[&str], known: Option<Sha256>, progress: &dyn Progress) -> Result<(u64, Sha256)> {
+        if let Some(sha256) = known
+            && let Some(size) = self.size_of(sha256)
+        {
+            return Ok((size, sha256));
+        }
+        if self.is_offline() {
+            return Err(Error::Offline {
+                store: self.root().to_owned(),
+                missing: urls.iter().take(1).map(|u| (*u).to_owned()).collect(),
+            });
+        }
+        let mut first = None;
+        for (number, url) in urls.iter().enumerate() {
+            match self.pin_from(url, known, progress) {
+                Err(error @ (Error::Fetch { .. } | Error::Missing { .. } | Error::Mismatch { .. })) => {
+                    if let Some(next) = urls.get(number + 1) {
+                        progress.note(&format!("{error}; asking {next}"));
+                    }
+                    first.get_or_insert(error);
+                }
+                done => return done,
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::NoMirror { archive: "a download".to_owned(), apt: String::new() }))
+    }
+
+    /// Size of the file with this hash, if the store has it.
+    fn size_of(&self, sha256: Sha256) -> Option<u64> {
+        let path = self.blob(Vouched { size: 0, digest: Digest::Sha256(sha256) }, EXTENSION);
+        let size = fs::metadata(path).ok()?.len();
+        // Checked, for its size is about to be locked.
+        let vouched = Vouched { size, digest: Digest::Sha256(sha256) };
+        self.open_blob(vouched, EXTENSION, "a download").ok().map(|_| size)
+    }
+
+    fn pin_from(&self, url: &str, known: Option<Sha256>, progress: &dyn Progress) -> Result<(u64, Sha256)> {
+        let folder = self.root().join("urls");
+        fs::create_dir_all(&folder).at(&folder)?;
+        let name = Sha256::of(url.as_bytes());
+        let (part_path, memory) = (folder.join(format!("{name}.part")), folder.join(format!("{name}.json")));
+        let whole = PathBuf::from("/nonexistent");
+        // Another process may have finished this very file and renamed it; then ours starts at nothing, which does no harm.
+        let Some(mut part) = lock_part(&part_path, &whole)? else { return self.pin_from(url, known, progress) };
+        let remembered: Option<Remembered> =
+            fs::read(&memory).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let (of_part, of_whole) = match remembered {
+            Some(Remembered { validators, whole: None }) => (Some(validators), None),
+            Some(Remembered { validators, whole: Some((size, sha256)) }) => {
+                let vouched = Vouched { size, digest: Digest::Sha256(sha256) };
+                (None, self.has(vouched, EXTENSION).then_some((validators, size, sha256)))
+            }
+            None => (None, None),
+        };
+        progress.start(Step::Download, 1, 0);
+        let remember = |validators: &Validators, whole| {
+            let text = serde_json::to_vec(&Remembered { validators: validators.clone(), whole }).unwrap_or_default();
+            self.put(&memory, &text)
+        };
+        let asked = of_whole.as_ref().map(|(validators, ..)| validators);
+        let noted = |validators: &Validators| remember(validators, None);
+        let fetched = self.fetcher().unknown(url, asked, of_part, &mut part, MAX_DOWNLOAD, (&noted, progress));
+        progress.finish(Step::Download);
+        if matches!(fetched, Err(Error::Store { .. })) {
+            let _ = fs::remove_file(&part_path);
+        }
+        let (size, sha256) = match fetched? {
+            Pinned::Unchanged => {
+                let _ = fs::remove_file(&part_path);
+                // Asked for only where it is there.
+                return of_whole
+                    .map(|(_, size, sha256)| (size, sha256))
+                    .ok_or_else(|| Error::format(url, "the server says `not modified` of a file that we do not have"));
+            }
+            Pinned::New { size, sha256, validators } => {
+                if known.is_some_and(|known| known != sha256) {
+                    let _ = fs::remove_file(&part_path);
+                    return Err(Error::Mismatch {
+                        file: url.to_owned(),
+                        what: "SHA-256",
+                        expected: known.map(|known| known.to_string()).unwrap_or_default(),
+                        found: sha256.to_string(),
+                    });
+                }
+                remember(&validators, Some((size, sha256)))?;
+                (size, sha256)
+            }
+        };
+        let path = self.blob(Vouched { size, digest: Digest::Sha256(sha256) }, EXTENSION);
+        let folder = path.parent().unwrap_or(self.root());
+        fs::create_dir_all(folder).at(folder)?;
+        fs::rename(&part_path, &path).at(&path)?;
+        Ok((size, sha256))
+    }
+
+    /// Fetches the file from the first of `urls` that can give it, unless it is there.
+    ///
+    /// # Errors
+    /// As [`Store::ensure`].
+    pub fn ensure_download(&self, file: &LockedDownload, urls: &[&str], progress: &dyn Progress) -> Result<()> {
+        let vouched = file.vouched();
+        if self.has(vouched, EXTENSION) {
+            return Ok(());
+        }
+        if self.is_offline() {
+            let missing = vec![format!("{} ({})", file.name, file.url)];
+            return Err(Error::Offline { store: self.root().to_owned(), missing });
+        }
+        let path = self.blob(vouched, EXTENSION);
+        let folder = path.parent().unwrap_or(self.root());
+        fs::create_dir_all(folder).at(folder)?;
+        let part_path = path.with_extension(format!("{EXTENSION}.part"));
+        let Some(mut part) = lock_part(&part_path, &path)? else { return Ok(()) };
+        progress.start(Step::Download, 1, file.size);
+        let mut outcome = Ok(());
+        for (number, url) in urls.iter().enumerate() {
+            outcome = self.fetcher().large(url, vouched, &mut part, Step::Download, progress);
+            match &outcome {
+                Err(error @ (Error::Fetch { .. } | Error::Missing { .. })) => {
+                    if let Some(next) = urls.get(number + 1) {
+                        progress.note(&format!("{error}; asking {next}"));
+                    }
+                }
+                _ => break,
+            }
+        }
+        progress.finish(Step::Download);
+        if matches!(outcome, Err(Error::Store { .. })) {
+            let _ = fs::remove_file(&part_path);
+        }
+        outcome?;
+        Ok(fs::rename(&part_path, &path).at(&path)?)
+    }
+
+    /// Opens the file, checked against its hash.
+    ///
+    /// # Errors
+    /// A file that is missing, or damaged by the disk.
+    pub fn open_download(&self, file: &LockedDownload) -> Result<File> {
+        self.open_blob(file.vouched(), EXTENSION, &file.name).map(|(file, _)| file)
+    }
+
+    /// Where the file is.
+    pub fn download_path(&self, file: &LockedDownload) -> PathBuf {
+        self.blob(file.vouched(), EXTENSION)
+    }
+}

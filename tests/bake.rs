@@ -1,0 +1,171 @@
+//! What a recipe brings besides packages: the example's files, downloads, accounts, settings and variables in an image.
+
+mod harness;
+#[path = "harness/project.rs"]
+mod project;
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fruit_image::sums::Sum;
+use harness::{succeed, tool, top};
+use project::Project;
+use serde_json::Value;
+
+/// A project with the example, and node exporter's release as its address would give it.
+fn project() -> Project {
+    let project = Project::of("minimal");
+    let recipe = fs::read_to_string(top().join("examples/recipes/exporter.yaml")).unwrap();
+    project.write("recipes/exporter.yaml", &recipe);
+    fs::copy(project.path("recipes/minimal.lock"), project.path("recipes/exporter.lock")).unwrap();
+    archive(&project, "node exporter");
+    project
+}
+
+/// Makes the release with `program` as its program.
+fn archive(project: &Project, program: &str) {
+    let name = "node_exporter-1.9.1.linux-arm64";
+    let folder = project.path("releases/v1.9.1");
+    project.write(&format!("releases/v1.9.1/{name}/node_exporter"), program);
+    project.write(&format!("releases/v1.9.1/{name}/LICENSE"), "may be used\n");
+    project.write(&format!("releases/v1.9.1/{name}/NOTICE"), "of people\n");
+    fs::set_permissions(folder.join(name).join("node_exporter"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut tar = tool("tar", "tar");
+    succeed(tar.args(["--sort=name", "--mtime=@0", "-czf", &format!("{name}.tar.gz"), name]).current_dir(&folder));
+}
+
+fn set(project: &Project) -> String {
+    format!("releases=file://{}", project.path("releases").display())
+}
+
+fn build(project: &Project, more: &[&str]) -> project::Answer {
+    let releases = set(project);
+    let all = ["build", "recipes/exporter.yaml", "--offline", "--set", &releases];
+    project.run(&[&all[..], more].concat())
+}
+
+/// The root of the image as a folder, taken out with erofs-utils.
+fn root(project: &Project, manifest: &Value, version: &str) -> PathBuf {
+    let partitions = manifest["partitions"].as_array().unwrap();
+    let root = partitions.iter().find(|p| p["name"] == "root-a").unwrap();
+    let image = project.path(&format!("out/exporter-{version}-raspberrypi3.img"));
+    let mut image = fs::File::open(image).unwrap();
+    image.seek(SeekFrom::Start(root["start"].as_u64().unwrap())).unwrap();
+    let (volume, to) = (project.path("root.erofs"), project.path("root"));
+    let mut file = fs::File::create(&volume).unwrap();
+    std::io::copy(&mut image.take(root["size"].as_u64().unwrap()), &mut file).unwrap();
+    succeed(tool("fsck.erofs", "erofs-utils").arg(format!("--extract={}", to.display())).arg(volume));
+    to
+}
+
+fn owner_and_mode(path: &Path) -> (u32, u32, u32) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+}
+
+#[test]
+fn the_example_is_built_from_the_cache_and_the_image_holds_what_it_says() {
+    let project = project();
+    // Not in the lock yet: --locked changes nothing, and says what to do.
+    let answer = build(&project, &["--locked"]);
+    assert_eq!(answer.code, 3, "{}", answer.stderr);
+    assert!(answer.stderr.contains("fruitbuild lock"), "{}", answer.stderr);
+
+    let releases = set(&project);
+    let first = ["build", "recipes/exporter.yaml", "--set", &releases, "--set", "version=1.4.2"];
+    let answer = project.succeed(&first);
+    assert!(answer.stderr.contains("node-exporter: pinned"), "{}", answer.stderr);
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(project.path(name)).unwrap()).unwrap() };
+    let manifest = read("out/exporter-1.4.2-raspberrypi3.manifest.json");
+    assert_eq!(manifest["variables"]["version"], "1.4.2");
+    assert_eq!(manifest["variables"]["channel"], "stable");
+    let archive_path = project.path("releases/v1.9.1/node_exporter-1.9.1.linux-arm64.tar.gz");
+    let sum = Sum::of(&fs::read(&archive_path).unwrap()).to_string();
+    assert_eq!(manifest["downloads"][0]["sha256"], sum.as_str());
+    assert_eq!(manifest["downloads"][0]["files"].as_array().unwrap().len(), 3);
+    let sbom = fs::read_to_string(project.path("out/exporter-1.4.2-raspberrypi3.spdx.json")).unwrap();
+    assert!(sbom.contains(&sum) && sbom.contains("SPDXRef-download-node-exporter"));
+
+    let root = root(&project, &manifest, "1.4.2");
+    let text = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    assert_eq!(text("usr/bin/node_exporter"), "node exporter");
+    assert_eq!(text("usr/share/doc/node-exporter/NOTICE"), "of people\n");
+    assert_eq!(text("etc/fruit/channel"), "stable\n");
+    assert!(text("etc/sysctl.d/90-fruitbuild.conf").contains("vm.swappiness = 10\n"));
+    assert!(text("etc/group").contains("metrics:x:910:"));
+    let passwd = text("etc/passwd");
+    let exporter: Vec<&str> = passwd.lines().find(|line| line.starts_with("exporter:")).unwrap().split(':').collect();
+    assert_eq!((exporter[3], exporter[6]), ("910", "/usr/sbin/nologin"));
+    assert!(text("etc/fruit/start.d/60-exporter").contains("$(cat /etc/fruit/exporter.conf)"));
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(owner_and_mode(&root.join("usr/bin/node_exporter")), (0, 0, 0o755));
+        let uid = exporter[2].parse().unwrap();
+        assert_eq!(owner_and_mode(&root.join("etc/fruit/exporter.conf")), (uid, 910, 0o640));
+    }
+
+    // From the cache alone: the address is gone, and the build is the same.
+    fs::remove_file(&archive_path).unwrap();
+    let answer = build(&project, &["--locked", "--force", "--set", "version=1.4.2"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let again = read("out/exporter-1.4.2-raspberrypi3.manifest.json");
+    assert_eq!(again, manifest);
+    // Another value is another build.
+    let answer = build(&project, &["--locked", "--set", "channel=testing"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_ne!(read("out/exporter-0.1.0-raspberrypi3.manifest.json")["build_id"], manifest["build_id"]);
+}
+
+#[test]
+fn mistakes_are_told_on_their_line() {
+    let project = project();
+    let releases = set(&project);
+    let recipe = fs::read_to_string(project.path("recipes/exporter.yaml")).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(recipe.contains(from), "{from}");
+        project.write("recipes/exporter.yaml", &recipe.replace(from, to));
+        let answer = project.run(&["build", "recipes/exporter.yaml", "--set", &releases]);
+        assert_eq!(answer.code, 3, "{from} -> {to}: {}{}", answer.stdout, answer.stderr);
+        answer.stderr
+    };
+    for (from, to, words) in [
+        ("/etc/fruit/channel:", "/etc/inittab:", &["/etc/inittab is there already", "replace: true"][..]),
+        ("/etc/fruit/channel:", "/usr/bin/node_exporter:", &["is there already"]),
+        ("/etc/fruit/channel:", "/etc/fruit:", &["/etc/fruit is a folder"]),
+        ("/etc/fruit/channel:", "/var/run/channel:", &["made anew at each boot"]),
+        ("owner: \"exporter:metrics\"", "owner: \"exporter:metric\"", &["no group `metric`", "exporter:metrics"]),
+        ("group: metrics}", "group: metrics, groups: [gpoi]}", &["no group `gpoi`", "groups: {gpoi: {}}"]),
+        ("metrics: {gid: 910}", "metrics: {gid: 4}", &["has the number 4 already", "choose another"]),
+        ("from: \"*/node_exporter\"", "from: \"*/node_exprter\"", &["has no `*/node_exprter`", "at its top"]),
+        (
+            "\"*/node_exporter\", to: /usr/bin/node_exporter",
+            "\"*/*\", to: /usr/bin/x",
+            &["matches 3 files", "/usr/bin/x/"],
+        ),
+        ("from: \"*/node_exporter\"", "from: node_exporter-1.9.1.linux-arm64", &["is a folder", "/**"]),
+        ("to: /usr/bin/node_exporter", "to: /etc/passwd", &["written by fruitbuild"]),
+        ("to: /usr/bin/node_exporter", "to: /etc/inittab", &["/etc/inittab is there already"]),
+        ("linux-${arch}.tar.gz\"\n", "linux-${arhc}.tar.gz\"\n", &["no variable `arhc`", "${arch}"]),
+    ] {
+        let said = with(from, to);
+        for word in words {
+            assert!(said.contains(word), "{from} -> {to}: expected {word:?} in:\n{said}");
+        }
+        assert!(said.contains("exporter.yaml:"), "{from} -> {to}: {said}");
+    }
+    // Another file at the address of a locked one, which the cache does not have.
+    project.write("recipes/exporter.yaml", &recipe);
+    archive(&project, "another program");
+    fs::remove_dir_all(project.path("cache/urls")).unwrap();
+    for entry in fs::read_dir(project.path("cache/blobs")).unwrap().flatten() {
+        for file in fs::read_dir(entry.path()).unwrap().flatten() {
+            if file.path().extension().is_some_and(|e| e == "file") {
+                fs::remove_file(file.path()).unwrap();
+            }
+        }
+    }
+    let answer = project.run(&["build", "recipes/exporter.yaml", "--locked", "--set", &releases]);
+    assert!(answer.code == 4 || answer.code == 5, "{}: {}", answer.code, answer.stderr);
+    assert!(answer.stderr.contains("SHA-256") || answer.stderr.contains("longer"), "{}", answer.stderr);
+}
