@@ -21,6 +21,7 @@ mod span;
 mod stack;
 mod status;
 mod table;
+mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Code, EXIT_CODES, Failure};

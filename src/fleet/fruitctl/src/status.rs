@@ -1,57 +1,40 @@
 use crate::failure::{Failure, Failures, code_of};
 use crate::session::{EVERYTHING, Options, Session};
-use crate::span;
 use crate::table::{self, Cell, bad, good, plain};
+use crate::watch::Watch;
 use clap::Args;
 use fruit_stack::address::Targets;
 use fruit_stack::board::Reading;
 use fruit_stack::command::Pi;
 use fruit_stack::status::{BoardStatus, StackStatus, read_board};
-use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::io::Write;
 
 #[derive(Args)]
 pub struct StatusArgs {
     /// Boards to show.
     #[arg(default_value = EVERYTHING)]
     targets: Targets,
-    /// Show again and again until interrupted.
-    #[arg(long, short)]
-    watch: bool,
-    /// Pause between two looks.
-    #[arg(long, default_value = "2s", value_parser = span::parse, value_name = "TIME")]
-    interval: Duration,
-    /// End after so many looks.
-    #[arg(long, requires = "watch")]
-    count: Option<u64>,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 impl StatusArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
         let mut sessions = options.sessions(&self.targets, false)?;
-        let redraw = self.watch && !options.json && std::io::stdout().is_terminal();
-        let mut looks = 0;
-        loop {
+        let failures = self.watch.run(options.json, |clear| {
             let stacks: Vec<StackStatus> = sessions.iter_mut().map(read).collect();
-            looks += 1;
-            let last = !self.watch || self.count.is_some_and(|count| looks >= count);
             let mut out = std::io::stdout().lock();
             if options.json {
                 serde_json::to_writer(&mut out, &stacks).map_err(std::io::Error::from)?;
                 writeln!(out)?;
             } else {
-                // Home, and clear to the end of the screen.
-                let clear = if redraw { "\x1b[H\x1b[2J" } else { "" };
                 write!(out, "{clear}{}", render(&stacks))?;
             }
             out.flush()?;
             drop(out);
-            let failures = tell_failures(&stacks);
-            if last {
-                return failures.finish();
-            }
-            std::thread::sleep(self.interval);
-        }
+            Ok(tell_failures(&stacks))
+        })?;
+        failures.finish()
     }
 }
 

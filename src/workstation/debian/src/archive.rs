@@ -11,11 +11,10 @@ use fruit_base::AtPath;
 use fruit_image::tree::{Content, Source};
 
 use crate::deb::{Compression, MAX_RATIO, MAX_UNPACKED, SMALL, copy, decoder};
-use crate::digest::{Digest, HashingReader, Sha256};
+use crate::digest::{HashingReader, Sha256};
 use crate::download::LockedDownload;
 use crate::error::{Error, Result};
 use crate::package::HashingWriter;
-use crate::release::Vouched;
 use crate::store::Store;
 use crate::tarball::{EntryKind, Tarball, clean_path};
 
@@ -143,8 +142,7 @@ impl Store {
         download: &LockedDownload,
         write: impl Fn(&mut dyn Write) -> Result<()>,
     ) -> Result<(Arc<Source>, u64)> {
-        let blob =
-            |extension| self.blob(Vouched { size: download.size, digest: Digest::Sha256(download.sha256) }, extension);
+        let blob = |extension| self.blob(download.vouched(), extension);
         let (path, note) = (blob("unpacked"), blob("content"));
         if let Some(len) = kept(&path, &note) {
             return Ok((Source::open(&path).at(&path)?, len));

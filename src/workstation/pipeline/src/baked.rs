@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
-/// Bytes of a content read at a time.
-const READ: usize = 1 << 16;
+/// Bytes of a content or file read at a time.
+pub(crate) const READ: usize = 1 << 16;
 
 /// A program of ours for the device, with the files that go with it.
 pub struct Baked {

@@ -3,15 +3,13 @@
 use crate::failure::Failure;
 use crate::fleet::{Opened, Options, candidates, now, shown};
 use crate::output::print;
-use crate::span;
 use crate::table::{self, plain};
+use crate::watch::Watch;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use fruit_record::body::{Member, Report};
 use fruit_record::{Body, Class, Key, KeyId, Labels, Name, Record, Selector};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
 #[derive(Args)]
 pub struct ListArgs {
@@ -21,15 +19,8 @@ pub struct ListArgs {
     /// Show invites as well.
     #[arg(long)]
     invites: bool,
-    /// Show again and again until interrupted.
-    #[arg(long, short)]
-    watch: bool,
-    /// Pause between two looks.
-    #[arg(long, default_value = "2s", value_parser = span::parse, value_name = "TIME")]
-    interval: Duration,
-    /// End after so many looks.
-    #[arg(long, requires = "watch")]
-    count: Option<u64>,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 /// Whether a node belongs to the fleet: `ended` if what was signed about it does not count any more, because its operator expired.
@@ -65,25 +56,11 @@ pub fn age(time: u64, now: u64) -> String {
 
 impl ListArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
-        if !self.watch {
-            print(format_args!("{}", self.look(options)?));
-            return Ok(());
-        }
-        // Home, and clear to the end of the screen.
-        let clear = if !options.json && std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
-        let mut looks = 0u64;
-        loop {
+        self.watch.run(options.json, |clear| {
             let text = self.look(options)?;
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "{clear}{text}")?;
-            out.flush()?;
-            drop(out);
-            looks += 1;
-            if self.count.is_some_and(|count| looks >= count) {
-                return Ok(());
-            }
-            std::thread::sleep(self.interval);
-        }
+            print(format_args!("{clear}{text}"));
+            Ok(())
+        })
     }
 
     /// What the records say now.
