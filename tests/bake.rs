@@ -154,6 +154,16 @@ fn mistakes_are_told_on_their_line() {
         }
         assert!(said.contains("exporter.yaml:"), "{from} -> {to}: {said}");
     }
+    // A hash counts in either case of its digits.
+    let address = "linux-${arch}.tar.gz\"\n";
+    let sum = Sum::of(&fs::read(project.path("releases/v1.9.1/node_exporter-1.9.1.linux-arm64.tar.gz")).unwrap());
+    for (sha256, code) in [("AB".repeat(32), 4), (sum.to_string().to_uppercase(), 0)] {
+        let hashed = format!("{address}    sha256: \"{sha256}\"\n");
+        project.write("recipes/exporter.yaml", &recipe.replace(address, &hashed));
+        let answer = project.run(&["build", "recipes/exporter.yaml", "--set", &releases]);
+        assert_eq!(answer.code, code, "{sha256}: {}", answer.stderr);
+        assert!(code == 0 || answer.stderr.contains("SHA-256"), "{}", answer.stderr);
+    }
     // Another file at the address of a locked one, which the cache does not have.
     project.write("recipes/exporter.yaml", &recipe);
     archive(&project, "another program");

@@ -6,12 +6,12 @@ use fruit_contract::image_manifest;
 use fruit_debian::{Archive, Lock, LockedDownload, Member, MemberKind, PackageContents, Sha256, Store};
 use fruit_image::tree::Tree;
 use fruit_progress::Progress;
-use fruit_recipe::{At, Diagnostic, Download, DownloadName, FileOwner, Pick, Recipe};
-use fruit_root::files::{self, Refused, What};
+use fruit_recipe::{At, Diagnostic, Download, DownloadName, Pick, Recipe};
+use fruit_root::files::What;
 use fruit_root::glob::Glob;
 
 use crate::error::{Error, diagnostic};
-use crate::files::{Laid, told};
+use crate::files::{Laid, Laying};
 use crate::sources::Bars;
 
 /// Names of an archive that a message shows.
@@ -34,7 +34,7 @@ fn wanted(recipe: &Recipe) -> Vec<Wanted<'_>> {
             let url = download.url.of(architecture)?;
             let urls = [url].into_iter().chain(&download.mirrors).map(|url| url.as_str()).collect();
             let sha256 = download.sha256.as_ref().and_then(|all| all.of(architecture));
-            Some(Wanted { name, urls, sha256: sha256.and_then(|text| text.as_str().parse().ok()) })
+            Some(Wanted { name, urls, sha256: sha256.map(|sum| sum.value()) })
         })
         .collect();
     all.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
@@ -137,43 +137,6 @@ pub fn lay<'r>(
         });
     }
     Ok(placed)
-}
-
-/// The root that files are laid into.
-struct Laying<'a, 'r> {
-    tree: &'a mut Tree,
-    packages: &'a [PackageContents],
-    epoch: i64,
-    done: &'a mut Vec<Laid<'r>>,
-}
-
-impl<'r> Laying<'_, 'r> {
-    /// `named` is the line of the recipe that asks for the file.
-    fn put<T>(
-        &mut self,
-        path: &str,
-        what: What,
-        owner: &'r At<FileOwner>,
-        replace: bool,
-        named: &At<T>,
-    ) -> Result<(), Error> {
-        // `replace` means the packages' files, not those that were laid a moment ago.
-        let may = |real: &str| replace && !self.done.iter().any(|other| other.real == real);
-        let outcome = match files::lay(self.tree, path, what.clone(), false, self.epoch) {
-            Err(Refused::Taken(real)) if may(&real) => files::lay(self.tree, path, what, true, self.epoch),
-            outcome => outcome,
-        };
-        match outcome {
-            Ok(real) => {
-                self.done.push(Laid { real, owner });
-                Ok(())
-            }
-            Err(refused) => {
-                let made = Diagnostic::error(refused.to_string()).maybe_place(named.place.clone());
-                Err(told(&refused, made, self.packages))
-            }
-        }
-    }
 }
 
 /// A download that is one file.

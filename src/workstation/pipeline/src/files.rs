@@ -24,33 +24,58 @@ pub fn lay<'r>(
     packages: &[PackageContents],
     epoch: i64,
 ) -> Result<Vec<Laid<'r>>, Error> {
-    let mut laid: Vec<Laid<'r>> = Vec::new();
+    let mut laid = Vec::new();
+    let mut laying = Laying { tree, packages, epoch, done: &mut laid };
     for (path, file) in recipe.files.iter() {
         let file = &file.0;
         let what = What::File { content: file.content.as_str().into(), mode: file.mode.bits() };
-        // Of two paths that are one by a link, the second is not what `replace` means.
-        let replace = |real: &str| file.replace && !laid.iter().any(|other| other.real == real);
-        let mut put = |replace| files::lay(tree, path.as_str().trim_start_matches('/'), what.clone(), replace, epoch);
-        let done = match put(false) {
-            Err(Refused::Taken(real)) if replace(&real) => put(true),
-            done => done,
-        };
-        match done {
-            Ok(real) => laid.push(Laid { real, owner: &file.owner }),
-            Err(refused) => {
-                return Err(told(
-                    &refused,
-                    Diagnostic::error(refused.to_string()).maybe_place(path.place.clone()),
-                    packages,
-                ));
-            }
-        }
+        laying.put(path.as_str().trim_start_matches('/'), what, &file.owner, file.replace, path)?;
     }
     Ok(laid)
 }
 
+/// The root that files are laid into.
+pub struct Laying<'a, 'r> {
+    pub tree: &'a mut Tree,
+    pub packages: &'a [PackageContents],
+    pub epoch: i64,
+    pub done: &'a mut Vec<Laid<'r>>,
+}
+
+impl<'r> Laying<'_, 'r> {
+    /// Lays one file. `named` is the line of the recipe that asks for it.
+    ///
+    /// # Errors
+    /// A file that would take the place of another one without the recipe's saying so, on its line.
+    pub fn put<T>(
+        &mut self,
+        path: &str,
+        what: What,
+        owner: &'r At<FileOwner>,
+        replace: bool,
+        named: &At<T>,
+    ) -> Result<(), Error> {
+        // Of two paths that are one by a link, the second is not what `replace` means.
+        let may = |real: &str| replace && !self.done.iter().any(|other| other.real == real);
+        let outcome = match files::lay(self.tree, path, what.clone(), false, self.epoch) {
+            Err(Refused::Taken(real)) if may(&real) => files::lay(self.tree, path, what, true, self.epoch),
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(real) => {
+                self.done.push(Laid { real, owner });
+                Ok(())
+            }
+            Err(refused) => {
+                let made = Diagnostic::error(refused.to_string()).maybe_place(named.place.clone());
+                Err(told(&refused, made, self.packages))
+            }
+        }
+    }
+}
+
 /// A refusal with whose file is in the way and what to do about it.
-pub fn told(refused: &Refused, made: Diagnostic, packages: &[PackageContents]) -> Error {
+fn told(refused: &Refused, made: Diagnostic, packages: &[PackageContents]) -> Error {
     let Refused::Taken(real) = refused else { return diagnostic(made) };
     let owner = packages.iter().find(|package| package.paths.binary_search(real).is_ok());
     let whose = match owner {

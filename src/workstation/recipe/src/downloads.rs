@@ -1,5 +1,6 @@
 //! `downloads`: files that come by their address, and what of them goes where.
 
+use fruit_base::Sha256;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::board::Architecture;
@@ -21,11 +22,19 @@ text! {
     /// A SHA-256 of 64 hexadecimal digits.
     "a SHA-256 of 64 hexadecimal digits"
     pub struct Checksum = |text| {
-        if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        if Sha256::parse(text).is_some() {
             return Ok(());
         }
         Err(Flaw::new(format!("`{}` is not a SHA-256", shorten(text))).help("write the 64 digits that `sha256sum FILE` prints"))
     }, pattern r"^[0-9A-Fa-f]{64}$";
+}
+
+impl Checksum {
+    /// The value; digits of either case are the same one.
+    pub fn value(&self) -> Sha256 {
+        // Checked when it was read. Should it not have been, no file has this one.
+        Sha256::parse(&self.0).unwrap_or(Sha256([0; 32]))
+    }
 }
 
 text! {
@@ -213,11 +222,15 @@ pub(crate) fn check(
                 .maybe_place(sha256.place())
                 .help(format!("add `{architecture}: SHA256`")),
         ),
-        None if url.as_str().starts_with("http://") => found.push(
-            Diagnostic::error("nobody vouches for what comes over http")
-                .maybe_place(url.place.clone())
-                .help("write the file's `sha256`, or an https address"),
-        ),
-        _ => {}
+        Some(_) => {}
+        None => {
+            if let Some(plain) = [url].into_iter().chain(&download.mirrors).find(|url| url.starts_with("http://")) {
+                found.push(
+                    Diagnostic::error("nobody vouches for what comes over http")
+                        .maybe_place(plain.place.clone())
+                        .help("write the file's `sha256`, or an https address"),
+                );
+            }
+        }
     }
 }
