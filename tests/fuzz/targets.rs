@@ -72,6 +72,8 @@ pub mod node_config;
 pub mod overlay_rules;
 #[path = "fuzz_targets/paragraph.rs"]
 pub mod paragraph;
+#[path = "fuzz_targets/pieces_socket.rs"]
+pub mod pieces_socket;
 #[path = "fuzz_targets/private_key.rs"]
 pub mod private_key;
 #[path = "fuzz_targets/recipe.rs"]
@@ -143,6 +145,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("node_config", node_config::run),
     ("overlay_rules", overlay_rules::run),
     ("paragraph", paragraph::run),
+    ("pieces_socket", pieces_socket::run),
     ("private_key", private_key::run),
     ("recipe", recipe::run),
     ("relations", relations::run),

@@ -117,6 +117,17 @@ impl Seeds {
         self.put("bundle", "manifest-text", &text);
         let frame = fruit_release::frame::encode(text.as_bytes(), 3).expect("a frame");
         self.put("bundle", "manifest", frame);
+        let repository = fruit_release::local::repository_id(&parts[0]);
+        for (file, request) in [
+            ("give", fruit_release::local::Request::Give { repository, name: fruit_release::Name::Chunk(digest) }),
+            ("refresh", fruit_release::local::Request::Refresh { repository }),
+        ] {
+            let (head, bytes) = (fruit_release::local::Answer::Nobody.frame().0, b"more");
+            self.put("pieces_socket", file, [&fruit_release::local::MAGIC[..], &request.encode(), &head, bytes].concat());
+            self.put("pieces_socket", &format!("{file}-alone"), request.encode());
+        }
+        let answer = fruit_release::local::Answer::Here(b"frame".to_vec());
+        self.put("pieces_socket", "answer", [&answer.frame().0[..], answer.frame().1].concat());
         let passphrase = fruit_release::keys::Passphrase::new("x".into());
         let key = crate::metadata_key().to_openssh("seed", &passphrase).expect("a key file");
         self.put("private_key", "encrypted", key.as_bytes());

@@ -10,6 +10,7 @@ pub mod folder;
 pub mod frame;
 #[cfg(feature = "sign")]
 pub mod keys;
+pub mod local;
 pub mod manifest;
 pub mod name;
 pub mod source;
