@@ -1,5 +1,5 @@
 //! Files of the root that an image needs for our programs. The folders below `files/` of this crate are laid out as the
-//! root is; the lists of [`crate::agent::files`] and [`crate::update::files`] are these folders as data. All belong to
+//! root is; the lists of [`crate::agent::files`], [`crate::peer::files`] and [`crate::update::files`] are these folders as data. All belong to
 //! root.
 
 /// One file of the root.
@@ -70,9 +70,10 @@ pub(crate) mod tests {
 
     #[test]
     fn the_lists_are_the_folders() {
-        use crate::{agent, update};
+        use crate::{agent, peer, update};
         for (name, files) in [
             ("agent", agent::files::FILES),
+            ("peer", peer::files::FILES),
             ("update/systemd", update::files::SYSTEMD),
             ("update/busybox", update::files::BUSYBOX),
         ] {

@@ -1,6 +1,6 @@
 //! What a node and its image agree on: the boot-control block, the GUIDs of the disk, the kernel command line, the
-//! configuration of fruit-init, the user's `fruit.yaml`, and configuration, installed files and status of agent and
-//! updater. Used on the workstation and on the device.
+//! configuration of fruit-init, the user's `fruit.yaml`, and configuration, installed files and status of agent,
+//! updater and peer. Used on the workstation and on the device.
 
 pub mod access;
 pub mod agent;
@@ -16,6 +16,7 @@ pub mod init;
 pub mod installed;
 pub mod locale;
 pub mod network;
+pub mod peer;
 pub mod read;
 pub mod report;
 pub mod settings;
