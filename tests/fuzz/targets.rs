@@ -72,6 +72,8 @@ pub mod node_config;
 pub mod overlay_rules;
 #[path = "fuzz_targets/paragraph.rs"]
 pub mod paragraph;
+#[path = "fuzz_targets/peer_frame.rs"]
+pub mod peer_frame;
 #[path = "fuzz_targets/pieces_socket.rs"]
 pub mod pieces_socket;
 #[path = "fuzz_targets/private_key.rs"]
@@ -145,6 +147,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("node_config", node_config::run),
     ("overlay_rules", overlay_rules::run),
     ("paragraph", paragraph::run),
+    ("peer_frame", peer_frame::run),
     ("pieces_socket", pieces_socket::run),
     ("private_key", private_key::run),
     ("recipe", recipe::run),

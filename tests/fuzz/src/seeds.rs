@@ -25,6 +25,7 @@ pub fn write(folder: &Path, top: &Path) {
     seeds.releases();
     seeds.patches();
     seeds.fleet();
+    seeds.peer();
 }
 
 struct Seeds {
@@ -302,6 +303,39 @@ impl Seeds {
         }
         self.put("fleet_record", "packed", packed);
         self.put("fleet_invite", "selector", "rack=1,site=berlin;all");
+    }
+
+    fn peer(&self) {
+        use fruit_peer::wire::{BUCKETS, Frame, Hello, Item, Standing, VERSIONS};
+        let trust = crate::fleet().trust();
+        let records: Vec<Vec<u8>> = crate::golden_records().map(|(_, bytes)| bytes).collect();
+        let hello = |standing| {
+            let charter = (trust.version(), trust.last_hash());
+            Frame::Hello(Hello { versions: VERSIONS, fleet: trust.fleet(), charter, standing })
+        };
+        let frames = [
+            hello(Standing::Member(records.iter().skip(1).take(2).cloned().collect())),
+            hello(Standing::Guest(records[1].clone())),
+            hello(Standing::Operator(vec![1; 137])),
+            Frame::WantCharters(1),
+            Frame::Charters { is_last: true, records: records.iter().take(1).cloned().collect() },
+            Frame::Record(records[1].clone()),
+            Frame::Digest([1; 32]),
+            Frame::Summary(Box::new([1; BUCKETS])),
+            Frame::Range { bounds: Item::bucket(1), items: vec![Item([1; 16])] },
+            Frame::Wish(vec![Item([1; 16])]),
+            Frame::Next,
+            Frame::Ask { id: 1, repository: fruit_base::Sha256([1; 32]), names: vec![fruit_release::Name::Timestamp] },
+            Frame::Have { id: 1, bits: 1 },
+            Frame::Bye("over".into()),
+        ];
+        let mut talk = Vec::new();
+        for (number, frame) in frames.iter().enumerate() {
+            let bytes = frame.encode();
+            self.put("peer_frame", &number.to_string(), &bytes[4..]);
+            talk.extend(bytes);
+        }
+        self.put("peer_frame", "talk", talk);
     }
 
     fn stack(&self) {

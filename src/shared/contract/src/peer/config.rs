@@ -1,5 +1,6 @@
 //! `/etc/fruit/peer.yaml`. A [`PeerConfig`] that exists is a valid one.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub const STATUS_SOCKET: &str = "peer.sock";
 pub struct PeerConfig {
     /// UDP port for other nodes; 0: any that is free.
     pub port: u16,
+    /// Address at which other nodes are let in; all of the node's when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<IpAddr>,
     /// Finds nodes of the fleet on the local network by multicast DNS.
     pub mdns: bool,
     /// Asks the router to let other nodes in (UPnP, PCP, NAT-PMP).
@@ -58,6 +62,7 @@ impl Default for PeerConfig {
     fn default() -> PeerConfig {
         PeerConfig {
             port: 0,
+            listen: None,
             mdns: true,
             port_mapping: true,
             site: None,
@@ -108,6 +113,7 @@ mod tests {
         }
         let text = "\
 port: 4433
+listen: 192.0.2.1
 mdns: false
 port_mapping: false
 site: berlin
