@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use fruit_base::AtPath;
 use fruit_contract::peer::config::PeerConfig;
 use fruit_contract::settings::ConfigError;
 use fruit_device::{journal, termination};
@@ -147,12 +146,7 @@ fn options(config: &PeerConfig, invite: Invite, contacts: Vec<(KeyId, String)>) 
         store,
         state_error,
         pieces: Pieces::open(served, Some(config.shared.path().to_owned()), cache),
-        network: Network {
-            bind: config.listen,
-            port: config.port,
-            port_mapping: config.port_mapping,
-            relays,
-        },
+        network: Network { bind: config.listen, port: config.port, port_mapping: config.port_mapping, relays },
         mdns: config.mdns,
         site: config.site.clone().unwrap_or_default(),
         compare: config.compare.duration(),

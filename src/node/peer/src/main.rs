@@ -45,13 +45,8 @@ struct Arguments {
 }
 
 fn arguments(given: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
-    let mut arguments = Arguments {
-        words: Vec::new(),
-        config: CONFIG_PATH.into(),
-        socket: None,
-        contacts: Vec::new(),
-        json: false,
-    };
+    let mut arguments =
+        Arguments { words: Vec::new(), config: CONFIG_PATH.into(), socket: None, contacts: Vec::new(), json: false };
     let mut parser = Parser::from_args(given);
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         let name = match argument {
@@ -156,7 +151,14 @@ fn peers(arguments: &Arguments) -> Result<(), String> {
         let called = if peer.dialed { "called" } else { "took" };
         say(format!(
             "{} {:<8} {called} {} s ago, {} bytes in, {} out, {} records in, {} out, {}\n",
-            peer.id, peer.state, peer.seconds, peer.bytes_in, peer.bytes_out, peer.records_in, peer.records_out, peer.name
+            peer.id,
+            peer.state,
+            peer.seconds,
+            peer.bytes_in,
+            peer.bytes_out,
+            peer.records_in,
+            peer.records_out,
+            peer.name
         ));
     }
     Ok(())

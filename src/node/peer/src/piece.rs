@@ -35,9 +35,7 @@ pub fn check(repository: &Sha256, name: &Name, bytes: &[u8]) -> Found {
         Name::Root(1) => is(Sha256::of(bytes) == *repository),
         Name::Target(digest, _) | Name::Patch(digest) => is(Sha256::of(bytes) == *digest),
         // Named by what is in it, however it was compressed.
-        Name::Chunk(digest) => {
-            is(frame::decode(bytes, CHUNK).is_ok_and(|content| Sha256::of(&content) == *digest))
-        }
+        Name::Chunk(digest) => is(frame::decode(bytes, CHUNK).is_ok_and(|content| Sha256::of(&content) == *digest)),
         Name::Root(_) | Name::Timestamp | Name::Snapshot(_) | Name::Targets(_) => Found::Unsaid,
     }
 }

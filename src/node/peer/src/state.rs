@@ -51,8 +51,7 @@ fn decode(bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
     let (crc, content) = rest.split_first_chunk()?;
     let whole = u64::from_be_bytes(*length) == content.len() as u64;
     let checked = [&sequence[..], length, content].concat();
-    (whole && crc32(&checked) == u32::from_be_bytes(*crc))
-        .then(|| (u64::from_be_bytes(*sequence), content.to_vec()))
+    (whole && crc32(&checked) == u32::from_be_bytes(*crc)).then(|| (u64::from_be_bytes(*sequence), content.to_vec()))
 }
 
 fn encode(sequence: u64, content: &[u8]) -> Vec<u8> {
@@ -72,7 +71,8 @@ impl Copies {
         let mut content = None;
         for at in [0, 1] {
             let found = read(&copies.paths[at]).at(&copies.paths[at])?;
-            if let Some((sequence, found)) = found.filter(|(sequence, _)| content.is_none() || *sequence > copies.sequence)
+            if let Some((sequence, found)) =
+                found.filter(|(sequence, _)| content.is_none() || *sequence > copies.sequence)
             {
                 (content, copies.sequence, copies.next) = (Some(found), sequence, 1 - at);
             }
@@ -89,8 +89,7 @@ impl Copies {
         let bytes = encode(self.sequence + 1, content);
         let written = || {
             let is_new = !fs::exists(path)?;
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(self.mode).open(path)?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(self.mode).open(path)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             match path.parent().filter(|_| is_new) {

@@ -86,7 +86,10 @@ pub enum Frame {
     /// The sender wants the charters from this version on.
     WantCharters(u64),
     /// Charters in ascending order, up to the last one of the sender's row if `is_last`.
-    Charters { is_last: bool, records: Vec<Vec<u8>> },
+    Charters {
+        is_last: bool,
+        records: Vec<Vec<u8>>,
+    },
     Record(Vec<u8>),
     /// A node's request to become a member, on its way to an operator.
     Request(Vec<u8>),
@@ -95,15 +98,25 @@ pub enum Frame {
     /// The same for each bucket of items, shortened.
     Summary(Box<[u64; BUCKETS]>),
     /// All items of the sender from the first to the last of these two.
-    Range { bounds: [Item; 2], items: Vec<Item> },
+    Range {
+        bounds: [Item; 2],
+        items: Vec<Item>,
+    },
     /// Items whose records the sender wants.
     Wish(Vec<Item>),
     /// A range was dealt with.
     Next,
     /// Which of these pieces are there?
-    Ask { id: u64, repository: Sha256, names: Vec<Name> },
+    Ask {
+        id: u64,
+        repository: Sha256,
+        names: Vec<Name>,
+    },
     /// Bit for bit: those.
-    Have { id: u64, bits: u64 },
+    Have {
+        id: u64,
+        bits: u64,
+    },
     /// The sender ends the connection; the text says why.
     Bye(String),
     /// Of a newer program: passed over.
@@ -200,9 +213,7 @@ impl Frame {
             2 => Frame::WantCharters(r.number("the first charter")?),
             3 => Frame::Charters {
                 is_last: flag(&mut r, "the end of charters")?,
-                records: r.list(CHARTERS, "the charters", |r| {
-                    Ok(r.bytes(limits::RECORD, "a charter")?.to_vec())
-                })?,
+                records: r.list(CHARTERS, "the charters", |r| Ok(r.bytes(limits::RECORD, "a charter")?.to_vec()))?,
             },
             4 => Frame::Record(rest(&mut r, limits::RECORD, "the record")?),
             5 => Frame::Request(rest(&mut r, limits::REQUEST, "the request")?),

@@ -18,7 +18,9 @@ fn grown(count: usize, seed: u64) -> (Fleet, Network) {
     let mut fleet = Fleet::new();
     (0..count).for_each(|n| fleet.join(100 + n as u8, "site=berlin"));
     let mut network = Network::new(seed);
-    (0..count).for_each(|n| { network.member(100 + n as u8, &fleet); });
+    (0..count).for_each(|n| {
+        network.member(100 + n as u8, &fleet);
+    });
     for from in 0..count {
         network.introduce(from, (from + 1) % count);
         for _ in 0..3 {
@@ -229,7 +231,13 @@ fn who_knows_an_older_charter_gets_the_later_ones_first() {
     let behind = network.member(100, &fleet);
     // A new operator, who takes a node in that the other one cannot judge yet.
     let mut next = charter();
-    next.operators.push(Operator { name: "carla".into(), key: id(14 + 40), roles: Roles::all(), scope: selector("all"), expires: 0 });
+    next.operators.push(Operator {
+        name: "carla".into(),
+        key: id(14 + 40),
+        roles: Roles::all(),
+        scope: selector("all"),
+        expires: 0,
+    });
     next.operators.sort_by(|a, b| a.name.cmp(&b.name));
     let bytes = fleet.next_charter(next, &[1, 2]);
     fleet.take(&bytes);
@@ -261,7 +269,11 @@ fn a_newcomer_takes_no_row_of_charters_without_the_one_that_its_invite_names() {
     network.introduce(newcomer, evil);
     network.run(60_000);
     assert!(network.nodes[newcomer].machine.replica().is_none());
-    assert!(network.nodes[newcomer].cuts.iter().any(|why| why.contains("charter")), "{:?}", network.nodes[newcomer].cuts);
+    assert!(
+        network.nodes[newcomer].cuts.iter().any(|why| why.contains("charter")),
+        "{:?}",
+        network.nodes[newcomer].cuts
+    );
 }
 
 #[test]
@@ -324,7 +336,9 @@ fn a_beacon_says_where_a_node_is_and_goes_on_where_it_ended() {
     }
     let beacon = |network: &Network, at: usize| {
         let mut beacons = network.replica(at).of_class(Class::Beacon);
-        beacons.find(|record| record.head().name == Name::Id(id(100))).map(|record| (record.version(), record.body().clone()))
+        beacons
+            .find(|record| record.head().name == Name::Id(id(100)))
+            .map(|record| (record.version(), record.body().clone()))
     };
     let (version, body) = beacon(&network, 2).unwrap();
     assert_eq!(version, 3, "what is the same is not said again");
@@ -345,6 +359,45 @@ fn an_invite_that_is_used_up_lets_nobody_in() {
     network.introduce(late, here);
     network.run(30_000);
     assert!(network.nodes[late].machine.replica().is_none());
-    assert!(network.nodes[here].cuts.iter().any(|why| why.contains("good for 1 nodes")), "{:?}", network.nodes[here].cuts);
+    assert!(
+        network.nodes[here].cuts.iter().any(|why| why.contains("good for 1 nodes")),
+        "{:?}",
+        network.nodes[here].cuts
+    );
     assert_eq!(network.nodes[here].machine.requests().count(), 0);
+}
+
+#[test]
+fn a_clock_that_nobody_set_shuts_nobody_out() {
+    // 2027: what ends then has ended for who knows that it is later.
+    for (wall, comes) in [(None, true), (Some(1_790_000_000), true), (Some(1_900_000_000), false)] {
+        let mut fleet = Fleet::new();
+        let invite = fleet.invite(50, Grant::default(), 1_800_000_000, ANNA);
+        fleet.take(&invite.grant.encode());
+        let mut network = Network::new(37);
+        let (laptop, late) = (network.laptop(90, ANNA, &fleet), network.newcomer(101, &invite));
+        network.nodes[laptop].machine.set_wall(wall);
+        network.introduce(late, laptop);
+        network.run(20_000);
+        assert_eq!(network.nodes[late].machine.replica().is_some(), comes, "at {wall:?}");
+    }
+}
+
+#[test]
+fn halves_that_were_apart_find_each_other_though_each_has_neighbours_enough() {
+    let (mut fleet, mut network) = grown(24, 41);
+    // All know of all, as by beacons.
+    for from in 0..24 {
+        (0..24).for_each(|to| network.introduce(from, to));
+    }
+    network.run(20_000);
+    network.part((0..24).map(|n| n % 2).collect());
+    network.run(400_000);
+    assert!((0..24).all(|at| network.neighbours(at).len() >= 5), "each half has connections enough");
+    network.groups = None;
+    let record = fleet.record(name("canaries"), "", group("site=berlin"), &[ANNA]);
+    fleet.take(&record);
+    network.offer(0, &record);
+    network.run(400_000);
+    assert!((0..24).all(|at| network.replica(at) == &fleet.replica));
 }

@@ -1,6 +1,6 @@
 //! Files of the root that an image needs for our programs. The folders below `files/` of this crate are laid out as the
-//! root is; the lists of [`crate::agent::files`], [`crate::peer::files`] and [`crate::update::files`] are these folders as data. All belong to
-//! root.
+//! root is; the lists of [`crate::agent::files`], [`crate::peer::files`] and [`crate::update::files`] are these folders as
+//! data. All belong to root.
 
 /// One file of the root.
 #[derive(Clone, Copy, Debug)]

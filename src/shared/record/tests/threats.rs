@@ -9,7 +9,11 @@ fn each_test_that_the_document_names_exists() {
     let mut found = 0;
     for quoted in text.split('`').skip(1).step_by(2) {
         let Some((file, name)) = quoted.split_once(".rs: ") else { continue };
-        let folder = if file.starts_with("record/") { "shared" } else { "fleet" };
+        let folder = match file.split('/').next() {
+            Some("record") => "shared",
+            Some("peer") => "node",
+            _ => "fleet",
+        };
         let path = src.join(folder).join(format!("{file}.rs"));
         let code = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert!(code.contains(&format!("fn {name}(")), "{}: there is no {name}", path.display());

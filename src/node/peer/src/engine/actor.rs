@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::connection::{Line, begin};
 use super::fetch::fetch;
-use super::message::{Command, Event, Neighbour, Shared};
+use super::message::{Command, Event, Shared};
 use super::net::{self, Pins};
 use super::repository::Repositories;
 use crate::machine::Machine;
@@ -92,6 +92,10 @@ impl Actor {
     fn addresses(&self) -> Vec<String> {
         let address = self.endpoint.addr();
         let mut found: Vec<String> = address.ip_addrs().map(ToString::to_string).collect();
+        if found.is_empty() {
+            let bound = self.endpoint.bound_sockets().into_iter().filter(|address| !address.ip().is_unspecified());
+            found = bound.map(|address| address.to_string()).collect();
+        }
         found.sort();
         found.truncate(ADDRESSES);
         found
@@ -179,8 +183,7 @@ impl Actor {
             }
             Command::Neighbours(reply) => {
                 let may = self.lines.iter().filter(|(link, _)| self.machine.may_have(**link));
-                let all = may.map(|(link, line)| Neighbour { link: *link, connection: line.connection.clone() });
-                drop(reply.send(all.collect()));
+                drop(reply.send(may.map(|(_, line)| line.connection.clone()).collect()));
             }
             Command::Replica(reply) => drop(reply.send(self.machine.replica().cloned())),
             Command::Requests(reply) => {
@@ -303,7 +306,9 @@ impl Actor {
         let reached = self.machine.links().next().is_some();
         match state {
             "revoked" => Some("an operator has revoked this node; it needs a new key and a new invite".into()),
-            _ if !reached => Some("no node of the fleet is connected; is one of the seeds or one on this network up?".into()),
+            _ if !reached => {
+                Some("no node of the fleet is connected; is one of the seeds or one on this network up?".into())
+            }
             "pending" => Some("an operator has to approve it: fruitctl node approve, with the words above".into()),
             _ => None,
         }

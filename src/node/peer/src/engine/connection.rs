@@ -61,7 +61,13 @@ impl Line {
 }
 
 /// Begins to talk over a connection.
-pub fn begin(shared: &Shared, repositories: &Repositories, link: LinkId, connection: &Connection, dialed: bool) -> Line {
+pub fn begin(
+    shared: &Shared,
+    repositories: &Repositories,
+    link: LinkId,
+    connection: &Connection,
+    dialed: bool,
+) -> Line {
     let (out, queue) = mpsc::unbounded_channel();
     let (backlog, admitted) = (Arc::new(AtomicUsize::new(0)), Admitted::default());
     let line = Line { out, backlog: backlog.clone(), connection: connection.clone(), admitted: admitted.clone() };

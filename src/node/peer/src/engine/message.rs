@@ -28,23 +28,23 @@ pub enum Event {
 
 /// What somebody wants.
 pub enum Command {
-    Offer { record: Vec<u8>, reply: oneshot::Sender<Result<Outcome, Refused>> },
-    Ask { repository: Sha256, name: Name, reply: oneshot::Sender<Option<Vec<u8>>> },
+    Offer {
+        record: Vec<u8>,
+        reply: oneshot::Sender<Result<Outcome, Refused>>,
+    },
+    Ask {
+        repository: Sha256,
+        name: Name,
+        reply: oneshot::Sender<Option<Vec<u8>>>,
+    },
     /// Neighbours that belong to the fleet.
-    Neighbours(oneshot::Sender<Vec<Neighbour>>),
+    Neighbours(oneshot::Sender<Vec<Connection>>),
     Replica(oneshot::Sender<Option<Replica>>),
     Requests(oneshot::Sender<Vec<Vec<u8>>>),
     Status(oneshot::Sender<Status>),
     Learn(KeyId, Option<String>),
     Serve(std::path::PathBuf),
     Stop,
-}
-
-/// One that may be asked for pieces.
-#[derive(Clone)]
-pub struct Neighbour {
-    pub link: LinkId,
-    pub connection: Connection,
 }
 
 /// Numbers since the start.

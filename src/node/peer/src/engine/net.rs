@@ -12,9 +12,7 @@ use iroh::address_lookup::memory::MemoryLookup;
 use iroh::dns::DnsResolver;
 use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::tls::CaTlsConfig;
-use iroh::{
-    Endpoint, EndpointAddr, EndpointId, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr,
-};
+use iroh::{Endpoint, EndpointAddr, EndpointId, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -106,11 +104,10 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Where a relay is; its address discovery, without which nobody is found behind a router, has the same port.
+/// Where a relay is. Its address discovery, without which nobody is found behind a router, has UDP port 7842.
 fn relay(relay: &Relay) -> Option<(RelayUrl, RelayConfig)> {
     let url: RelayUrl = format!("https://{}", relay.address).parse().ok()?;
-    let port = relay.address.rsplit_once(':')?.1.parse().ok()?;
-    Some((url.clone(), RelayConfig::new(url, Some(iroh::endpoint::RelayQuicConfig::new(port)))))
+    Some((url.clone(), RelayConfig::from(url)))
 }
 
 fn relays(relays: &[Relay]) -> impl Iterator<Item = (RelayUrl, RelayConfig)> + '_ {

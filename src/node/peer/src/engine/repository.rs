@@ -90,7 +90,8 @@ impl Repositories {
     /// Takes over what folders of this machine have, before a neighbour is answered.
     pub async fn look(&self, shared: &Shared, repository: Sha256) {
         let Some(followed) = self.followed(&repository).await else { return };
-        let mut followed = followed.lock().await;
+        // Two nodes that refresh from each other would wait for each other.
+        let Ok(mut followed) = followed.try_lock() else { return };
         if followed.looked.is_some_and(|at| at.elapsed() < LOOKED) {
             return;
         }
@@ -116,11 +117,9 @@ impl Repositories {
             let Some(trust) = &mut followed.trust else { return };
             let neighbours = shared.question(Command::Neighbours).await.unwrap_or_default();
             for neighbour in neighbours.into_iter().take(ASKED) {
-                dialogue(shared, repository, trust, async |name| {
-                    match fetch(&neighbour.connection, repository, name).await {
-                        Fetched::Bytes(bytes) => Some(bytes),
-                        _ => None,
-                    }
+                dialogue(shared, repository, trust, async |name| match fetch(&neighbour, repository, name).await {
+                    Fetched::Bytes(bytes) => Some(bytes),
+                    _ => None,
                 })
                 .await;
             }

@@ -154,6 +154,7 @@ impl Machine {
         if self.is_second(id) {
             return;
         }
+        self.contacts.reached(&peer);
         if !greeted {
             self.greet(id);
         }
@@ -267,6 +268,9 @@ impl Machine {
             Ok(Outcome::New) => self.trust_changed(Some(id)),
             Ok(_) => self.judge_again(),
             Err(why) if why.is_hostile() => self.blame(id, &why.to_string()),
+            Err(Refused::CharterFork { .. }) if self.replica.is_none() => {
+                self.cut(id, "its charters are not those that the invite names");
+            }
             // Two rows: people have to decide. What else this neighbour knows is still good.
             Err(Refused::CharterFork { .. } | Refused::CharterVersion { .. }) => self.judge_again(),
             Err(why) => self.cut(id, &why.to_string()),
@@ -291,7 +295,9 @@ impl Machine {
         let mut outcome = Outcome::Known;
         for charter in bytes {
             if Record::parse(charter)?.class() != Class::Charter {
-                return Err(fruit_record::wire::Malformed::Value { what: "the row", why: "not all are charters" }.into());
+                return Err(
+                    fruit_record::wire::Malformed::Value { what: "the row", why: "not all are charters" }.into()
+                );
             }
             if replica.offer(charter)? == Outcome::New {
                 outcome = Outcome::New;

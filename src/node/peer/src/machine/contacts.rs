@@ -52,7 +52,10 @@ impl Contacts {
     pub fn seen(&mut self, peer: KeyId) {
         self.learn(peer, [], true);
         if let Some(contact) = self.0.get_mut(&peer) {
-            contact.next = contact.next.min(contact.failures.min(4).into());
+            // One that refused or did not answer before keeps its time.
+            if contact.failures == 0 {
+                contact.next = 0;
+            }
         }
     }
 
@@ -65,7 +68,7 @@ impl Contacts {
         self.0.get(peer).is_some_and(|contact| contact.is_named)
     }
 
-    /// A call came to something.
+    /// A call came to something: both belong together.
     pub fn reached(&mut self, peer: &KeyId) {
         if let Some(contact) = self.0.get_mut(peer) {
             contact.failures = 0;

@@ -18,17 +18,39 @@ pub type Millis = u64;
 /// What is to be done outside.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Action {
-    Send { link: LinkId, frame: Frame },
+    Send {
+        link: LinkId,
+        frame: Frame,
+    },
     /// Ends a connection, when what was sent before has gone out.
-    Cut { link: LinkId, why: String },
+    Cut {
+        link: LinkId,
+        why: String,
+    },
     /// Calls a node; [`super::Machine::dial_failed`] if that comes to nothing.
-    Dial { peer: KeyId, addresses: Vec<String> },
+    Dial {
+        peer: KeyId,
+        addresses: Vec<String>,
+    },
     /// Asks a neighbour for a piece; [`super::Machine::fetched`] says what came of it.
-    Fetch { ticket: Ticket, link: LinkId, repository: Sha256, name: Name },
+    Fetch {
+        ticket: Ticket,
+        link: LinkId,
+        repository: Sha256,
+        name: Name,
+    },
     /// A neighbour wants to know which of these are here: [`super::Machine::looked_up`].
-    LookUp { link: LinkId, id: u64, repository: Sha256, names: Vec<Name> },
+    LookUp {
+        link: LinkId,
+        id: u64,
+        repository: Sha256,
+        names: Vec<Name>,
+    },
     /// A piece was found, or cannot be had now.
-    Answer { ticket: Ticket, piece: Option<Vec<u8>> },
+    Answer {
+        ticket: Ticket,
+        piece: Option<Vec<u8>>,
+    },
     /// Records or charters have changed, and are to be kept.
     Keep,
 }
@@ -44,7 +66,11 @@ pub enum State {
     Guest,
     Member,
     /// A machine of this operator; with the pass.
-    Operator { name: String, roles: Roles, pass: Vec<u8> },
+    Operator {
+        name: String,
+        roles: Roles,
+        pass: Vec<u8>,
+    },
 }
 
 /// What is compared with a neighbour.

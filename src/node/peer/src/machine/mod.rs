@@ -25,13 +25,15 @@ use fruit_release::name::Name as Piece;
 use contacts::Contacts;
 use index::Index;
 use link::{Action, Link, LinkId, Millis, State, Ticket};
-use pieces::Pieces;
 pub use pieces::Fetched;
+use pieces::Pieces;
 
 use crate::wire::{Frame, Item, NotAFrame, Standing};
 
-/// Connections that are looked for.
-const LINKS: usize = 8;
+/// Connections that a node begins, and how often it changes one of them for another: two halves of a fleet that were apart find
+/// each other again, and nobody stays among neighbours that somebody has chosen.
+const LINKS: usize = 5;
+const CHANGE: Millis = 240_000;
 /// Connections at most.
 const LINKS_MOST: usize = 64;
 /// Connections of one node at most, until one of them is chosen.
@@ -49,6 +51,8 @@ const REFUSED: usize = 4096;
 const REQUESTS: usize = 256;
 /// A node's own records are passed on at once no more often than this.
 const CALM: Millis = 5_000;
+/// A node says where it is no more often than this.
+const ANNOUNCE: Millis = 10_000;
 /// How long a node belongs to its neighbours before it says where it is: by then it knows what it said last.
 const SETTLED: Millis = 3_000;
 
@@ -84,6 +88,8 @@ pub struct Machine {
     requests: BTreeMap<KeyId, Vec<u8>>,
     refused: BTreeSet<Item>,
     bans: BTreeMap<KeyId, Millis>,
+    /// Calls under way.
+    dialing: BTreeMap<KeyId, Millis>,
     calm: BTreeMap<Key, Millis>,
     pieces: Pieces,
     actions: Vec<Action>,
@@ -91,6 +97,9 @@ pub struct Machine {
     wall: Option<u64>,
     now: Millis,
     was_member: bool,
+    announced: Option<Millis>,
+    /// When it last changed one of its neighbours.
+    changed: Millis,
 }
 
 impl Machine {
@@ -99,9 +108,7 @@ impl Machine {
     pub fn new(setup: Setup) -> Result<Machine, Malformed> {
         let Setup { key, fleet, invite, pass, replica, compare } = setup;
         let request = match &invite {
-            Some((invite, [name, serial, board])) => {
-                Some(Request::make(&fleet, &key, [name, serial, board], invite)?)
-            }
+            Some((invite, [name, serial, board])) => Some(Request::make(&fleet, &key, [name, serial, board], invite)?),
             None => None,
         };
         let mut machine = Machine {
@@ -119,12 +126,15 @@ impl Machine {
             requests: BTreeMap::new(),
             refused: BTreeSet::new(),
             bans: BTreeMap::new(),
+            dialing: BTreeMap::new(),
             calm: BTreeMap::new(),
             pieces: Pieces::default(),
             actions: Vec::new(),
             wall: None,
             now: 0,
             was_member: false,
+            announced: None,
+            changed: 0,
         };
         machine.was_member = machine.is_member();
         machine.learn_contacts();
@@ -190,12 +200,17 @@ impl Machine {
         self.contacts.seen(peer);
     }
 
-    /// A call came to nothing. Its next one was put off already when it was made.
-    pub fn dial_failed(&mut self, _peer: KeyId) {}
+    /// A call came to nothing. The next one was put off already when it was made.
+    pub fn dial_failed(&mut self, peer: KeyId) {
+        self.dialing.remove(&peer);
+    }
 
     /// A connection to `peer`, which has proven that it has this key.
     pub fn connected(&mut self, id: LinkId, peer: KeyId, dialed: bool, now: Millis) {
         self.now = now;
+        if dialed {
+            self.dialing.remove(&peer);
+        }
         let of_peer = self.links.values().filter(|link| link.peer == peer).count();
         let banned = self.bans.get(&peer).is_some_and(|until| *until > now);
         if peer == self.me || banned || of_peer >= LINKS_EACH || self.links.len() >= LINKS_MOST {
@@ -204,7 +219,6 @@ impl Machine {
         }
         self.links.insert(id, Link::new(peer, dialed, now));
         if dialed {
-            self.contacts.reached(&peer);
             self.greet(id);
         }
     }
@@ -257,8 +271,14 @@ impl Machine {
                 self.drive_pieces();
             }
             // It may have been admitted here no longer, or not yet, when it sent this.
-            Frame::Digest(_) | Frame::Summary(_) | Frame::Range { .. } | Frame::Wish(_) | Frame::Next
-            | Frame::Request(_) | Frame::Ask { .. } | Frame::Have { .. } => {}
+            Frame::Digest(_)
+            | Frame::Summary(_)
+            | Frame::Range { .. }
+            | Frame::Wish(_)
+            | Frame::Next
+            | Frame::Request(_)
+            | Frame::Ask { .. }
+            | Frame::Have { .. } => {}
             Frame::Hello(_) | Frame::Charters { .. } | Frame::Record(_) => {
                 self.blame(id, "it does not greet, or greets twice");
             }
@@ -269,6 +289,7 @@ impl Machine {
     pub fn tick(&mut self, now: Millis) {
         self.now = now;
         self.bans.retain(|_, until| *until > now);
+        self.dialing.retain(|_, since| *since + GREETING > now);
         self.calm.retain(|_, at| *at + CALM > now);
         let late = |link: &Link| match link.state {
             State::Greeting => link.since + GREETING <= now,
@@ -283,17 +304,34 @@ impl Machine {
         self.call();
     }
 
-    /// Calls nodes, if too few are connected.
+    /// Calls nodes, if this one has begun too few connections, or the same ones for long.
     fn call(&mut self) {
-        let missing = LINKS.saturating_sub(self.links.len());
-        if missing == 0 || self.is_revoked() {
+        if self.is_revoked() {
+            return;
+        }
+        let mut begun: Vec<(Millis, LinkId)> =
+            self.links.iter().filter(|(_, link)| link.dialed).map(|(id, link)| (link.since, *id)).collect();
+        if begun.len() > LINKS {
+            begun.sort_unstable();
+            if let Some((_, oldest)) = begun.first() {
+                self.cut(*oldest, "it changes its neighbours");
+            }
+        }
+        let mut missing = LINKS.saturating_sub(begun.len() + self.dialing.len());
+        if missing == 0 && self.changed + CHANGE <= self.now && self.dialing.is_empty() {
+            self.changed = self.now;
+            missing = 1;
+        }
+        if missing == 0 || self.links.len() >= LINKS_MOST {
             return;
         }
         let mut linked: BTreeSet<KeyId> = self.links.values().map(|link| link.peer).collect();
         linked.extend(self.bans.keys());
+        linked.extend(self.dialing.keys());
         let replica = self.replica.as_ref();
         let wanted = |peer: &KeyId| replica.is_some_and(|replica| replica.is_member(peer));
         for (peer, addresses) in self.contacts.due(&self.me, self.now, missing, &linked, wanted) {
+            self.dialing.insert(peer, self.now);
             self.actions.push(Action::Dial { peer, addresses });
         }
     }
@@ -331,6 +369,9 @@ impl Machine {
     /// something else.
     pub fn announce(&mut self, site: &str, addresses: &[String], now: Millis) {
         self.now = now;
+        if self.announced.is_some_and(|at| at + ANNOUNCE > now) {
+            return;
+        }
         let settled = self.links.values().any(|link| link.is_admitted() && link.since + SETTLED <= now);
         let Some(replica) = self.replica.as_ref().filter(|replica| settled && replica.is_member(&self.me)) else {
             return;
@@ -344,6 +385,7 @@ impl Machine {
         let Ok(draft) = Draft::new(replica.next(Class::Beacon, Labels::default(), name), body) else { return };
         let signature = self.key.sign(&draft.message(&self.fleet)).to_bytes();
         let bytes = draft.signed([Signature { key: self.me, bytes: signature }]);
+        self.announced = Some(now);
         // A beacon that is refused here would be refused elsewhere.
         let _ = self.take_record(None, &bytes);
     }

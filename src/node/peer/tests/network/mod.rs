@@ -233,7 +233,11 @@ impl Network {
         let fetched = match (node.serving, node.machine.may_have(link)) {
             (_, false) => Fetched::Failed,
             (Serving::Never, _) => {
-                return self.later(60_000, 60_000, Delivery::Fetched { to: at, ticket, link, fetched: Fetched::Failed });
+                return self.later(
+                    60_000,
+                    60_000,
+                    Delivery::Fetched { to: at, ticket, link, fetched: Fetched::Failed },
+                );
             }
             (Serving::Garbage, _) => Fetched::Bytes(b"garbage".to_vec()),
             (Serving::Busy, _) => Fetched::Busy,

@@ -52,6 +52,7 @@ pub fn pages() -> Result<BTreeMap<String, String>, Failure> {
         ),
         ("fruit-update", &["install", "rollback", "cancel", "inhibit"]),
         ("fruit-agent", &[]),
+        ("fruit-peer", &[]),
     ];
     for (program, verbs) in programs {
         pages.insert(format!("{program}.md"), help_page(program, verbs)?);
