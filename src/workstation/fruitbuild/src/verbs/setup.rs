@@ -14,10 +14,12 @@ const TARGETS: [&str; 3] = ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-
 /// A tool that must be on the PATH, and the Debian package that brings it, or several with spaces between.
 type Tool = (&'static str, &'static str);
 
-const BUILD_TOOLS: [Tool; 2] = [("qemu-system-aarch64", "qemu-system-arm"), ("qemu-system-x86_64", "qemu-system-x86")];
+/// What `run` and the sandbox of packages' scripts need.
+const BUILD_TOOLS: [Tool; 3] =
+    [("qemu-system-aarch64", "qemu-system-arm"), ("qemu-system-x86_64", "qemu-system-x86"), ("newuidmap", "uidmap")];
 
 /// Checkers and peers that the tests hold our output against.
-const TEST_TOOLS: [Tool; 25] = [
+const TEST_TOOLS: [Tool; 26] = [
     ("mmdebstrap", "mmdebstrap"),
     ("fsck.erofs", "erofs-utils"),
     ("sgdisk", "gdisk"),
@@ -43,9 +45,10 @@ const TEST_TOOLS: [Tool; 25] = [
     ("systemd-analyze", "systemd"),
     ("time", "time"),
     ("ar", "binutils"),
+    ("busybox", "busybox-static"),
 ];
 
-/// Installs the Rust targets of the device programs and the tools that `run` needs; with `tests` also the tools that
+/// Installs the Rust targets of the device programs and the tools that `run` and the sandbox need; with `tests` also the tools that
 /// the tests need.
 ///
 /// # Errors
