@@ -7,6 +7,7 @@
 pub mod daemon;
 pub mod engine;
 pub mod machine;
+pub mod metrics;
 pub mod pass;
 pub mod piece;
 mod sockets;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fruit_base::AtPath;
+use fruit_base::prometheus::CONTENT_TYPE;
 use fruit_contract::peer::config::{PIECES_SOCKET, STATUS_SOCKET};
 use fruit_release::local::{Answer, LocalError, MAGIC, Request, RequestHead};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::engine::Handle;
+use crate::metrics;
 
 /// Connections to one socket at once.
 const CONNECTIONS: usize = 16;
@@ -150,18 +152,19 @@ async fn status_of(handle: Handle, mut stream: UnixStream) -> io::Result<()> {
             return Ok(());
         }
     }
-    let (status, body) = if question.starts_with(b"GET /status ") {
-        match handle.status().await.map(|status| serde_json::to_string(&status)) {
-            Some(Ok(body)) => ("200 OK", body + "\n"),
-            _ => ("503 Service Unavailable", "the engine has ended\n".to_owned()),
-        }
-    } else {
-        ("404 Not Found", "there is /status\n".to_owned())
+    let of = |path: &str| question.starts_with(format!("GET {path} ").as_bytes());
+    let (status, kind, body) = match handle.status().await {
+        Some(status) if of("/metrics") => ("200 OK", CONTENT_TYPE, metrics::text(&status)),
+        Some(status) if of("/status") => match serde_json::to_string(&status) {
+            Ok(body) => ("200 OK", "application/json", body + "\n"),
+            Err(error) => ("500 Internal Server Error", "text/plain", format!("{error}\n")),
+        },
+        Some(_) => ("404 Not Found", "text/plain", "there are /status and /metrics\n".to_owned()),
+        None => ("503 Service Unavailable", "text/plain", "the engine has ended\n".to_owned()),
     };
     let length = body.len();
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    );
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");
+    let answer = format!("{head}Connection: close\r\n\r\n{body}");
     prompt(stream.write_all(answer.as_bytes())).await?;
     prompt(stream.shutdown()).await
 }

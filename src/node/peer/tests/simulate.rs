@@ -7,9 +7,9 @@ mod network;
 use fleet::*;
 use fruit_base::Sha256;
 use fruit_peer::machine::link::Action;
-use fruit_peer::wire::{Frame, Hello, Standing, VERSIONS};
-use fruit_record::body::{Admission, Grant, Operator};
-use fruit_record::{Class, Draft, Name, Outcome, Roles, body::Body};
+use fruit_peer::wire::{Frame, Hello, Item, Standing, VERSIONS};
+use fruit_record::body::{Admission, Beacon, Grant, Operator};
+use fruit_record::{Class, Draft, Head, Name, Outcome, Roles, body::Body};
 use fruit_release::name::Name as Piece;
 use network::{Network, Serving, empty};
 
@@ -400,4 +400,82 @@ fn halves_that_were_apart_find_each_other_though_each_has_neighbours_enough() {
     network.offer(0, &record);
     network.run(400_000);
     assert!((0..24).all(|at| network.replica(at) == &fleet.replica));
+}
+
+#[test]
+fn strangers_and_guests_leave_room_for_members() {
+    let mut fleet = Fleet::new();
+    let invite = fleet.invite(50, Grant::default(), 0, ANNA);
+    fleet.take(&invite.grant.encode());
+    (100..104).for_each(|seed| fleet.join(seed, "site=berlin"));
+    let mut network = Network::new(43);
+    let here = network.member(100, &fleet);
+    // Strangers who say nothing, as many as like to come.
+    for n in 0..200 {
+        network.stranger(here, fruit_record::KeyId([n; 32]));
+    }
+    assert!(network.nodes[here].machine.links().count() < 30);
+    let member = network.member(101, &fleet);
+    network.introduce(member, here);
+    network.run(5_000);
+    assert!(network.neighbours(here).contains(&id(101)), "a member needs no place among them");
+    network.run(15_000);
+    // Guests with an invite that was copied.
+    for seed in 150..190u8 {
+        let link = network.stranger(here, id(seed));
+        let trust = fleet.replica.trust();
+        let hello = Hello {
+            versions: VERSIONS,
+            fleet: fleet.id(),
+            charter: (trust.version(), trust.last_hash()),
+            standing: Standing::Guest(fleet.request(seed, &invite)),
+        };
+        network.say(here, link, &Frame::Hello(hello).encode()[4..]);
+    }
+    let links = network.nodes[here].machine.links().count();
+    assert!(links <= 20, "{links} connections");
+    let other = network.member(102, &fleet);
+    network.introduce(other, here);
+    network.run(10_000);
+    assert!(network.neighbours(here).contains(&id(102)));
+}
+
+#[test]
+fn a_neighbour_that_wants_everything_again_and_again_gets_it_by_and_by() {
+    let (fleet, mut network) = grown(2, 47);
+    network.run(10_000);
+    let link = network.nodes[0].machine.links().next().unwrap().0;
+    let all = Frame::Range { bounds: [Item::LOWEST, Item::HIGHEST], items: Vec::new() }.encode();
+    let each: usize = fleet.replica.records().map(|record| record.encode().len()).sum();
+    let mut sent = 0;
+    for _ in 0..100_000 {
+        for action in network.say(0, link, &all[4..]) {
+            if let Action::Send { frame: Frame::Record(record), .. } = action {
+                sent += record.len();
+            }
+        }
+    }
+    assert!(sent > each && sent <= 65 << 20, "{sent} bytes");
+}
+
+#[test]
+fn a_node_whose_card_was_copied_finds_out() {
+    let (_, mut network) = grown(2, 53);
+    network.run(10_000);
+    let link = network.nodes[0].machine.links().next().unwrap().0;
+    let beacon = |version: u64, port: u16| {
+        let head = Head { version, ..Head::first(Name::Id(id(100))) };
+        let body = Beacon { site: String::new(), addresses: vec![format!("192.0.2.9:{port}")], uplink: false };
+        sign(&Draft::new(head, Body::Beacon(body)).unwrap(), &network.nodes[0].machine.fleet(), &[100])
+    };
+    let beacons = [(1, 1), (2, 2), (3, 3)].map(|(version, port)| beacon(version, port));
+    // What it has said itself before it lost its records comes back once, by two neighbours.
+    for record in [&beacons[0], &beacons[0]] {
+        network.say(0, link, &Frame::Record(record.clone()).encode()[4..]);
+    }
+    assert!(!network.nodes[0].machine.is_copied());
+    for record in &beacons[1..] {
+        network.say(0, link, &Frame::Record(record.clone()).encode()[4..]);
+    }
+    assert!(network.nodes[0].machine.is_copied());
 }

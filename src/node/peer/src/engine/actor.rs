@@ -304,6 +304,10 @@ impl Actor {
     /// What is in the way, and what to do about it.
     fn trouble(&self, state: &str) -> Option<String> {
         let reached = self.machine.links().next().is_some();
+        if self.machine.is_copied() {
+            let what = "another board speaks with this node's key: its card was copied";
+            return Some(format!("{what}; remove the files key.* of the state on one of them, and approve it again"));
+        }
         match state {
             "revoked" => Some("an operator has revoked this node; it needs a new key and a new invite".into()),
             _ if !reached => {

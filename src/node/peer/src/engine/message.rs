@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use fruit_base::Sha256;
 use fruit_contract::peer::status::Status;
@@ -69,6 +70,7 @@ pub struct Shared {
     pub events: mpsc::Sender<Event>,
     pub pieces: Arc<Mutex<Pieces>>,
     pub counters: Arc<Counters>,
+    pub started: Instant,
 }
 
 impl Shared {

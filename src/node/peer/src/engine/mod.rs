@@ -267,7 +267,7 @@ async fn run(options: Options, beside: Option<Beside>, started: Started) {
 fn channels(pieces: Pieces) -> (Shared, mpsc::Receiver<Event>, mpsc::Receiver<Command>) {
     let ((events, come), (commands, told)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
     let pieces = Arc::new(Mutex::new(pieces));
-    (Shared { commands, events, pieces, counters: Arc::default() }, come, told)
+    (Shared { commands, events, pieces, counters: Arc::default(), started: Instant::now() }, come, told)
 }
 
 /// Looks for nodes of the same fleet on the local network. What they say there is not signed: it is as good as a guess, and

@@ -28,6 +28,8 @@ const ASKED: usize = 8;
 const REFRESH: Duration = Duration::from_secs(20);
 /// How long an answer of theirs is good enough.
 const FRESH: Duration = Duration::from_secs(10);
+/// Time to find neighbours.
+const EARLY: Duration = Duration::from_secs(20);
 /// How long a look at the folders of this machine is.
 const LOOKED: Duration = Duration::from_secs(1);
 
@@ -71,7 +73,7 @@ impl Repositories {
             return Answer::Here(bytes);
         }
         if !is_fixed(&name) {
-            return Answer::Nobody;
+            return if self.is_early(shared).await { Answer::Later } else { Answer::Nobody };
         }
         let asked = name.clone();
         match shared.question(|reply| Command::Ask { repository, name: asked, reply }).await {
@@ -82,13 +84,24 @@ impl Repositories {
                 shared.with_pieces(move |pieces| pieces.keep(&repository, &name, &kept)).await;
                 Answer::Here(bytes)
             }
+            Some(None) if self.is_early(shared).await => Answer::Later,
             Some(None) => Answer::Nobody,
             None => Answer::Later,
         }
     }
 
-    /// Takes over what folders of this machine have, before a neighbour is answered.
+    /// Whether the program has just started and has nobody to ask yet.
+    async fn is_early(&self, shared: &Shared) -> bool {
+        let neighbours = shared.question(Command::Neighbours).await.unwrap_or_default();
+        neighbours.is_empty() && shared.started.elapsed() < EARLY
+    }
+
+    /// Takes over what folders of this machine have, before a neighbour is answered. Of a repository that is not here nothing is
+    /// remembered: a neighbour could name any number of them.
     pub async fn look(&self, shared: &Shared, repository: Sha256) {
+        if find(shared, repository, Name::Root(1)).await.is_none() {
+            return;
+        }
         let Some(followed) = self.followed(&repository).await else { return };
         // Two nodes that refresh from each other would wait for each other.
         let Ok(mut followed) = followed.try_lock() else { return };

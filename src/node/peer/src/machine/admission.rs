@@ -9,7 +9,7 @@ use fruit_record::{Class, KeyId, Outcome, Record, Refused, Replica, Request, Tru
 
 use super::index::Index;
 use super::link::{Action, LinkId, State};
-use super::{Machine, REQUESTS};
+use super::{GUESTS, Machine, REQUESTS};
 use crate::pass::Pass;
 use crate::wire::{CHARTERS, FRAME, Frame, Hello, Standing, VERSIONS};
 
@@ -135,6 +135,9 @@ impl Machine {
         if let Err(why) = replica.admit(&request, self.wall) {
             return Judged::Refused(why.to_string());
         }
+        if self.count(&State::Guest) >= GUESTS {
+            return Judged::Refused("too many nodes ask to become members".into());
+        }
         self.keep_request(None, peer, bytes);
         Judged::Admitted(State::Guest)
     }
@@ -229,7 +232,10 @@ impl Machine {
         };
         let from = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
         let row: Vec<Vec<u8>> = trust.charters().iter().skip(from).map(|charter| charter.encode()).collect();
-        // A question is answered even if there is nothing to say.
+        let (size, now) = (row.iter().map(Vec::len).sum::<usize>(), self.now);
+        if !self.links.get_mut(&id).is_some_and(|link| link.wished.take(size as u64, now)) {
+            return;
+        }
         let mut frames = Vec::new();
         let mut records: Vec<Vec<u8>> = Vec::new();
         let mut bytes = 0;

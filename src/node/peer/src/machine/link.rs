@@ -119,8 +119,10 @@ impl Budget {
 
 /// Records that a neighbour may send at once, and in a second: a first comparison brings all of a fleet.
 const RECORDS: [u64; 2] = [200_000, 500];
-/// Bytes of records that it may be sent on its wish.
+/// Bytes that it may be sent on its wish, or that are looked at for it.
 const WISHED: [u64; 2] = [64 << 20, 1 << 20];
+/// Questions for pieces.
+const QUESTIONS: [u64; 2] = [4_000, 400];
 
 #[derive(Debug)]
 pub struct Link {
@@ -139,6 +141,7 @@ pub struct Link {
     pub row_bytes: usize,
     pub incoming: Budget,
     pub wished: Budget,
+    pub questions: Budget,
     pub records_in: u64,
     pub records_out: u64,
 }
@@ -158,6 +161,7 @@ impl Link {
             row_bytes: 0,
             incoming: Budget::new(RECORDS[0], RECORDS[1], now),
             wished: Budget::new(WISHED[0], WISHED[1], now),
+            questions: Budget::new(QUESTIONS[0], QUESTIONS[1], now),
             records_in: 0,
             records_out: 0,
         }

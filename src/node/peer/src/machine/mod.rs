@@ -36,6 +36,9 @@ const LINKS: usize = 5;
 const CHANGE: Millis = 240_000;
 /// Connections at most.
 const LINKS_MOST: usize = 64;
+/// Of them, those that have not introduced themselves, and those of nodes that want to be members: others find a place.
+const GREETINGS: usize = 24;
+const GUESTS: usize = 16;
 /// Connections of one node at most, until one of them is chosen.
 const LINKS_EACH: usize = 2;
 /// Time for a greeting.
@@ -53,6 +56,8 @@ const REQUESTS: usize = 256;
 const CALM: Millis = 5_000;
 /// A node says where it is no more often than this.
 const ANNOUNCE: Millis = 10_000;
+/// So often nobody but a copy of this node speaks for it.
+const ECHOES: u32 = 3;
 /// How long a node belongs to its neighbours before it says where it is: by then it knows what it said last.
 const SETTLED: Millis = 3_000;
 
@@ -98,6 +103,8 @@ pub struct Machine {
     now: Millis,
     was_member: bool,
     announced: Option<Millis>,
+    /// How often somebody else has spoken for this node since the start.
+    echoes: u32,
     /// When it last changed one of its neighbours.
     changed: Millis,
 }
@@ -134,6 +141,7 @@ impl Machine {
             now: 0,
             was_member: false,
             announced: None,
+            echoes: 0,
             changed: 0,
         };
         machine.was_member = machine.is_member();
@@ -169,6 +177,13 @@ impl Machine {
     pub fn is_revoked(&self) -> bool {
         let named = |replica: &Replica| replica.of_class(Class::Member).any(|record| record.id() == Some(self.me));
         !self.is_member() && self.replica.as_ref().is_some_and(named)
+    }
+
+    /// Whether another board speaks with this node's key. What the node said before it lost its records comes back once, what
+    /// a copy of its card says comes again and again.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        self.echoes >= ECHOES
     }
 
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
@@ -213,7 +228,10 @@ impl Machine {
         }
         let of_peer = self.links.values().filter(|link| link.peer == peer).count();
         let banned = self.bans.get(&peer).is_some_and(|until| *until > now);
-        if peer == self.me || banned || of_peer >= LINKS_EACH || self.links.len() >= LINKS_MOST {
+        // The key is proven by now: whoever is known as a member needs no place among strangers.
+        let known = dialed || self.replica.as_ref().is_some_and(|replica| replica.is_member(&peer));
+        let full = self.links.len() >= LINKS_MOST || (!known && self.count(&State::Greeting) >= GREETINGS);
+        if peer == self.me || banned || of_peer >= LINKS_EACH || full {
             self.actions.push(Action::Cut { link: id, why: "not now".into() });
             return;
         }
@@ -221,6 +239,10 @@ impl Machine {
         if dialed {
             self.greet(id);
         }
+    }
+
+    fn count(&self, state: &State) -> usize {
+        self.links.values().filter(|link| link.state == *state).count()
     }
 
     /// A connection has ended.
@@ -264,7 +286,13 @@ impl Machine {
             Frame::Wish(items) if admitted => self.wish(id, &items),
             Frame::Next if admitted => self.next_range(id),
             Frame::Ask { id: question, repository, names } if admitted => {
-                self.actions.push(Action::LookUp { link: id, id: question, repository, names });
+                let now = self.now;
+                let within = self.links.get_mut(&id).is_some_and(|link| link.questions.take(names.len() as u64, now));
+                if within {
+                    self.actions.push(Action::LookUp { link: id, id: question, repository, names });
+                } else {
+                    self.send(id, Frame::Have { id: question, bits: 0 });
+                }
             }
             Frame::Have { id: question, bits } if admitted => {
                 self.pieces.have(id, question, bits);

@@ -203,15 +203,13 @@ impl Pieces {
                 (provider.rests_until > now, provider.under_way, u64::MAX - provider.delivered, *link)
             };
             let best = ask.having.iter().copied().min_by_key(rank);
-            if let Some(link) = best.filter(|link| rank(link).0 == false || ask.unknown.is_empty()) {
-                // One that rests is waited for.
-                if !rank(&link).0 {
-                    ask.having.retain(|having| *having != link);
-                    ask.under_way.insert(link, now);
-                    let (repository, name) = (ask.repository, ask.name.clone());
-                    self.providers.entry(link).or_default().under_way += 1;
-                    self.actions.push(Action::Fetch { ticket, link, repository, name });
-                }
+            // One that rests is waited for.
+            if let Some(link) = best.filter(|link| !rank(link).0) {
+                ask.having.retain(|having| *having != link);
+                ask.under_way.insert(link, now);
+                let (repository, name) = (ask.repository, ask.name.clone());
+                self.providers.entry(link).or_default().under_way += 1;
+                self.actions.push(Action::Fetch { ticket, link, repository, name });
                 return;
             }
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use fruit_record::class::Signers;
-use fruit_record::{Class, Key, Outcome, Record, Refused};
+use fruit_record::{Class, Key, Name, Outcome, Record, Refused};
 
 use super::index::Index;
 use super::link::{Action, LinkId};
@@ -57,6 +57,9 @@ impl Machine {
         let outcome = replica.offer(bytes)?;
         if outcome != Outcome::New {
             return Ok(outcome);
+        }
+        if from.is_some() && class.signers() == Signers::Node && key.name == Name::Id(self.me) {
+            self.echoes = self.echoes.saturating_add(1);
         }
         // As it stands here, without signatures that do not count.
         let bytes = replica.get(&key).map_or_else(|| bytes.to_vec(), |record| record.encode());
@@ -134,13 +137,23 @@ impl Machine {
     }
 
     pub(super) fn digest(&mut self, id: LinkId, theirs: [u8; 32]) {
-        if self.index.digest() != theirs {
+        if self.index.digest() != theirs && self.may_cost(id, self.index.len()) {
             let summary = self.index.summary();
             self.send(id, Frame::Summary(summary));
         }
     }
 
+    /// Whether so many items may be looked at for a neighbour.
+    fn may_cost(&mut self, id: LinkId, items: usize) -> bool {
+        let now = self.now;
+        let cost = (items * size_of::<Item>() + size_of::<[u64; BUCKETS]>()) as u64;
+        self.links.get_mut(&id).is_some_and(|link| link.wished.take(cost, now))
+    }
+
     pub(super) fn summary(&mut self, id: LinkId, theirs: &[u64; BUCKETS]) {
+        if !self.may_cost(id, self.index.len()) {
+            return;
+        }
         let mine = self.index.summary();
         let differ = (0..=u8::MAX).filter(|n| mine[usize::from(*n)] != theirs[usize::from(*n)]);
         let ranges: Vec<[Item; 2]> = differ.flat_map(|n| self.index.ranges(n)).collect();
@@ -170,6 +183,10 @@ impl Machine {
     }
 
     pub(super) fn range(&mut self, id: LinkId, bounds: [Item; 2], theirs: &[Item]) {
+        let looked_at = self.index.range(bounds).count();
+        if !self.may_cost(id, looked_at) {
+            return;
+        }
         let lacking: BTreeSet<Key> = self
             .index
             .range(bounds)

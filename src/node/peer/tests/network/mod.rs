@@ -311,7 +311,7 @@ impl Network {
             }
             self.now = step;
             for at in 0..self.nodes.len() {
-                if self.nodes[at].is_up && (step / 50 + at as u64) % 20 == 0 {
+                if self.nodes[at].is_up && (step / 50 + at as u64).is_multiple_of(20) {
                     self.nodes[at].machine.tick(step);
                     self.act(at);
                 }

@@ -195,6 +195,10 @@ impl Peer {
         serde_json::from_str(&answer).ok()
     }
 
+    pub fn metrics(&self) -> String {
+        socket::ask("fruit-peer", &self.folder.path().join("run/peer.sock"), "GET", "/metrics").unwrap()
+    }
+
     pub fn status(&self) -> Status {
         until("the daemon answers", || self.ask())
     }
@@ -247,7 +251,6 @@ impl Updater {
             };
             refresh.give(bytes.as_deref()).unwrap_or_else(|error| panic!("{}: {error}", want.name));
         }
-        drop(refresh);
         assert_eq!(trust.targets(&clock).unwrap().len(), 2);
         let mut content = Vec::new();
         for chunk in &release.chunks {
