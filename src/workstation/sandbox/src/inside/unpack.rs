@@ -81,6 +81,12 @@ struct Attributes {
     xattrs: Vec<(CString, Vec<u8>)>,
 }
 
+impl Default for Attributes {
+    fn default() -> Attributes {
+        Attributes { uid: Uid::ROOT, gid: Gid::ROOT, mode: Mode::empty(), time: 0, xattrs: Vec::new() }
+    }
+}
+
 type Entry<'a, R> = tar::Entry<'a, R>;
 
 impl Placing {
@@ -96,7 +102,8 @@ impl Placing {
             return Err(wrong("there are more entries than a root has"));
         }
         let name = clean(&raw).map_err(&wrong)?;
-        let attributes = attributes(entry, &raw)?;
+        // Of a hard link it is those of the file, whatever its header says.
+        let attributes = if kind == EntryType::Link { Attributes::default() } else { attributes(entry, &raw)? };
         if name.is_empty() {
             return match kind {
                 EntryType::Directory => {

@@ -189,7 +189,13 @@ fn later_entries_replace_earlier_ones() {
     let mut more = entry(EntryType::Directory, "lib", "", b"");
     more.extend(entry(EntryType::Regular, "lib/two", "", b"22"));
     more.extend(entry(EntryType::Regular, "usr/lib/one", "", b"new"));
-    more.extend(entry(EntryType::Link, "lib/two", "usr/lib/two", b""));
+    let mut link = entry(EntryType::Link, "lib/two", "usr/lib/two", b"");
+    // Mode and owner of a link may be left empty; the checksum counts spaces for itself.
+    link[100..124].fill(0);
+    link[148..156].fill(b' ');
+    let sum: u32 = link.iter().map(|byte| u32::from(*byte)).sum();
+    link[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    more.extend(link);
     fixture.root.unpack(&more[..]).unwrap();
     let tree = fixture.tree();
     for line in ["2 777 0:0 0 lib -> usr/lib", "0 644 0:0 3 usr/lib/one", "0 644 0:0 2 usr/lib/two"] {

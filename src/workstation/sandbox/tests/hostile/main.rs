@@ -7,6 +7,7 @@ mod bounds;
 mod fixture;
 mod isolation;
 mod lifetime;
+mod obstacles;
 mod runs;
 
 use std::panic::catch_unwind;
@@ -25,9 +26,11 @@ const USER: u32 = 54_321;
 
 fn main() {
     fruit_sandbox::entry();
+    obstacles::probe();
     lifetime::victim();
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let mut tests: Vec<Test> = [archive::TESTS, bounds::TESTS, isolation::TESTS, lifetime::TESTS, runs::TESTS].concat();
+    let mut tests: Vec<Test> =
+        [archive::TESTS, bounds::TESTS, isolation::TESTS, lifetime::TESTS, obstacles::TESTS, runs::TESTS].concat();
     let wanted: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     tests.retain(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())));
     if words.iter().any(|word| word == "--list") {
