@@ -124,7 +124,11 @@ impl Seeds {
             ("refresh", fruit_release::local::Request::Refresh { repository }),
         ] {
             let (head, bytes) = (fruit_release::local::Answer::Nobody.frame().0, b"more");
-            self.put("pieces_socket", file, [&fruit_release::local::MAGIC[..], &request.encode(), &head, bytes].concat());
+            self.put(
+                "pieces_socket",
+                file,
+                [&fruit_release::local::MAGIC[..], &request.encode(), &head, bytes].concat(),
+            );
             self.put("pieces_socket", &format!("{file}-alone"), request.encode());
         }
         let answer = fruit_release::local::Answer::Here(b"frame".to_vec());

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use fruit_contract::settings::ConfigError;
-use fruit_contract::update::config::{ROOT_PATH, RootPath, UpdateConfig};
+use fruit_contract::update::config::{RootPath, UpdateConfig};
 use fruit_device::{journal, termination};
 use rustix::event::{PollFd, PollFlags, poll};
 use sd_notify::NotifyState;
@@ -47,11 +47,11 @@ fn configure(path: &Path) -> (UpdateConfig, Option<String>) {
         Ok(config) => (config, None),
         Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             journal::warn(&format!("{}: there is none, so no source is asked", path.display()));
-            (UpdateConfig::new(RootPath::of_image()), None)
+            (UpdateConfig::new(Some(RootPath::of_image())), None)
         }
         Err(error) => {
             journal::error(&format!("{error}; no source is asked until this is mended"));
-            (UpdateConfig::new(RootPath::of_image()), Some(error.to_string()))
+            (UpdateConfig::new(Some(RootPath::of_image())), Some(error.to_string()))
         }
     }
 }
@@ -63,7 +63,7 @@ fn configure(path: &Path) -> (UpdateConfig, Option<String>) {
 pub fn run(config_path: &Path, root: &Path) -> Result<(), DaemonError> {
     let stop = stop_at_signals().map_err(DaemonError::Signals)?;
     let (config, config_error) = configure(config_path);
-    let anchor = root.join(config.root.path().strip_prefix("/").unwrap_or(Path::new(ROOT_PATH)));
+    let anchor = config.root.as_ref().map(|path| below(root, &path.path().to_string_lossy()));
     let site = Site { root: root.to_owned(), anchor };
     let node = Node::of_machine(site, &config)?;
     let mut daemon = Daemon::new(node, config, config_error, Arc::clone(&stop), alive());

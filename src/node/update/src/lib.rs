@@ -4,10 +4,12 @@
 //! What comes from outside is verified before it is written, and what was written is read again before it is tried.
 //! What installs knows nothing of where bytes come from: that is a `fruit_release::Source`.
 
+pub mod anchor;
 pub mod card;
 pub mod clone;
 pub mod daemon;
 pub mod facts;
+pub mod fleet;
 pub mod folder;
 pub mod health;
 pub mod http;
@@ -16,9 +18,11 @@ pub mod install;
 pub mod local_time;
 pub mod lock;
 pub mod origin;
+pub mod peers;
 pub mod pipe;
 pub mod progress;
 pub mod restart;
+pub mod shared;
 pub mod slot;
 pub mod sources;
 pub mod state;

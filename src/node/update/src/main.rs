@@ -8,16 +8,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fruit_contract::update::config::{RootPath, UpdateConfig};
+use fruit_contract::update::config::{RootPath, SourceAddress, UpdateConfig};
 use fruit_contract::update::report::{REPORT_PATH, Report};
 use fruit_device::journal;
 use fruit_output::{Finished, talk};
-use fruit_release::Source;
+use fruit_release::{Digest, Source};
+use fruit_update::anchor::Anchor;
 use fruit_update::clone::CloneError;
 use fruit_update::daemon::{self, Node, Site};
 use fruit_update::http::Settings;
 use fruit_update::install::{self, ExitStatus, Hooks, InstallError, Outcome, Request};
 use fruit_update::lock::{self, Lock, LockError};
+use fruit_update::shared::{Shared, Sharing};
 use fruit_update::sources::Sources;
 use fruit_update::trial::{Next, TrialError};
 use fruit_update::updater::Updater;
@@ -132,9 +134,9 @@ impl Here<'_> {
     fn new(cli: &Cli) -> Result<Here<'_>, Failure> {
         let config = match cli.config.exists() {
             true => UpdateConfig::read(&cli.config)?,
-            false => UpdateConfig::new(RootPath::of_image()),
+            false => UpdateConfig::new(Some(RootPath::of_image())),
         };
-        let site = Site { root: "/".into(), anchor: config.root.path().to_owned() };
+        let site = Site { root: "/".into(), anchor: config.root.as_ref().map(|path| path.path().to_owned()) };
         let node = Node::of_machine(site, &config)?;
         Ok(Here { cli, config, node })
     }
@@ -199,8 +201,8 @@ impl Here<'_> {
         let progress =
             Lock::is_held(Path::new(lock::PATH)).then(|| progress::read(Path::new(progress::PATH))).flatten();
         // An image without root metadata has a status too.
-        let anchor = self.node.anchor().unwrap_or_default();
-        let status = status::of(&updater, &anchor, progress)?;
+        let anchor = self.node.anchor(&updater).unwrap_or_else(|_| Anchor::Image(Vec::new()));
+        let status = status::under(&updater, &anchor, progress)?;
         let daemon = Report::read(Path::new(REPORT_PATH)).and_then(|report| serde_json::to_value(report).ok());
         show::status(&status, self.cli.json, daemon.as_ref());
         Ok(ExitCode::SUCCESS)
@@ -210,11 +212,21 @@ impl Here<'_> {
         Ok(Settings { stop: daemon::stop_at_signals()?, ..Settings::of(&self.config, Path::new("/")) })
     }
 
+    /// Whom the node obeys.
+    fn anchor(&self, updater: &Updater) -> Result<Anchor, Failure> {
+        let anchor = self.node.anchor(updater)?;
+        match anchor.obstacle() {
+            Some(why) => Err(Failure(REFUSED, why)),
+            None => Ok(anchor),
+        }
+    }
+
     /// Calls `with` for what the operator names, or for the configured sources until one has something.
     fn ask_sources<T>(
         &self,
         from: Option<&str>,
         settings: &Settings<'_>,
+        repositories: &[Digest],
         with: &mut Visit<'_, T>,
     ) -> Result<Option<T>, Failure> {
         if let Some(from) = from {
@@ -224,6 +236,7 @@ impl Here<'_> {
         let mut sources = Sources::new(&self.config.sources, settings, &self.node.site.root, &self.node.disk)?;
         let (mut found, mut trouble, mut asked) = (None, None, false);
         sources.visit(
+            repositories,
             &mut |candidate| {
                 asked = true;
                 let place = candidate.place();
@@ -253,9 +266,10 @@ impl Here<'_> {
 
     fn check(&self, from: Option<&str>) -> Result<ExitCode, Failure> {
         let (_lock, mut updater) = self.locked()?;
-        let (settings, anchor) = (self.settings()?, self.node.anchor()?);
-        let found = self.ask_sources(from, &settings, &mut |source| {
-            install::check(&mut updater, &anchor, source, &Request::default())
+        let (settings, mut anchor) = (self.settings()?, self.anchor(&updater)?);
+        let found = self.ask_sources(from, &settings, &anchor.repositories(), &mut |source| {
+            let root = anchor.root(source, &*updater.store)?;
+            install::check(&mut updater, root, source, &Request::default())
         })?;
         let Some(found) = found else {
             let name = updater.running().name();
@@ -279,13 +293,17 @@ impl Here<'_> {
 
     fn install(&self, from: Option<&str>, request: &Request, restart: bool) -> Result<ExitCode, Failure> {
         let (lock, mut updater) = self.locked()?;
-        let (settings, anchor) = (self.settings()?, self.node.anchor()?);
+        let (settings, mut anchor) = (self.settings()?, self.anchor(&updater)?);
+        let shares = self.config.sources.contains(&SourceAddress::Peers);
         let mut line = show::Line::new(self.cli.quiet || self.cli.json);
         let stop = Arc::clone(&settings.stop);
-        let result = self.ask_sources(from, &settings, &mut |source| {
+        let result = self.ask_sources(from, &settings, &anchor.repositories(), &mut |source| {
+            let root = anchor.root(source, &*updater.store)?.to_vec();
+            let mut shared = shares.then(|| Shared::of(&self.node.site.root, &anchor, &root, true)).flatten();
+            let mut source = Sharing::new(source, shared.as_mut());
             let mut progress = |progress| line.tell(&progress);
             let mut hooks = Hooks { stop: &stop, progress: &mut progress, pace: &mut |_| {} };
-            match install::install(&mut updater, &anchor, source, request, &mut hooks)? {
+            match install::install(&mut updater, &root, &mut source, request, &mut hooks)? {
                 Outcome::Installed(installed) => Ok(Some(installed)),
                 Outcome::UpToDate { .. } => Ok(None),
             }

@@ -102,6 +102,7 @@ pub fn status(status: &Status, as_json: bool, daemon: Option<&Value>) {
         };
         say(&format!("  slot {letter}     {text}"));
     }
+    say(&format!("  obeys      {}", status.obeys));
     say(&format!("  metadata   {}", status.freshness));
     if let Some(error) = &status.trust_error {
         say(&format!("             {error}"));

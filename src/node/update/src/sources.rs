@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use fruit_contract::update::config::SourceAddress;
 use fruit_release::bundle::Stream;
-use fruit_release::{Folder, Source};
+use fruit_release::local::SOCKET_PATH;
+use fruit_release::{Digest, Folder, Source};
 
 use crate::folder::{self, Content};
 use crate::http::{self, HttpError, Mirrors, Settings};
+use crate::peers::Peers;
 use crate::usb::{self, Stick};
 
 /// Bytes of a bundle that are read at once.
@@ -21,6 +23,7 @@ pub struct Sources {
     mirrors: Option<Mirrors>,
     folders: Vec<PathBuf>,
     usb: bool,
+    peers: Option<Peers>,
     root: PathBuf,
     /// The disk that the node runs from, such as `/dev/mmcblk0`.
     own_disk: String,
@@ -29,6 +32,7 @@ pub struct Sources {
 /// One place that releases can be taken from.
 pub enum Candidate<'s> {
     Mirrors(&'s mut Mirrors),
+    Peers(&'s mut Peers),
     Repository(PathBuf),
     Bundle(PathBuf),
 }
@@ -41,6 +45,7 @@ impl Candidate<'_> {
     pub fn source(&mut self) -> io::Result<Box<dyn Source + '_>> {
         Ok(match self {
             Candidate::Mirrors(mirrors) => Box::new(&mut **mirrors),
+            Candidate::Peers(peers) => Box::new(&mut **peers),
             Candidate::Repository(folder) => Box::new(Folder::new(&*folder)),
             Candidate::Bundle(path) => {
                 let file = File::open(&*path)?;
@@ -56,10 +61,19 @@ impl Candidate<'_> {
         }
     }
 
+    /// The one repository that it can have; none if it may have any.
+    pub fn repository(&self) -> Option<Digest> {
+        match self {
+            Candidate::Peers(peers) => Some(peers.repository()),
+            _ => None,
+        }
+    }
+
     /// What to call it in messages.
     pub fn place(&self) -> String {
         match self {
             Candidate::Mirrors(mirrors) => mirrors.place(),
+            Candidate::Peers(peers) => peers.place(),
             Candidate::Repository(path) | Candidate::Bundle(path) => path.display().to_string(),
         }
     }
@@ -76,16 +90,19 @@ impl Sources {
         root: &Path,
         own_disk: &str,
     ) -> Result<Sources, HttpError> {
-        let (mut urls, mut folders, mut usb) = (Vec::new(), Vec::new(), false);
+        let (mut urls, mut folders, mut usb, mut peers) = (Vec::new(), Vec::new(), false, None);
         for address in addresses {
             match address {
                 SourceAddress::Url(url) => urls.push(url.clone()),
                 SourceAddress::Folder(path) => folders.push(path.clone()),
                 SourceAddress::Usb => usb = true,
+                SourceAddress::Peers => {
+                    peers = Some(Peers::new(root.join(SOCKET_PATH.trim_start_matches('/')), settings));
+                }
             }
         }
         let mirrors = if urls.is_empty() { None } else { Some(http::mirrors(urls, settings)?) };
-        Ok(Sources { mirrors, folders, usb, root: root.to_owned(), own_disk: own_disk.to_owned() })
+        Ok(Sources { mirrors, folders, usb, peers, root: root.to_owned(), own_disk: own_disk.to_owned() })
     }
 
     /// USB storage that is plugged in, if that is a source.
@@ -93,9 +110,14 @@ impl Sources {
         if self.usb { usb::sticks(&self.root, &self.own_disk) } else { Vec::new() }
     }
 
-    /// Goes through everything that there is, sticks first: somebody stands beside them. `visit` returns whether to go
-    /// on; `say` is told of what can't be read.
-    pub fn visit(&mut self, visit: &mut dyn FnMut(&mut Candidate<'_>) -> bool, say: &mut dyn FnMut(&str)) {
+    /// Goes through everything that there is, sticks first: somebody stands beside them. Peers come before servers: they are
+    /// nearer. `repositories`: what peers are asked for. `visit` returns whether to go on; `say` is told of what can't be read.
+    pub fn visit(
+        &mut self,
+        repositories: &[Digest],
+        visit: &mut dyn FnMut(&mut Candidate<'_>) -> bool,
+        say: &mut dyn FnMut(&str),
+    ) {
         for stick in self.sticks() {
             match usb::mount_stick(&stick) {
                 Ok(mounted) => {
@@ -110,6 +132,20 @@ impl Sources {
             // Where a stick is mounted is an empty folder, or none, most of the time.
             if folder.exists() && !visit_folder(folder, visit, say) {
                 return;
+            }
+        }
+        // Without an invite no such process runs.
+        if let Some(peers) = self.peers.as_mut().filter(|peers| peers.is_there()) {
+            if repositories.is_empty() {
+                say(
+                    "peers can't be asked: by root metadata of a later version they don't know which repository is meant",
+                );
+            }
+            for repository in repositories {
+                peers.begin(*repository);
+                if !visit(&mut Candidate::Peers(peers)) {
+                    return;
+                }
             }
         }
         if let Some(mirrors) = &mut self.mirrors {
@@ -150,7 +186,7 @@ mod tests {
                 places.push(candidate.place());
                 places.len() < most
             };
-            sources.visit(&mut visit, &mut |said| panic!("{said}"));
+            sources.visit(&[], &mut visit, &mut |said| panic!("{said}"));
             assert_eq!(places.len(), expected, "{places:?}");
             assert!(places[0].ends_with(".fruit"));
         }

@@ -3,12 +3,27 @@
 use fruit_contract::update::status::{Progress, Standing, Status, Step};
 use fruit_release::tuf::{Freshness, Role, Time};
 
+use crate::anchor::Anchor;
 use crate::card::CardError;
 use crate::state::Phase;
 use crate::trust;
 use crate::updater::Updater;
 
-/// Everything that there is to say. `anchor`: root metadata of the image. `progress`: of an install that is at work now, in this process or another.
+/// Everything that there is to say of a node that obeys as `anchor` says.
+///
+/// # Errors
+/// The boot choice can't be read.
+pub fn under(updater: &Updater, anchor: &Anchor, progress: Option<Progress>) -> Result<Status, CardError> {
+    let mut status = of(updater, anchor.known().unwrap_or_default(), progress)?;
+    status.obeys = anchor.describe();
+    if anchor.known().is_none() {
+        // A node that nobody has told whom to obey is in good order.
+        (status.trust_error, status.freshness) = (None, Freshness::Unknown.to_string());
+    }
+    Ok(status)
+}
+
+/// As [`under`], by root metadata that is here. `progress`: of an install that is at work now, in this process or another.
 ///
 /// # Errors
 /// The boot choice can't be read.
@@ -24,6 +39,7 @@ pub fn of(updater: &Updater, anchor: &[u8], progress: Option<Progress>) -> Resul
         slot: updater.card.running,
         slots: state.slots.clone(),
         progress,
+        obeys: String::new(),
         freshness: freshness.to_string(),
         root_version: trust.as_ref().ok().map(|trust| trust.root_version()),
         timestamp_version: trust.as_ref().ok().and_then(|trust| trust.version(&Role::Timestamp)),

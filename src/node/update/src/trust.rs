@@ -9,11 +9,10 @@ use fruit_release::tuf::{self, Clock, Freshness, Role, Stored, Time, Trust};
 
 use crate::store::Store;
 
-/// Where the image has the root that is trusted from the start.
-pub const ANCHOR_PATH: &str = "/etc/fruit/update/root.json";
 /// Most bytes of any of the files.
-const LIMIT: u64 = 4 << 20;
-const ROOT: &str = "root.json";
+pub(crate) const LIMIT: u64 = 4 << 20;
+/// The newest root metadata.
+pub(crate) const ROOT: &str = "root.json";
 const TIMESTAMP: &str = "timestamp.json";
 const SNAPSHOT: &str = "snapshot.json";
 const TARGETS: &str = "targets.json";
@@ -29,6 +28,9 @@ pub enum TrustError {
     Refused { place: String, error: tuf::Error },
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// There is nothing that a release could be verified by.
+    #[error("{0}")]
+    Nobody(String),
 }
 
 /// What was stored, over the root that came with the image.
@@ -93,8 +95,8 @@ pub fn refresh(
     let mut older = None;
     while let Some(want) = refresh.want() {
         let name: Option<Name> = want.name.parse().ok();
-        let bytes = match name {
-            Some(name) => source.get(&name, want.limit)?,
+        let bytes = match &name {
+            Some(name) => source.get(name, want.limit)?,
             None => None,
         };
         let (place, given) = (source.place(), refresh.give(bytes.as_deref()));
@@ -102,7 +104,11 @@ pub fn refresh(
         save(store, &stored, &new).map_err(TrustError::Store)?;
         stored = new;
         match given {
-            Ok(()) => {}
+            Ok(()) => {
+                if let (Some(name), Some(bytes)) = (&name, &bytes) {
+                    source.verified(name, bytes);
+                }
+            }
             // The same file is still wanted.
             Err(_) if bytes.is_some() && source.distrust() => {}
             Err(error @ tuf::Error::Rollback { role: Role::Timestamp | Role::Snapshot, .. }) if complete => {

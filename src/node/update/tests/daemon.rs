@@ -96,7 +96,7 @@ impl Scene {
         let (restarts, time, inhibitors) =
             (Rc::clone(&self.restarts), Rc::clone(&self.time), Rc::clone(&self.inhibitors));
         let node = Node {
-            site: Site { root: self.root.path().to_owned(), anchor: self.root.path().join("root.json") },
+            site: Site { root: self.root.path().to_owned(), anchor: Some(self.root.path().join("root.json")) },
             lock: self.root.path().join("run/fruit/update.lock"),
             places: Places::default(),
             disk: "/dev/mmcblk0".into(),

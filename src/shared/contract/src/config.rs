@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{AuthorizedKey, OperatorKey, PasswordHash};
 use crate::hostname::HostNameTemplate;
+use crate::invite::InviteText;
 use crate::locale::{Keyboard, TimeZone};
 use crate::network::{Interface, NtpServer};
 use crate::text::{checked_text, is_made_of, shown};
@@ -43,6 +44,10 @@ pub struct NodeConfig {
     /// Public key (ed25519) of the operator whom the node obeys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_key: Option<OperatorKey>,
+    /// Invite to a fleet, one line as `fruitctl node invite` prints it. The node obeys the fleet's operators and installs the
+    /// releases that the fleet's charter accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<InviteText>,
     /// Free labels for whoever selects nodes; added to those of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<LabelKey, LabelValue>,
@@ -111,6 +116,7 @@ impl NodeConfig {
             ntp_servers: self.ntp_servers.or(defaults.ntp_servers),
             keyboard: self.keyboard.or(defaults.keyboard),
             operator_key: self.operator_key.or(defaults.operator_key),
+            invite: self.invite.or(defaults.invite),
             labels,
         }
     }

@@ -297,6 +297,7 @@ impl Reader {
             "ntp_servers",
             "keyboard",
             "operator_key",
+            "invite",
             "labels",
         ];
         let Some(fields) = self.fields(node, "", &known) else { return NodeConfig::default() };
@@ -318,6 +319,7 @@ impl Reader {
             ntp_servers: ntp_servers.map(|l| l.0).filter(|l| !l.is_empty()),
             keyboard: self.value(&fields, "keyboard").usable(),
             operator_key: self.value(&fields, "operator_key").usable(),
+            invite: self.value(&fields, "invite").usable(),
             labels: fields.get("labels").map(|(node, path)| self.labels(node, &path)).unwrap_or_default(),
         }
     }

@@ -55,6 +55,9 @@ const TEMPLATE: &str = r##"# Settings of this node. Remove the '#' (and the spac
 # The operator whom this node obeys: an ed25519 public key (64 hex digits, or a line of OpenSSH).
 # operator_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
 
+# Invite to a fleet: the line that "fruitctl node invite" prints, whole. Whoever reads it can join the fleet.
+# invite: fruit1-dGhlIGxpbmUgdGhhdCBmcnVpdGN0bCBub2RlIGludml0ZSBwcmludHNpqT__
+
 # Free labels, to select nodes by.
 # labels:
 #   rack: "1"

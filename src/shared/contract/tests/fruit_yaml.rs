@@ -6,6 +6,9 @@ use proptest::prelude::*;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
+/// Nobody's, and copied whole.
+const INVITE: &str = "fruit1-dGhlIGxpbmUgdGhhdCBmcnVpdGN0bCBub2RlIGludml0ZSBwcmludHNpqT__";
+
 fn good(text: &str) -> NodeConfig {
     let (config, problems) = read(text.as_bytes());
     assert_eq!(problems, [], "{text}");
@@ -44,6 +47,7 @@ timezone: Europe/Berlin
 ntp_servers: [ntp.example.org, 192.0.2.1]
 keyboard: de(nodeadkeys)
 operator_key: {KEY}
+invite: {INVITE}
 labels:
   rack: 3
   empty: ""
@@ -72,8 +76,20 @@ fn every_key_is_read() {
     assert_eq!(config.ntp_servers.unwrap().len(), 2);
     assert_eq!(config.keyboard.unwrap().variant(), Some("nodeadkeys"));
     assert_eq!(config.operator_key.unwrap().bytes()[..3], [0, 1, 2]);
+    assert_eq!(config.invite.unwrap().as_str(), INVITE);
     let labels: Vec<_> = config.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(labels, [("empty", ""), ("rack", "3"), ("true", "yes")]);
+}
+
+#[test]
+fn an_invite_that_lost_a_character_costs_only_itself_and_is_not_shown() {
+    let (config, problems) = read(format!("hostname: a\ninvite: {}\n", &INVITE[..40]).as_bytes());
+    assert_eq!((config.invite, places(&problems)), (None, vec!["2 invite".to_owned()]));
+    assert_eq!(config.hostname.unwrap().as_str(), "a");
+    let said = problems[0].to_string();
+    assert!(said.contains("copy the invite again") && !said.contains(&INVITE[8..20]), "{said}");
+    let (image, card) = (format!("invite: {INVITE}\n"), "hostname: b\n");
+    assert_eq!(good(card).over(good(&image)).invite.unwrap().as_str(), INVITE);
 }
 
 #[test]
@@ -288,6 +304,7 @@ fn the_template_is_right_when_everything_is_uncommented() {
         "ntp_servers",
         "keyboard",
         "operator_key",
+        "invite",
         "labels",
     ] {
         assert!(json.get(key).is_some(), "the template does not show {key}");

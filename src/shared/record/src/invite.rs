@@ -52,6 +52,23 @@ pub enum NotAnInvite {
     Key,
 }
 
+/// What can be said of a text without looking into it: an invite that was copied whole passes, whatever program made it. Returns
+/// the bytes that it stands for.
+///
+/// # Errors
+/// It has another beginning, is too long, or its checksum is wrong.
+pub fn check_text(text: &str) -> Result<Vec<u8>, NotAnInvite> {
+    let text = text.trim();
+    if text.len() > limits::INVITE {
+        return Err(NotAnInvite::Long(text.len()));
+    }
+    let encoded = text.strip_prefix(PREFIX).ok_or(NotAnInvite::Prefix)?;
+    let mut bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| NotAnInvite::Copied)?;
+    let at = bytes.len().checked_sub(CHECKSUM).ok_or(NotAnInvite::Copied)?;
+    let checksum = bytes.split_off(at);
+    if Sha256::of(&bytes).0[..CHECKSUM] == *checksum { Ok(bytes) } else { Err(NotAnInvite::Copied) }
+}
+
 struct Parts {
     fleet: FleetId,
     secret: [u8; 32],
@@ -154,18 +171,8 @@ impl Invite {
     /// # Errors
     /// [`NotAnInvite`].
     pub fn from_text(text: &str) -> Result<Invite, NotAnInvite> {
-        let text = text.trim();
-        if text.len() > limits::INVITE {
-            return Err(NotAnInvite::Long(text.len()));
-        }
-        let encoded = text.strip_prefix(PREFIX).ok_or(NotAnInvite::Prefix)?;
-        let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| NotAnInvite::Copied)?;
-        let (bytes, checksum) =
-            bytes.len().checked_sub(CHECKSUM).map(|at| bytes.split_at(at)).ok_or(NotAnInvite::Copied)?;
-        if Sha256::of(bytes).0[..CHECKSUM] != *checksum {
-            return Err(NotAnInvite::Copied);
-        }
-        let Parts { fleet, secret, mut grant, relays, seeds, charter } = decode(bytes, limits::INVITE)?;
+        let bytes = check_text(text)?;
+        let Parts { fleet, secret, mut grant, relays, seeds, charter } = decode(&bytes, limits::INVITE)?;
         let at = place_of_key(&grant)?;
         grant.splice(at..at, SigningKey::from_bytes(&secret).verifying_key().to_bytes());
         let grant = Record::parse(&grant)?;

@@ -11,7 +11,7 @@ fn each_test_that_the_document_names_exists() {
         let Some((file, name)) = quoted.split_once(".rs: ") else { continue };
         let folder = match file.split('/').next() {
             Some("record") => "shared",
-            Some("peer") => "node",
+            Some("update" | "peer") => "node",
             _ => "fleet",
         };
         let path = src.join(folder).join(format!("{file}.rs"));

@@ -42,6 +42,9 @@ pub trait Source {
     fn distrust(&mut self) -> bool {
         false
     }
+
+    /// The piece that came last is what it should be, so it may be passed on.
+    fn verified(&mut self, _name: &Name, _bytes: &[u8]) {}
 }
 
 /// Takes pieces in.
@@ -93,6 +96,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
     fn distrust(&mut self) -> bool {
         (**self).distrust()
     }
+
+    fn verified(&mut self, name: &Name, bytes: &[u8]) {
+        (**self).verified(name, bytes);
+    }
 }
 
 impl<S: Source + ?Sized> Source for &mut S {
@@ -110,5 +117,9 @@ impl<S: Source + ?Sized> Source for &mut S {
 
     fn distrust(&mut self) -> bool {
         (**self).distrust()
+    }
+
+    fn verified(&mut self, name: &Name, bytes: &[u8]) {
+        (**self).verified(name, bytes);
     }
 }

@@ -38,7 +38,8 @@ impl Updater {
     /// is none; on their lines.
     pub fn wanted(recipe: &Recipe) -> Result<Updater, Error> {
         let section = &recipe.update;
-        if section.place(&["root"]).is_none() {
+        let mut config: UpdateConfig = section.read()?;
+        let Some(path) = config.root.replace(RootPath::of_image()) else {
             let message = "`update` lacks `root`: the root metadata by which this image will know its releases";
             return Err(wrong(
                 Diagnostic::error(message)
@@ -46,11 +47,9 @@ impl Updater {
                     .label("no root here")
                     .help("make keys and root metadata with `fruitbuild keys`, and write `root: PATH/root.json`"),
             ));
-        }
-        let mut config: UpdateConfig = section.read()?;
+        };
         check_health(recipe, &config)?;
-        let root = read_root(recipe, &config)?;
-        config.root = RootPath::of_image();
+        let root = read_root(recipe, &path)?;
         if config.product.is_none() {
             let place = recipe.name.place.clone();
             let product = recipe.name.as_str().to_owned().try_into();
@@ -102,11 +101,11 @@ fn check_health(recipe: &Recipe, config: &UpdateConfig) -> Result<(), Error> {
     Ok(())
 }
 
-fn read_root(recipe: &Recipe, config: &UpdateConfig) -> Result<Vec<u8>, Error> {
+fn read_root(recipe: &Recipe, root: &RootPath) -> Result<Vec<u8>, Error> {
     let place = recipe.update.place(&["root"]);
     let path: PathBuf = match &place {
-        Some(place) => place.resolve(config.root.path()),
-        None => config.root.path().to_owned(),
+        Some(place) => place.resolve(root.path()),
+        None => root.path().to_owned(),
     };
     let shown = path.display();
     if !path.is_file() {
@@ -195,7 +194,7 @@ mod tests {
             assert_eq!(text("etc/fruit/update/root.json"), signed_root());
             text(starter);
             let config = UpdateConfig::from_yaml(&text("etc/fruit/update.yaml"), "update.yaml").unwrap();
-            assert_eq!(config.root, RootPath::of_image());
+            assert_eq!(config.root, Some(RootPath::of_image()));
             assert_eq!((config.product.unwrap().as_str(), config.epoch), ("x", 3));
             assert_eq!(updater.file().1, hex(&Sha256::digest(signed_root())));
         }

@@ -1,7 +1,8 @@
-//! Who may log in: root's ssh keys and password, and the operator's key.
+//! Who may log in, and whom the node obeys: root's ssh keys and password, the operator's key, the invite to a fleet.
 
 use fruit_contract::NodeConfig;
 use fruit_contract::access::AuthorizedKey;
+use fruit_contract::invite::INVITE_PATH;
 
 use super::{PRIVATE, Target, WORLD_READABLE};
 use crate::root::Attributes;
@@ -32,6 +33,9 @@ pub fn apply(target: &mut Target<'_>, config: &NodeConfig) {
     }
     if let Some(key) = &config.operator_key {
         target.write("operator_key", "/etc/fruit/operator.pub", &format!("{key}\n"), WORLD_READABLE);
+    }
+    if let Some(invite) = &config.invite {
+        target.write("invite", INVITE_PATH, &format!("{invite}\n"), PRIVATE);
     }
 }
 

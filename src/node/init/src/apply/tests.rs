@@ -9,6 +9,7 @@ use fruit_contract::read;
 use super::*;
 use crate::root::NewRoot;
 
+const INVITE: &str = "fruit1-dGhlIGxpbmUgdGhhdCBmcnVpdGN0bCBub2RlIGludml0ZSBwcmludHNpqT__";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
 struct Root {
@@ -197,6 +198,14 @@ fn keyboard_operator_and_labels_are_written() {
     assert_eq!(root.text("/etc/fruit/operator.pub"), format!("{digits}\n"));
     let labels: serde_json::Value = serde_json::from_str(&root.text("/etc/fruit/labels.json")).unwrap();
     assert_eq!(labels, serde_json::json!({"rack": "1", "note": "a\"b"}));
+}
+
+#[test]
+fn an_invite_is_for_root_alone() {
+    let root = Root::with(&[]);
+    assert_eq!(root.apply(&format!("invite: {INVITE}\n")), []);
+    assert_eq!(root.text("/etc/fruit/invite"), format!("{INVITE}\n"));
+    assert_eq!(root.mode("/etc/fruit/invite"), 0o600);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use fruit_device::disk;
 use fruit_device::journal;
 
 use super::below;
+use crate::anchor::Anchor;
 use crate::card::{self, CardError, Control, ControlBlock};
 use crate::facts::{Facts, FactsError, Roots};
 use crate::health::Places;
@@ -48,8 +49,8 @@ pub enum NodeError {
 pub struct Site {
     /// `/`
     pub root: PathBuf,
-    /// Root metadata of the image.
-    pub anchor: PathBuf,
+    /// Root metadata of the image; without it the fleet says whose releases are taken.
+    pub anchor: Option<PathBuf>,
 }
 
 /// What the daemon needs of a node.
@@ -112,13 +113,13 @@ impl Node {
         Ok(tries)
     }
 
-    /// Root metadata of the image; empty if it can't be read, which is no metadata that anything would be verified by.
+    /// Whom it obeys in what it installs.
     ///
     /// # Errors
-    /// The root of trust cannot be read.
-    pub fn anchor(&self) -> io::Result<Vec<u8>> {
-        let path = &self.site.anchor;
-        fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+    /// Those of [`Anchor::of`].
+    pub fn anchor(&self, updater: &Updater) -> io::Result<Anchor> {
+        let Site { root, anchor } = &self.site;
+        Anchor::of(root, anchor.as_deref(), &*updater.store, &updater.facts.image.name)
     }
 }
 

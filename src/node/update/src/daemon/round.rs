@@ -12,20 +12,22 @@ use sd_notify::NotifyState;
 
 use super::below;
 use super::machine::Round;
+use crate::anchor::Anchor;
 use crate::install::{self, ExitStatus, Hooks, InstallError, Outcome, Request};
 use crate::progress::{self, Board};
+use crate::shared::{Shared, Sharing};
 use crate::sources::{Candidate, Sources};
 use crate::state::Phase;
 use crate::updater::Updater;
 
 /// What a look is made with.
 pub struct Visit<'v> {
-    /// Root metadata of the image.
-    pub anchor: &'v [u8],
     /// Boots that a new release gets to prove itself.
     pub tries: u32,
     /// What is newer may be installed.
     pub install: bool,
+    /// What was verified is let others have.
+    pub shares: bool,
     /// `/`
     pub root: &'v Path,
     pub stop: &'v AtomicBool,
@@ -34,11 +36,16 @@ pub struct Visit<'v> {
 
 impl Visit<'_> {
     /// Goes through all sources until one has given a release. Nothing when it is told to stop.
-    pub fn all(&self, sources: &mut Sources, updater: &mut Updater) -> Option<Round> {
+    pub fn all(&self, anchor: &mut Anchor, sources: &mut Sources, updater: &mut Updater) -> Option<Round> {
         let (mut refusals, mut troubles, mut found) = (Vec::new(), Vec::new(), None);
         let mut answered = false;
+        let repositories = anchor.repositories();
         let mut visit = |candidate: &mut Candidate<'_>| {
-            match self.one(candidate, updater) {
+            // One of several that the fleet accepts is enough.
+            if candidate.repository().is_some_and(|one| !anchor.repositories().contains(&one)) {
+                return true;
+            }
+            match self.one(anchor, candidate, updater) {
                 Ok(Some(round)) => {
                     let done = matches!(round, Round::Installed(_));
                     found = Some(round);
@@ -59,7 +66,7 @@ impl Visit<'_> {
             true
         };
         let mut unreadable = Vec::new();
-        sources.visit(&mut visit, &mut |text| unreadable.push(text.to_owned()));
+        sources.visit(&repositories, &mut visit, &mut |text| unreadable.push(text.to_owned()));
         troubles.extend(unreadable);
         if self.stop.load(Relaxed) {
             return None;
@@ -81,9 +88,19 @@ impl Visit<'_> {
     }
 
     /// What one source has.
-    fn one(&self, candidate: &mut Candidate<'_>, updater: &mut Updater) -> Result<Option<Round>, InstallError> {
+    fn one(
+        &self,
+        anchor: &mut Anchor,
+        candidate: &mut Candidate<'_>,
+        updater: &mut Updater,
+    ) -> Result<Option<Round>, InstallError> {
         let request = Request { version: None, force: false, tries: self.tries };
-        let available = install::check(updater, self.anchor, &mut *open(candidate)?, &request)?;
+        let root = anchor.root(&mut *open(candidate)?, &*updater.store)?.to_vec();
+        let mut shared =
+            self.shares.then(|| Shared::of(self.root, anchor, &root, candidate.repository().is_none())).flatten();
+        let mut source = Sharing::new(open(candidate)?, shared.as_mut());
+        let available = install::check(updater, &root, &mut source, &request)?;
+        drop(source);
         let Some(available) = available else { return Ok(None) };
         if let Some(refused) = available.refused {
             journal::warn(&format!("{} from {} is not installed: {refused}", available.version, candidate.place()));
@@ -114,7 +131,8 @@ impl Visit<'_> {
             }
         };
         let mut hooks = Hooks { stop: self.stop, progress: &mut progress, pace: &mut |_| {} };
-        match install::install(updater, self.anchor, &mut *open(candidate)?, &request, &mut hooks)? {
+        let mut source = Sharing::new(open(candidate)?, shared.as_mut());
+        match install::install(updater, &root, &mut source, &request, &mut hooks)? {
             Outcome::Installed(installed) => {
                 for note in &installed.notes {
                     journal::info(note);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fruit_contract::update::config::UpdateConfig;
+use fruit_contract::update::config::{SourceAddress, UpdateConfig};
 use fruit_contract::update::report::{REPORT_PATH, Report};
 use fruit_contract::update::status::Progress;
 use fruit_device::journal;
@@ -15,6 +15,7 @@ use sd_notify::NotifyState;
 use super::machine::{Action, Circumstances, End, Facts, Moment, Need, Outcome, Round, State};
 use super::round::Visit;
 use super::{Node, below};
+use crate::anchor::Anchor;
 use crate::clone::CloneError;
 use crate::health;
 use crate::http::{Alive, Settings, Stop};
@@ -299,25 +300,31 @@ impl Daemon {
 
     /// Nothing when it is told to stop.
     fn check(&mut self, install: bool) -> Option<Round> {
-        let anchor = match self.node.anchor() {
-            Ok(anchor) => anchor,
-            Err(error) => return Some(Round::Failed(error.to_string())),
-        };
         let (_lock, mut updater) = self.locked()?;
         // A trial that began in the meantime is not to be disturbed.
         if updater.card.trial {
             return Some(Round::Nothing(format!("{} is on trial", updater.running().name())));
         }
         let Some(sources) = &mut self.sources else { return Some(Round::Nothing("there are no sources".into())) };
+        let mut anchor = match self.node.anchor(&updater) {
+            Ok(anchor) => anchor,
+            Err(error) => return Some(Round::Failed(error.to_string())),
+        };
+        match (&anchor, anchor.obstacle()) {
+            // It is looked for again soon.
+            (Anchor::Waiting(_), Some(why)) => return Some(Round::Failed(why)),
+            (_, Some(why)) => return Some(Round::Nothing(why)),
+            (_, None) => {}
+        }
         let visit = Visit {
-            anchor: &anchor,
             tries: self.config.tries.get(),
             install,
+            shares: self.config.sources.contains(&SourceAddress::Peers),
             root: &self.node.site.root,
             stop: &self.stop,
             alive: &*self.alive,
         };
-        visit.all(sources, &mut updater)
+        visit.all(&mut anchor, sources, &mut updater)
     }
 
     fn is_any_armed(&self) -> bool {

@@ -177,7 +177,10 @@ fn fetch(
     loop {
         let Some(bytes) = source.get(&name, target.length())? else { return Ok(None) };
         match target.accept(bytes) {
-            Ok(bytes) => return Ok(Some((bytes, name))),
+            Ok(bytes) => {
+                source.verified(&name, &bytes);
+                return Ok(Some((bytes, name)));
+            }
             Err(error) => {
                 let error = InstallError::altered(source, &name, error);
                 if !source.distrust() {

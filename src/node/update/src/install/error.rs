@@ -88,7 +88,7 @@ impl InstallError {
 
     pub fn outcome(&self) -> Outcome {
         match self {
-            InstallError::Refused(_) => Outcome::Refused,
+            InstallError::Refused(_) | InstallError::Trust(TrustError::Nobody(_)) => Outcome::Refused,
             InstallError::Trust(TrustError::Refused { error, .. }) => match error {
                 // Signed by who may, and not to be used here and now.
                 tuf::Error::Expired { .. } | tuf::Error::Rollback { .. } | tuf::Error::Vanished { .. } => {

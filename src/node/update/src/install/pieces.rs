@@ -138,6 +138,7 @@ impl<'a> Pieces<'a> {
             };
             self.counts.fetched += bytes.len() as u64;
             if Digest::of(&bytes) == patch {
+                self.source.verified(&name, &bytes);
                 break bytes;
             }
             if !self.source.distrust() {
@@ -186,6 +187,7 @@ impl<'a> Pieces<'a> {
             let why = match frame::decode(&bytes, out.len()) {
                 Ok(content) if content.len() == out.len() && Digest::of(&content) == digest => {
                     out.copy_from_slice(&content);
+                    self.source.verified(&name, &bytes);
                     return Ok(());
                 }
                 Ok(_) => "its content has another hash".to_owned(),

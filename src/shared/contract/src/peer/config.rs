@@ -5,13 +5,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::invite::INVITE_PATH;
 use crate::settings::{self, ConfigError};
 use crate::values::{AbsolutePath, Span};
 
 /// Where the program looks when nothing else is named.
 pub const CONFIG_PATH: &str = "/etc/fruit/peer.yaml";
-/// The invite that fruit-init takes out of `fruit.yaml`: one line, for root alone.
-pub const INVITE_PATH: &str = "/etc/fruit/invite";
 /// Key, records and cache of the node.
 pub const STATE_PATH: &str = "/var/lib/fruit/peer";
 /// Folder of [`STATE_PATH`] with the fleet's charters, verified: `1.record`, `2.record` and so on.

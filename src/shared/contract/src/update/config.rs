@@ -28,14 +28,15 @@ pub const ROOT_PATH: &str = "/etc/fruit/update/root.json";
 /// Most sources, windows, commands and addresses that one configuration may have.
 const LIST_MAX: usize = 32;
 
-/// The whole configuration. Only `root` has no default.
+/// The whole configuration.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpdateConfig {
     /// Root metadata to trust. In a recipe a path on the workstation, relative to the recipe; on the node where the image
-    /// has it.
-    pub root: RootPath,
+    /// has it. Without it the node takes the releases that its fleet's charter accepts, and none without an invite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<RootPath>,
     /// Releases of this product are taken. Default: the name of the recipe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product: Option<ProductName>,
@@ -242,7 +243,7 @@ fn few<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result
 
 impl UpdateConfig {
     /// Every default, with that root.
-    pub fn new(root: RootPath) -> UpdateConfig {
+    pub fn new(root: Option<RootPath>) -> UpdateConfig {
         UpdateConfig {
             root,
             product: None,
@@ -298,6 +299,7 @@ sources:
   - http://10.0.0.1:8080/
   - /media/stick
   - usb
+  - peers
 check: {every: 6h, jitter: 30min}
 install: auto
 reboot: window
@@ -325,7 +327,7 @@ clone: idle
     #[test]
     fn every_key_is_read_and_written_back() {
         let config = UpdateConfig::from_yaml(FULL, "x").unwrap();
-        assert_eq!(config.sources.len(), 4);
+        assert_eq!(config.sources.len(), 5);
         assert_eq!(config.windows.len(), 2);
         assert_eq!(config.bandwidth.unwrap().bytes_per_second(), 500_000);
         assert_eq!((config.tries.get(), config.epoch, config.min_bootloader), (5, 2, 1));
@@ -335,10 +337,12 @@ clone: idle
     }
 
     #[test]
-    fn the_least_that_works_is_a_root() {
-        let config = UpdateConfig::from_yaml("root: r.json\n", "x").unwrap();
-        assert_eq!(config, UpdateConfig::new(RootPath("r.json".into())));
-        assert_eq!(UpdateConfig::from_yaml(&config.to_yaml(), "y").unwrap(), config);
+    fn a_root_or_nothing_is_enough() {
+        for (text, root) in [("root: r.json\n", Some(RootPath("r.json".into()))), ("{}\n", None)] {
+            let config = UpdateConfig::from_yaml(text, "x").unwrap();
+            assert_eq!(config, UpdateConfig::new(root));
+            assert_eq!(UpdateConfig::from_yaml(&config.to_yaml(), "y").unwrap(), config);
+        }
     }
 
     #[test]
@@ -354,6 +358,7 @@ clone: idle
             ("root: r\nbandwidth: 10\n", 2, "bandwidth"),
             ("root: r\ncheck: often\n", 2, "often"),
             ("root: r\ncheck: {every: 1s}\n", 2, "1s"),
+            ("root: ''\n", 1, "root.json"),
             ("root: r\nproduct: a b\n", 2, "a b"),
         ] {
             match UpdateConfig::from_yaml(text, "update.yaml") {
@@ -364,7 +369,6 @@ clone: idle
                 other => panic!("{text}{other:?}"),
             }
         }
-        assert!(UpdateConfig::from_yaml("tries: 3\n", "x").unwrap_err().to_string().contains("root"));
     }
 
     #[test]

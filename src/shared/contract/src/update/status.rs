@@ -33,6 +33,9 @@ pub struct Status {
     pub slots: [Content; 2],
     /// How far an install is that is at work now.
     pub progress: Option<Progress>,
+    /// Whose releases it takes, in words: `the image's root metadata`, `fleet orchard, charter 3`, `nobody: …`.
+    #[serde(default)]
+    pub obeys: String,
     /// `fresh`, `stale since …`, or `unknown`.
     pub freshness: String,
     /// Why there is no metadata that could be judged.

@@ -39,7 +39,7 @@ struct Scene {
 
 impl Scene {
     fn new(yaml: &str) -> Scene {
-        let config = if yaml.is_empty() { UpdateConfig::new(RootPath::of_image()) } else { config(yaml) };
+        let config = if yaml.is_empty() { UpdateConfig::new(Some(RootPath::of_image())) } else { config(yaml) };
         Scene {
             config,
             state: State::new(None),

@@ -10,7 +10,7 @@ use crate::url::check_url;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
-#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^(usb|/.*|https?://.+)$")))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^(usb|peers|/.*|https?://.+)$")))]
 pub enum SourceAddress {
     /// A repository on an HTTP or HTTPS server; ends in `/`.
     Url(String),
@@ -18,6 +18,8 @@ pub enum SourceAddress {
     Folder(PathBuf),
     /// Whatever USB storage is plugged in, mounted for as long as it is read.
     Usb,
+    /// The fleet's other nodes, which `fruit-peer` asks.
+    Peers,
 }
 
 impl TryFrom<String> for SourceAddress {
@@ -27,6 +29,9 @@ impl TryFrom<String> for SourceAddress {
         if text == "usb" {
             return Ok(SourceAddress::Usb);
         }
+        if text == "peers" {
+            return Ok(SourceAddress::Peers);
+        }
         if text.starts_with('/') {
             let path = Path::new(&text);
             if text.contains('\0') || path.components().any(|part| part == std::path::Component::ParentDir) {
@@ -35,7 +40,7 @@ impl TryFrom<String> for SourceAddress {
             return Ok(SourceAddress::Folder(path.to_owned()));
         }
         if !text.contains("://") {
-            return Err(format!("`{text}` is no source; write a URL (https://…), a folder (/…), or usb"));
+            return Err(format!("`{text}` is no source; write a URL (https://…), a folder (/…), usb, or peers"));
         }
         check_url(&text)?;
         if text.contains(['?', '#']) {
@@ -51,6 +56,7 @@ impl From<SourceAddress> for String {
             SourceAddress::Url(url) => url,
             SourceAddress::Folder(path) => path.display().to_string(),
             SourceAddress::Usb => "usb".to_owned(),
+            SourceAddress::Peers => "peers".to_owned(),
         }
     }
 }
@@ -113,12 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_servers_folders_or_sticks() {
+    fn sources_are_servers_folders_sticks_or_peers() {
         let read = |text: &str| SourceAddress::try_from(text.to_owned());
         assert_eq!(read("https://a.example/x"), Ok(SourceAddress::Url("https://a.example/x/".into())));
         assert_eq!(read("http://[::1]:80/"), Ok(SourceAddress::Url("http://[::1]:80/".into())));
         assert_eq!(read("/media/usb"), Ok(SourceAddress::Folder("/media/usb".into())));
         assert_eq!(read("usb"), Ok(SourceAddress::Usb));
+        assert_eq!(read("peers"), Ok(SourceAddress::Peers));
         for bad in [
             "",
             "media/usb",
