@@ -114,6 +114,7 @@ impl Small {
             units: Vec::new(),
             enabled_by: Default::default(),
             warnings: Vec::new(),
+            scripts_run: None,
             scripts_not_reproduced: Vec::new(),
         }
     }

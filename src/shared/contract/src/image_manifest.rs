@@ -46,7 +46,29 @@ pub struct ImageManifest {
     /// What the build warned of.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What packages' scripts did, where they ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scripts_run: Option<ScriptsRun>,
     pub scripts_not_reproduced: Vec<Script>,
+}
+
+/// Scripts that ran when the image was made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ScriptsRun {
+    /// Debian's name of the architecture that they ran on.
+    pub architecture: String,
+    /// SHA-256 of all that they changed.
+    pub layer: String,
+    /// How many paths that is.
+    pub changes: u64,
+    /// Packages of whose scripts it was not known what they do; empty when the recipe wanted them to run.
+    pub undecided: Vec<String>,
+    /// Packages whose scripts did not run.
+    pub taken_for_configured: Vec<String>,
+    /// How many paths are not in the image, by the reason.
+    pub left_out: BTreeMap<String, u64>,
+    /// What is made at the first boot.
+    pub made_on_node: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -260,6 +282,7 @@ mod tests {
             units: Vec::new(),
             enabled_by: BTreeMap::new(),
             warnings: Vec::new(),
+            scripts_run: None,
             scripts_not_reproduced: Vec::new(),
         }
     }

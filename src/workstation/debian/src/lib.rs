@@ -43,7 +43,7 @@ pub use digest::{Digest, Sha256, Sha512};
 pub use download::LockedDownload;
 pub use error::{Error, Result};
 pub use keyring::Keyring;
-pub use lock::{Lock, LockedPackage, LockedRepository};
+pub use lock::{Lock, LockedPackage, LockedRepository, LockedTwin};
 pub use mirror::{MirrorSources, Mirrors};
 pub use progress::{Progress, Silent, Step};
 pub use resolve::{Request, Resolution};

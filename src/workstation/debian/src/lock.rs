@@ -12,7 +12,7 @@ use crate::date;
 use crate::download::LockedDownload;
 use crate::error::{Error, Result};
 use crate::index::{Offer, is_clean_path};
-pub use crate::locked::{LockedPackage, LockedRepository};
+pub use crate::locked::{LockedPackage, LockedRepository, LockedTwin};
 use crate::mirror::Mirrors;
 use crate::progress::Progress;
 use crate::relation::is_package_name;
@@ -42,6 +42,9 @@ pub struct Lock {
     /// Files that come by their address, in order of the recipe's names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub downloads: Vec<LockedDownload>,
+    /// What maintainer scripts run over, one for each architecture of workstations that ran them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twins: Vec<LockedTwin>,
 }
 
 impl Lock {
@@ -93,6 +96,7 @@ impl Lock {
             packages: packages.collect::<Result<_>>()?,
             repositories,
             downloads: Vec::new(),
+            twins: Vec::new(),
         })
     }
 
@@ -123,18 +127,20 @@ impl Lock {
             return Err(format!("is of format {}; this program knows {FORMAT}", head.format));
         }
         let lock: Lock = serde_json::from_str(text).map_err(|e| format!("is not a lock: {e}; {remedy}"))?;
-        let mut before: Option<&str> = None;
-        for package in &lock.packages {
-            let name = &package.name;
-            if !is_package_name(name) || !is_clean_path(&package.path) {
-                return Err(format!("package {name:?}: the name or the path {:?} is not one", package.path));
+        check_packages(&lock.packages, remedy)?;
+        for twin in &lock.twins {
+            check_packages(&twin.packages, remedy)?;
+            let mut names = twin.tools.iter().chain(&twin.configured).chain([&twin.architecture]);
+            if let Some(name) = names.find(|name| !is_package_name(name)) {
+                return Err(format!("twin: {name:?} is not a name; {remedy}"));
             }
-            if before.is_some_and(|before| before >= name.as_str()) {
-                return Err(format!("package {name:?} is there twice or out of order; {remedy}"));
-            }
-            before = Some(name);
         }
         Ok(lock)
+    }
+
+    /// What maintainer scripts run over on a workstation of this architecture.
+    pub fn twin(&self, architecture: &str) -> Option<&LockedTwin> {
+        self.twins.iter().find(|twin| twin.architecture == architecture)
     }
 
     pub fn to_text(&self) -> String {
@@ -206,6 +212,21 @@ impl Lock {
         };
         names.iter().filter_map(change).collect()
     }
+}
+
+fn check_packages(packages: &[LockedPackage], remedy: &str) -> Result<(), String> {
+    let mut before: Option<&str> = None;
+    for package in packages {
+        let name = &package.name;
+        if !is_package_name(name) || !is_clean_path(&package.path) {
+            return Err(format!("package {name:?}: the name or the path {:?} is not one", package.path));
+        }
+        if before.is_some_and(|before| before >= name.as_str()) {
+            return Err(format!("package {name:?} is there twice or out of order; {remedy}"));
+        }
+        before = Some(name);
+    }
+    Ok(())
 }
 
 /// One row of the table that compares two locks.

@@ -56,3 +56,16 @@ impl LockedPackage {
         Vouched { size: self.size, digest: Digest::Sha256(self.sha256).and_sha512(self.sha512) }
     }
 }
+
+/// The packages that a lock's maintainer scripts run over: the same ones, in the architecture of a workstation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedTwin {
+    pub architecture: String,
+    /// In order of the name: those that the lock does not have itself, as it has packages for all architectures.
+    pub packages: Vec<LockedPackage>,
+    /// Names of those that only the run needs.
+    pub tools: Vec<String>,
+    /// Packages of the lock that are taken for configured: kernels and firmware, and what that architecture does not have.
+    pub configured: Vec<String>,
+}

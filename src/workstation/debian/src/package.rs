@@ -35,6 +35,8 @@ pub struct Control {
     /// Maintainer scripts by name (`postinst`, …); never run. They may be programs, not text.
     pub scripts: BTreeMap<String, Vec<u8>>,
     pub triggers: Option<String>,
+    /// debconf's questions (debconf-devel(7)).
+    pub templates: Option<String>,
     /// Checksums of the files as the package ships them.
     pub md5sums: Option<Vec<u8>>,
 }
@@ -83,7 +85,7 @@ impl Control {
             if !seen.insert(entry.path.clone()) || seen.len() > MAX_ENTRIES {
                 return Err(Error::entry(deb, &entry.path, "is in control.tar twice, or one of too many"));
             }
-            let wanted = ["control", "conffiles", "triggers", "md5sums"].contains(&entry.path.as_str());
+            let wanted = ["control", "conffiles", "triggers", "templates", "md5sums"].contains(&entry.path.as_str());
             let script = SCRIPTS.contains(&entry.path.as_str());
             if !(wanted || script) {
                 continue;
@@ -107,6 +109,7 @@ impl Control {
                     found = true;
                 }
                 "conffiles" => control.conffiles = conffiles(&decode(&bytes)),
+                "templates" => control.templates = Some(decode(&bytes).into_owned()),
                 _ => control.triggers = Some(decode(&bytes).into_owned()),
             }
         }

@@ -8,6 +8,8 @@ use fruitbuild::progress::Progress;
 use fruitbuild::verbs;
 
 fn main() -> ExitCode {
+    // The sandbox of packages' scripts starts this program again.
+    fruit_sandbox::entry();
     let code = match Cli::try_parse() {
         Ok(cli) => run(cli),
         Err(asked) => usage(&asked),

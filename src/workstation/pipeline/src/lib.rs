@@ -14,7 +14,9 @@ pub mod lock;
 pub mod outputs;
 pub mod partitions;
 pub mod programs;
+mod read_scripts;
 pub mod root;
+pub mod scripts;
 pub mod sources;
 mod sysctl;
 pub mod updater;
@@ -27,7 +29,6 @@ use std::thread::ScopedJoinHandle;
 use fruit_base::AtPath;
 use fruit_contract::init::{Module, Overlay};
 use fruit_contract::{HostNameTemplate, InitConfig, NodeConfig};
-use fruit_debian::package::Control;
 use fruit_debian::{Diversions, Lock, LockedPackage, PackageContents, Store, unpack_all, unpack_diverted};
 use fruit_image::tree::Tree;
 use fruit_progress::{Progress, Unit};
@@ -87,10 +88,10 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
     let cache = sources::cache_folder(&options.sources)?;
     let store = Store::open(&cache, options.sources.offline)?;
     let mirrors = sources::mirrors(&options.sources, recipe)?;
-    let lock = lock::for_build(recipe, options.locked, repositories, &store, &mirrors, progress)?;
+    let mut lock = lock::for_build(recipe, options.locked, repositories, &store, &mirrors, progress)?;
     let epoch = given_epoch.unwrap_or_else(|| lock.date());
     let baked = programs.obtain(recipe, &cache, epoch, progress)?;
-    let inputs = Inputs::gather(recipe, overlays, &lock, &baked, epoch)?;
+    let mut inputs = Inputs::gather(recipe, overlays, &lock, &baked, epoch)?;
 
     fs::create_dir_all(&options.out).at(&options.out)?;
     let names = Names::new(recipe, &options.out);
@@ -105,13 +106,21 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
 
     store.ensure(&lock.packages, &mirrors, &sources::Bars::new(progress))?;
     downloads::ensure(recipe, &lock, &store, progress)?;
+    let unpacked = unpack(&lock, &store, epoch, progress)?;
+    let from = scripts::Fetching { store: &store, mirrors: &mirrors, locked: options.locked };
+    let twins = lock.twins.len();
+    let scripts = scripts::obtain(&checked, &mut lock, &unpacked.1, from, epoch, progress)?;
+    if lock.twins.len() != twins {
+        inputs = Inputs::gather(recipe, overlays, &lock, &baked, epoch)?;
+    }
     let archive =
         |modules: Selection| card::compress_initramfs(&initramfs(recipe, &modules, node, &baked, &inputs, epoch)?);
     // Beside the root, which takes longer than both.
     let (root, packages, boot_packages, initramfs) = std::thread::scope(|scope| {
         let boot_packages = scope.spawn(|| boot_packages(&lock, &store, epoch));
         let start = |modules| scope.spawn(move || archive(modules));
-        let (root, packages, initramfs) = assemble(&checked, &lock, &store, &baked, &inputs, epoch, progress, start)?;
+        let (root, packages, initramfs) =
+            assemble(&checked, &lock, &store, unpacked, &scripts, &baked, &inputs, epoch, start)?;
         Ok::<_, Error>((root, packages, joined(boot_packages)??, joined(initramfs)??))
     })?;
     warnings::say(&root.report, &names.manifest, options.strict, progress)?;
@@ -125,7 +134,22 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
     outputs::write(made, &names, &cache, epoch)
 }
 
-/// The recipe's root as a tree, what each package brought, and what `start` gave of the modules of the initramfs, which
+/// The packages of a lock that are installed, in one tree, and what each brought. The store has them.
+///
+/// # Errors
+/// As [`build`].
+pub fn unpack(
+    lock: &Lock,
+    store: &Store,
+    epoch: i64,
+    progress: &dyn Progress,
+) -> Result<(Tree, Vec<PackageContents>), Error> {
+    let bars = sources::Bars::new(progress);
+    let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
+    Ok(unpack_diverted(store, &lock.architecture, &installed, &read_scripts::diversions, epoch, &bars)?)
+}
+
+/// The recipe's root as a tree, made of what [`unpack`] gave and what `scripts` came to; what each package brought, and what `start` gave of the modules of the initramfs, which
 /// are known long before the root is done. The store has the packages.
 ///
 /// # Errors
@@ -135,20 +159,19 @@ pub fn assemble<T>(
     checked: &Checked,
     lock: &Lock,
     store: &Store,
+    (tree, packages): (Tree, Vec<PackageContents>),
+    scripts: &scripts::Scripts,
     baked: &programs::Obtained,
     inputs: &Inputs,
     epoch: i64,
-    progress: &dyn Progress,
     start: impl FnOnce(Selection) -> T,
 ) -> Result<(FinishedRoot, Vec<PackageContents>, T), Error> {
-    let bars = sources::Bars::new(progress);
-    let installed: Vec<_> = lock.packages.iter().filter(|p| lock::is_installed(p)).cloned().collect();
-    let (tree, packages) = unpack_diverted(store, &lock.architecture, &installed, &diversions, epoch, &bars)?;
     let (root, started) = root::finish_root(
         checked,
         tree,
         &packages,
         Supply { lock, store },
+        scripts,
         &baked.in_root,
         &inputs.build_id,
         epoch,
@@ -163,24 +186,6 @@ pub fn assemble<T>(
 /// The thread panicked.
 pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Error> {
     thread.join().map_err(|_| Error::other("a thread of the build panicked"))
-}
-
-/// What packages' scripts would have diverted before any file is laid down.
-fn diversions(packages: &[&Control]) -> Diversions {
-    let scripts: Vec<_> = packages
-        .iter()
-        .map(|control| fruit_root::PackageScripts {
-            name: control.name().to_owned(),
-            version: control.version().to_owned(),
-            scripts: root::script_texts(control),
-            ..Default::default()
-        })
-        .collect();
-    let mut diversions = Diversions::default();
-    for one in fruit_root::scripts::diversions(&scripts) {
-        diversions.divert(one.from.trim_start_matches('/'), one.to.trim_start_matches('/'), &one.by);
-    }
-    diversions
 }
 
 /// Packages of a lock that only files are taken from.

@@ -313,6 +313,7 @@ fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, E
         units: units.iter().map(|enabled| enabled.unit.clone()).collect(),
         enabled_by: units.iter().map(|enabled| (enabled.unit.clone(), enabled.by.clone())).collect(),
         warnings: warnings::list(&root.report),
+        scripts_run: root.report.scripts.clone(),
         scripts_not_reproduced: unhandled.collect(),
     })
 }

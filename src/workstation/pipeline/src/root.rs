@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fruit_contract::image_manifest;
-use fruit_debian::relation::Relations;
 use fruit_debian::{Lock, PackageContents, Store};
 use fruit_image::tree::{Content, Inode, Kind, Tree};
 use fruit_recipe::{Diagnostic, Recipe};
-use fruit_root::account::{self, Unhandled};
+use fruit_root::account::Unhandled;
 use fruit_root::finish::units::{Enabled, Units};
 use fruit_root::finish::{Identity, Release};
 use fruit_root::glob::Glob;
@@ -22,6 +21,8 @@ use super::lock::kernel_package;
 use crate::baked::{Baked, put};
 use crate::check::Checked;
 use crate::error::{Error, diagnostic};
+use crate::read_scripts::package_scripts;
+use crate::scripts::{Laid, Ran, Scripts};
 use crate::{accounts, downloads, files, sysctl};
 
 /// A root that only needs to be written.
@@ -48,6 +49,10 @@ pub struct RootReport {
     /// Programs whose kernel modules are not in the image.
     pub lacking: Vec<Lacking>,
     pub unhandled: Vec<Unhandled>,
+    /// What scripts did that ran.
+    pub scripts: Option<image_manifest::ScriptsRun>,
+    /// What is to be told about them.
+    pub of_scripts: Vec<String>,
     /// Packages that the recipe's `acknowledge` names and this image does not have.
     pub acknowledged_not_here: Vec<String>,
     pub problems: Vec<Problem>,
@@ -66,18 +71,28 @@ pub fn finish_root<T>(
     mut tree: Tree,
     packages: &[PackageContents],
     supply: Supply<'_>,
+    scripts: &Scripts,
     baked: &[Baked],
     build_id: &str,
     epoch: i64,
     start: impl FnOnce(Selection) -> T,
 ) -> Result<(FinishedRoot, T), Error> {
     let recipe = &checked.recipe;
-    let scripts = package_scripts(packages);
+    let texts = package_scripts(packages);
+    let laid = match &scripts.ran {
+        Some(ran) => ran.lay(&mut tree, &supply.lock.architecture, packages, epoch)?,
+        None => Laid::default(),
+    };
     // Before finishing: it makes the users that our programs' sysusers.d files name.
     for one in baked {
         bake(&mut tree, one, epoch)?;
     }
-    finish::finish(&mut tree, &scripts, &identity(recipe, build_id), epoch).map_err(|error| match &error {
+    let identity = identity(recipe, build_id);
+    let finished = match &scripts.ran {
+        Some(_) => finish::complete(&mut tree, &identity, epoch),
+        None => finish::finish(&mut tree, &texts, &identity, epoch),
+    };
+    finished.map_err(|error| match &error {
         fruit_root::Error::UnknownTimeZone { zone, candidates } => {
             diagnostic(Diagnostic::at(&recipe.timezone, format!("there is no time zone `{zone}`"), candidates))
         }
@@ -96,22 +111,23 @@ pub fn finish_root<T>(
     let lacking = needs::lacking(&tree, &modules)?;
     kernel::install(&mut tree, &modules, epoch)?;
 
-    let pruned = prune_root(recipe, &mut tree, &modules, &scripts)?;
+    let pruned = prune_root(recipe, &mut tree, &modules, &texts)?;
     let mut enable = Vec::new();
-    let mut laid: Vec<String> = Vec::new();
+    let mut laid_over: Vec<String> = Vec::new();
     for overlay in &checked.overlays {
         enable.extend(overlay.apply(&mut tree, epoch)?.enable);
-        laid.extend(overlay.entries().iter().map(|entry| entry.path.clone()));
+        laid_over.extend(overlay.entries().iter().map(|entry| entry.path.clone()));
     }
     let downloads = downloads::lay(recipe, supply.lock, supply.store, &mut tree, packages, epoch)?;
-    laid.extend(downloads.files.iter().map(|file| file.real.clone()));
+    laid_over.extend(downloads.files.iter().map(|file| file.real.clone()));
     let files = files::lay(recipe, &mut tree, packages, epoch)?;
-    laid.extend(files.iter().map(|file| file.real.clone()));
-    finish::certificates::after_overlays(&mut tree, &laid, epoch)?;
+    laid_over.extend(files.iter().map(|file| file.real.clone()));
+    finish::certificates::after_overlays(&mut tree, &laid_over, epoch)?;
     load_at_boot(recipe, &mut tree, epoch)?;
     sysctl::write(recipe, &mut tree, epoch)?;
-    let more = MoreUnits { enable, mask: needs::hopeless_units(&missing) };
-    let enabled_units = configure_units(recipe, &mut tree, &scripts, more, epoch)?;
+    let linked = scripts.ran.as_ref().map(|_| laid.enabled);
+    let more = MoreUnits { linked, enable, mask: needs::hopeless_units(&missing) };
+    let enabled_units = configure_units(recipe, &mut tree, &texts, more, epoch)?;
     accounts::add(recipe, &mut tree, epoch)?;
     files::own(&mut tree, &downloads.files)?;
     files::own(&mut tree, &files)?;
@@ -119,45 +135,23 @@ pub fn finish_root<T>(
     let problems = settle::settle(&mut tree, epoch);
 
     let acknowledged: BTreeSet<&str> = recipe.acknowledge.iter().map(|p| p.as_str()).collect();
-    let mut unhandled = account::unhandled(&scripts);
-    unhandled.retain(|u| !acknowledged.contains(u.package.as_str()));
     let here = |name: &str| packages.iter().any(|p| p.name == name);
     let not_here = acknowledged.into_iter().filter(|name| !here(name)).map(str::to_owned).collect();
     let downloads = downloads.report;
-    let report =
-        RootReport { pruned, lacking, unhandled, acknowledged_not_here: not_here, problems, enabled_units, downloads };
+    let unhandled = scripts.unhandled.clone();
+    let of_scripts = scripts.ran.as_ref().map(|ran| ran.warnings(recipe, &laid.refused)).unwrap_or_default();
+    let report = RootReport {
+        pruned,
+        lacking,
+        unhandled,
+        scripts: scripts.ran.as_ref().map(Ran::report),
+        of_scripts,
+        acknowledged_not_here: not_here,
+        problems,
+        enabled_units,
+        downloads,
+    };
     Ok((FinishedRoot { tree, kernel, kernel_release: release, device_trees, report }, started))
-}
-
-/// What finishing must know of each package.
-pub fn package_scripts(packages: &[PackageContents]) -> Vec<PackageScripts> {
-    packages
-        .iter()
-        .map(|p| PackageScripts {
-            name: p.name.clone(),
-            version: p.version.clone(),
-            scripts: script_texts(&p.control),
-            conffiles: p.control.conffiles.clone(),
-            depends: depends(&p.control),
-            paths: p.paths.clone(),
-        })
-        .collect()
-}
-
-/// Names in a package's Pre-Depends and Depends, alternatives included.
-fn depends(control: &fruit_debian::package::Control) -> Vec<String> {
-    let texts = ["Pre-Depends", "Depends"].into_iter().filter_map(|field| control.paragraph.get(field));
-    let relations = texts.flat_map(|text| Relations::parse(text).unwrap_or_default().0);
-    relations.flat_map(|clause| clause.0).map(|relation| relation.name).collect()
-}
-
-/// A package's maintainer scripts and triggers, by the name of the control file.
-pub fn script_texts(control: &fruit_debian::package::Control) -> BTreeMap<String, String> {
-    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-    let mut scripts: BTreeMap<String, String> =
-        control.scripts.iter().map(|(name, bytes)| (name.clone(), text(bytes))).collect();
-    scripts.extend(control.triggers.iter().map(|t| ("triggers".to_owned(), t.clone())));
-    scripts
 }
 
 fn identity(recipe: &Recipe, build_id: &str) -> Identity {
@@ -306,6 +300,8 @@ fn bake(tree: &mut Tree, baked: &Baked, epoch: i64) -> Result<(), Error> {
 
 /// Units besides those that the recipe lists.
 struct MoreUnits {
+    /// Enabled by scripts that ran.
+    linked: Option<Vec<(String, String)>>,
     /// Of overlays.
     enable: Vec<String>,
     /// Such as would fail at each boot.
@@ -326,7 +322,10 @@ fn configure_units(
     enable.extend(more.enable);
     let mut mask = names(&services.mask);
     mask.extend(more.mask.into_iter().filter(|unit| fruit_root::finish::units::list(tree).contains(unit)));
-    let units = Units { enable, disable: names(&services.disable), mask, ..Units::default() };
+    let as_packaged = more.linked.is_none();
+    let linked = more.linked.unwrap_or_default();
+    let disable = names(&services.disable);
+    let units = Units { as_packaged, linked, enable, disable, mask, ..Units::default() };
     fruit_root::finish::units::configure(tree, scripts, &units, epoch).map_err(|error| match &error {
         fruit_root::Error::UnknownUnit { unit, candidates } => {
             let mut written = services.enable.iter().chain(&services.disable).chain(&services.mask);

@@ -91,6 +91,14 @@ fn configuration() -> Result<Configuration, Error> {
 /// # Errors
 /// A key file that cannot be read.
 pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Error> {
+    repositories_for(recipe, recipe.board.architecture.value.as_str())
+}
+
+/// As [`repositories`], for packages of another architecture than the board's.
+///
+/// # Errors
+/// As [`repositories`].
+pub fn repositories_for(recipe: &Recipe, architecture: &str) -> Result<Vec<Repository>, Error> {
     let distribution = &recipe.distribution;
     let keyring = match &distribution.keyring {
         Some(file) => read_keyring(&file.resolve(&file.value))?,
@@ -118,8 +126,8 @@ pub fn repositories(recipe: &Recipe) -> Result<Vec<Repository>, Error> {
         })
         .collect();
     for (name, repository) in recipe.repositories.iter() {
-        let architecture = recipe.board.architecture.value;
-        if !repository.architectures.is_empty() && !repository.architectures.iter().any(|a| a.value == architecture) {
+        let listed = &repository.architectures;
+        if !listed.is_empty() && !listed.iter().any(|a| a.value.as_str() == architecture) {
             continue;
         }
         all.push(Repository {

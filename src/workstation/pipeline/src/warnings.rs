@@ -46,6 +46,7 @@ pub fn list(report: &RootReport) -> Vec<String> {
             lacking.modules.join(", ")
         ));
     }
+    all.extend(report.of_scripts.iter().cloned());
     all.extend(of_scripts(&report.unhandled));
     all.extend(report.problems.iter().map(|problem| format!("/{}: {}", problem.path, problem.what)));
     all

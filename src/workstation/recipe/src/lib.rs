@@ -18,6 +18,7 @@ mod node;
 mod recipe;
 mod rules;
 mod schema;
+mod scripts;
 mod section;
 mod size;
 mod source;
@@ -43,6 +44,7 @@ pub use recipe::{
     RepositoryName, Root, RootFormat, Services, User,
 };
 pub use schema::{board_schema, recipe_schema};
+pub use scripts::{DebconfAnswer, DebconfQuestion, ScriptsMode};
 pub use section::{Section, read_str};
 pub use size::{OverlayCap, PartitionSize, Size};
 pub use source::{At, Place, Source};

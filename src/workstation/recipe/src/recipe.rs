@@ -9,6 +9,7 @@ use crate::downloads::{Download, DownloadName};
 use crate::files::{File, FilePath};
 use crate::login::{HostName, Password, SshKey};
 use crate::node::{Kind, Node};
+use crate::scripts::{DebconfAnswer, DebconfQuestion, ScriptsMode};
 use crate::section::Section;
 use crate::size::{OverlayCap, PartitionSize};
 use crate::source::At;
@@ -59,8 +60,15 @@ mapping! {
         /// Essential packages that come in only where another package depends on them, each with the reason: `dpkg: nothing is
         /// installed on the node`.
         lean: Named<PackageName, String>,
-        /// Packages whose maintainer scripts you have looked at: no warning that they are not run.
+        /// Packages whose maintainer scripts you have looked at: no warning that they are not run, and no reason to run them.
         acknowledge: Vec<At<PackageName>>,
+        /// Whether packages' maintainer scripts are run, in a sandbox on this machine.
+        #[serde(skip_serializing_if = "ScriptsMode::is_auto")]
+        scripts: At<ScriptsMode> = At::default_value(ScriptsMode::Auto),
+        /// Answers to what packages ask by debconf when they are installed, by question: `postfix/main_mailer_type: Local only`. They are
+        /// checked against the packages' templates.
+        #[serde(skip_serializing_if = "Named::is_empty")]
+        debconf: Named<DebconfQuestion, At<DebconfAnswer>>,
         /// The first process of the running system.
         init: At<InitSystem> = At::default_value(InitSystem::Systemd),
         /// Folders of `overlays/` whose files are laid over the root, in this order.

@@ -6,6 +6,7 @@ use crate::board::{Board, PartitionTable};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::loader::Bootloader;
 use crate::recipe::{InitSystem, RecipeFile};
+use crate::scripts::ScriptsMode;
 use crate::source::At;
 
 /// Checks a merged recipe.
@@ -18,6 +19,7 @@ pub(crate) fn check(recipe: &RecipeFile, board: Option<&Board>, found: &mut Diag
     users(recipe, found);
     groups(recipe, found);
     sysctl(recipe, found);
+    answers(recipe, found);
     for (name, download) in recipe.downloads.iter() {
         crate::downloads::check(name, download, board.map(|board| board.architecture.value), found);
     }
@@ -173,6 +175,21 @@ fn groups(recipe: &RecipeFile, found: &mut Diagnostics) {
             let made = Diagnostic::error(format!("`{name}` and `{first}` have the same number {}", gid.get()));
             found.push(made.maybe_place(gid.place.clone()));
         }
+    }
+}
+
+/// Who answers what scripts ask wants them to run.
+fn answers(recipe: &RecipeFile, found: &mut Diagnostics) {
+    if recipe.scripts.value == ScriptsMode::Never
+        && let Some((question, _)) = recipe.debconf.iter().next()
+    {
+        let message = format!("`{question}` is answered, and no script asks: `scripts` is `never`");
+        let made = Diagnostic::error(message).maybe_place(question.place.clone());
+        let made = made.help("remove `debconf`, or write `scripts: auto`");
+        found.push(match &recipe.scripts.place {
+            Some(place) => made.related(place.clone(), "never run"),
+            None => made,
+        });
     }
 }
 

@@ -125,15 +125,15 @@ pub const RULES: [Rule; 16] = [
     },
     Rule {
         name: "hwdb",
-        what: "source of udev's database of hardware names",
-        remove: &["usr/lib/udev/hwdb.d"],
+        what: "udev's database of hardware names and its source",
+        remove: &["usr/lib/udev/hwdb.d", "usr/lib/udev/hwdb.bin", "etc/udev/hwdb.bin"],
         keep: &[],
         unless: &[],
     },
     Rule {
         name: "catalog",
         what: "systemd's message catalogue",
-        remove: &["usr/lib/systemd/catalog"],
+        remove: &["usr/lib/systemd/catalog", "var/lib/systemd/catalog"],
         keep: &[],
         unless: &[],
     },
@@ -214,7 +214,8 @@ pub const RULES: [Rule; 16] = [
             "etc/ca-certificates.conf",
             "usr/local/share/ca-certificates",
         ],
-        keep: &["etc/ssl/certs/ca-certificates.crt"],
+        // Java reads its own list.
+        keep: &["etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/java/cacerts"],
         unless: &[],
     },
     Rule {

@@ -252,6 +252,74 @@ impl Accounts {
     }
 }
 
+/// Account files in which every name has the id that it has in all images, and what the old ids became.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renumbered {
+    pub passwd: String,
+    pub group: String,
+    pub shadow: String,
+    pub gshadow: String,
+    pub users: BTreeMap<u32, u32>,
+    pub groups: BTreeMap<u32, u32>,
+}
+
+/// Gives accounts that took the next free id (100 to 999) the one that their name has; the texts are those of `/etc/passwd`,
+/// `/etc/group` and `/etc/shadow`. Days of password changes are left out.
+///
+/// # Errors
+/// A line that is not as passwd(5) or group(5) say; no id left.
+pub fn renumber(passwd: &str, group: &str, shadow: &str) -> Result<Renumbered, Error> {
+    let mut tree = fruit_image::tree::Tree::new(0);
+    let root = &mut Root::new(&mut tree, 0);
+    for (path, text) in [("etc/passwd", passwd), ("etc/group", group), ("etc/shadow", shadow)] {
+        root.write(path, text, 0o600)?;
+    }
+    let mut accounts = Accounts::load(root)?;
+    let dynamic = |id: u32| (SYSTEM_IDS.0..=SYSTEM_IDS.1).contains(&id);
+    let mut settled = Accounts {
+        users: accounts.users.iter().filter(|u| !dynamic(u.uid)).cloned().collect(),
+        groups: accounts.groups.iter().filter(|g| !dynamic(g.gid)).cloned().collect(),
+    };
+    let mut made = Renumbered::default();
+    // By name, so that the order in which scripts ran decides nothing.
+    let mut users: Vec<User> = accounts.users.iter().filter(|u| dynamic(u.uid)).cloned().collect();
+    users.sort_by(|a, b| a.name.cmp(&b.name));
+    for user in users {
+        let id = settled.free_system_id(&user.name)?;
+        made.users.insert(user.uid, id);
+        if let Some(own) = accounts.groups.iter().find(|g| g.name == user.name && dynamic(g.gid)) {
+            made.groups.insert(own.gid, id);
+            settled.groups.push(Group { gid: id, ..own.clone() });
+        }
+        settled.users.push(User { uid: id, ..user });
+    }
+    let mut groups: Vec<Group> = accounts.groups.iter().filter(|g| dynamic(g.gid)).cloned().collect();
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    for group in groups {
+        if !made.groups.contains_key(&group.gid) {
+            let id = settled.free_system_id(&group.name)?;
+            made.groups.insert(group.gid, id);
+            settled.groups.push(Group { gid: id, ..group });
+        }
+    }
+    let (new_user, new_group) =
+        (|id: u32| made.users.get(&id).copied().unwrap_or(id), |id: u32| made.groups.get(&id).copied().unwrap_or(id));
+    for user in &mut accounts.users {
+        (user.uid, user.gid) = (new_user(user.uid), new_group(user.gid));
+        user.changed = String::new();
+    }
+    for group in &mut accounts.groups {
+        group.gid = new_group(group.gid);
+    }
+    accounts.store(root)?;
+    let text = |path: &str| Ok::<_, Error>(root.text(path)?.unwrap_or_default());
+    made.passwd = text("etc/passwd")?;
+    made.group = text("etc/group")?;
+    made.shadow = text("etc/shadow")?;
+    made.gshadow = text("etc/gshadow")?;
+    Ok(made)
+}
+
 /// Password, day of the last change and the six fields after it, of a line of shadow(5) without its name. Fields that a
 /// short line lacks are empty, those that a long one has too many are dropped: shadow(5) knows nine.
 fn shadow_fields(rest: &str) -> (String, String, String) {

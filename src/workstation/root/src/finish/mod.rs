@@ -50,6 +50,24 @@ pub fn finish(tree: &mut Tree, packages: &[PackageScripts], identity: &Identity,
     identity::apply(root, identity)
 }
 
+/// As [`finish`], for a tree to which the packages' scripts have done their work ([`crate::finish::accounts::renumber`] has given the
+/// accounts their ids): only what scripts leave to the first start of a machine, and what is the recipe's.
+///
+/// # Errors
+/// As [`finish`].
+pub fn complete(tree: &mut Tree, identity: &Identity, epoch: i64) -> Result<(), Error> {
+    let root = &mut Root::new(tree, epoch);
+    let mut accounts = base_passwd::accounts(root)?;
+    // Those of fruitbuild's own programs.
+    sysusers::apply(root, &mut accounts)?;
+    accounts.store(root)?;
+    base_files::apply(root, &accounts)?;
+    busybox::applets(root)?;
+    small_files::apply(root)?;
+    certificates::bundle(root)?;
+    identity::apply(root, identity)
+}
+
 /// Whether a step reproduces `command`; `allowed` when the reviewed table lets an uncertain change happen.
 pub(crate) fn reproduces(command: &Command, allowed: bool) -> bool {
     adduser::reproduces(command) || alternatives::reproduces(command) || effects::reproduces(command, allowed)

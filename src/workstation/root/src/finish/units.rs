@@ -42,6 +42,8 @@ pub const NOTHING_TO_DO: [&str; 15] = [
 pub struct Units {
     /// Enable what the packages' own scripts enable, as an installation would.
     pub as_packaged: bool,
+    /// What is enabled in the tree already, and by whom.
+    pub linked: Vec<(String, String)>,
     pub enable: Vec<String>,
     /// Not enabled even if a package or overlay says so; a unit that others start anyway is to be masked.
     pub disable: Vec<String>,
@@ -56,6 +58,7 @@ impl Default for Units {
     fn default() -> Units {
         Units {
             as_packaged: true,
+            linked: Vec::new(),
             enable: Vec::new(),
             disable: Vec::new(),
             mask: Vec::new(),
@@ -107,6 +110,7 @@ pub fn configure(
             }
         }
     }
+    enabler.enabled.extend(units.linked.iter().filter(|(unit, _)| !disabled.contains(unit)).cloned());
     for unit in &units.enable {
         enabler.find(unit)?;
         enabler.enable(&full_name(unit), BY_RECIPE, &disabled, true)?;
@@ -140,6 +144,20 @@ pub fn configure(
 /// Names of all units of the root, for messages and for checks of a recipe.
 pub fn list(tree: &Tree) -> BTreeSet<String> {
     DIRS.iter().flat_map(|dir| names(tree, dir)).filter(|name| is_unit(name)).collect()
+}
+
+/// Units that links in `/etc/systemd/system` start at boot, each with the path of the file that defines it, if there is one.
+pub fn linked(tree: &Tree) -> Vec<(String, String)> {
+    let mut found = BTreeMap::new();
+    for (path, _, inode) in tree.below(ETC) {
+        let mut parts = path[ETC.len()..].trim_start_matches('/').split('/');
+        let (Some(dir), Some(unit), None) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let of_another = [".wants", ".requires", ".upholds"].iter().any(|end| dir.ends_with(end));
+        if of_another && is_unit(unit) && matches!(inode.kind, Kind::Symlink(_)) {
+            found.insert(unit.to_owned(), tree.resolve(path).unwrap_or_default());
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// Units that the packages' scripts enable on a first installation, in order, and the packages.
