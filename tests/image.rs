@@ -137,6 +137,10 @@ fn a_slots_files_are_as_large_as_they_must_be_whatever_its_partitions_have() {
             few => few.into(),
         };
         assert_eq!(content_size("boot-a"), Some(u64::from(sectors) * 512));
+        let mut content = vec![0; sectors as usize * 512];
+        File::open(&boot).unwrap().read_exact_at(&mut content, 0).unwrap();
+        let of_boot = built.manifest["partitions"].as_array().unwrap().iter().find(|p| p["name"] == "boot-a").unwrap();
+        assert_eq!(of_boot["sha256"], fruit_base::Sha256::of(&content).to_string());
         assert!(u64::from(sectors) * 512 < size, "{recipe}: the partition has room for the kernels of years");
         let verity = built.manifest["kernel"]["verity"].as_str().unwrap();
         let blocks: u64 = verity.split(':').next().unwrap().parse().unwrap();

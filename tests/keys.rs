@@ -390,24 +390,23 @@ fn on_a_full_disk_no_key_is_half_made_and_the_command_completes_when_there_is_ro
 }
 
 #[test]
-fn an_image_whose_root_was_damaged_after_its_build_is_neither_published_nor_bundled() {
+fn an_image_that_was_damaged_after_its_build_is_neither_published_nor_bundled() {
     let (project, images) = publisher(&[Small::new("1.0")]);
     let image = fs::File::options().read(true).write(true).open(&images[0]).unwrap();
     let layout = fruit_image::gpt::read(&DiskFile::open(Path::new(&images[0])).unwrap()).unwrap().layout;
-    let root = layout.partitions.iter().find(|partition| partition.name == "root-a").unwrap();
-    let at = root.start() + 100_000;
-    let mut byte = [0];
-    image.read_exact_at(&mut byte, at).unwrap();
-    image.write_all_at(&[byte[0] ^ 1], at).unwrap();
-    for verb in [&["publish"][..], &["bundle"], &["bundle", "--publish"]] {
-        project.fail(
-            &[verb, &[&images[0]]].concat(),
-            3,
-            &["1.0", "its root is damaged: data block 24", "build the image again"],
-        );
+    for (name, what) in [("root-a", "data block 24 of its root"), ("boot-a", "boot partition")] {
+        let partition = layout.partitions.iter().find(|partition| partition.name == name).unwrap();
+        let at = partition.start() + 100_000;
+        let mut byte = [0];
+        image.read_exact_at(&mut byte, at).unwrap();
+        image.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        for verb in [&["publish"][..], &["bundle"], &["bundle", "--publish"]] {
+            let words = ["1.0", &format!("damaged: {what} is not what"), "build the image again"];
+            project.fail(&[verb, &[&images[0]]].concat(), 3, &words);
+        }
+        assert_eq!(versions(&project), [""; 0]);
+        image.write_all_at(&byte, at).unwrap();
     }
-    assert_eq!(versions(&project), [""; 0]);
-    image.write_all_at(&byte, at).unwrap();
     project.succeed(&["publish", &images[0]]);
 }
 

@@ -70,10 +70,21 @@ fn all_is_well(status: &Value) {
     assert!(status["conditions"].as_array().unwrap().iter().all(holds), "{status:#}");
 }
 
+/// One node for all of it, as each of its boots costs a minute of a processor.
 #[test]
-fn the_board_sees_the_nodes_beat_and_its_off_shuts_the_node_down_cleanly_before_the_cut() {
+fn the_board_sees_the_beat_shuts_the_node_down_cleanly_and_power_cycles_it_when_it_crashes_or_withholds_its_beat() {
     let mut rig = Rig::new();
     rig.on();
+    is_seen_and_small(&mut rig);
+    is_switched_off_cleanly(&mut rig);
+    is_cycled_after_a_crash(&mut rig);
+    is_cycled_when_it_withholds_its_beat(&mut rig);
+    // Down by itself: word to the board, once the file systems are away.
+    let _ = rig.node.ssh("poweroff");
+    assert_eq!(rig.goes_down_cleanly_before_the_cut(), "signalled by the Pi");
+}
+
+fn is_seen_and_small(rig: &mut Rig) {
     systemd_runs_the_agent_as_its_own_user(&rig.node);
     all_is_well(&rig.status_when("beating", |status| status["heartbeat"]["given"].as_u64() > Some(10)));
     the_agent_is_small(&rig.node);
@@ -86,7 +97,9 @@ fn the_board_sees_the_nodes_beat_and_its_off_shuts_the_node_down_cleanly_before_
     let account = rig.account();
     assert_eq!((&account["boots"], &account["previous_ending"]), (&json!(1), &Value::Null), "{account:#}");
     rig.power_was_left_alone();
+}
 
+fn is_switched_off_cleanly(rig: &mut Rig) {
     rig.board().tell(Command::Off(PI)).unwrap();
     assert_eq!(rig.goes_down_cleanly_before_the_cut(), "off delay over");
 
@@ -98,11 +111,7 @@ fn the_board_sees_the_nodes_beat_and_its_off_shuts_the_node_down_cleanly_before_
     assert!(journal.contains("the one before ended by signal"), "{journal}");
 }
 
-#[test]
-fn a_node_that_crashes_or_withholds_its_beat_is_power_cycled_and_comes_back_with_the_reason() {
-    let mut rig = Rig::new();
-    rig.on();
-    rig.account();
+fn is_cycled_after_a_crash(rig: &mut Rig) {
     // After a panic the kernel would reset the node. It is kept from that, so that the board is what brings it back.
     rig.node.run(
         "sysctl -q kernel.panic=0 kernel.sysrq=1; (sleep 1; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 < /dev/null &",
@@ -110,23 +119,21 @@ fn a_node_that_crashes_or_withholds_its_beat_is_power_cycled_and_comes_back_with
     rig.node.console().expect("Kernel panic", PATIENCE).unwrap();
     rig.cycled();
     let account = rig.account();
-    assert_eq!((&account["boots"], &account["previous_ending"]), (&json!(2), &json!("power-loss")), "{account:#}");
+    assert_eq!((&account["boots"], &account["previous_ending"]), (&json!(3), &json!("power-loss")), "{account:#}");
     assert_eq!(account["last_withholding"], Value::Null, "{account:#}");
+}
 
+fn is_cycled_when_it_withholds_its_beat(rig: &mut Rig) {
     // The writable part of the root fills up.
     rig.node.run("fallocate -l $(($(df -B1 --output=avail / | tail -1) * 98 / 100)) /filled");
     rig.cycled();
     let account = rig.account();
-    assert_eq!((&account["boots"], &account["previous_ending"]), (&json!(3), &json!("power-loss")), "{account:#}");
+    assert_eq!((&account["boots"], &account["previous_ending"]), (&json!(4), &json!("power-loss")), "{account:#}");
     let last = &account["last_withholding"];
-    assert_eq!((&last["boot"], &last["conditions"]), (&json!(2), &json!("overlay")), "{account:#}");
+    assert_eq!((&last["boot"], &last["conditions"]), (&json!(3), &json!("overlay")), "{account:#}");
     assert!(account["withheld_for"]["overlay"].as_u64() > Some(0), "{account:#}");
     // Said to people as well, and true no more.
     let said = rig.node.run("fruit-agent status");
-    assert!(said.contains("beats last withheld in boot 2: overlay"), "{said}");
+    assert!(said.contains("beats last withheld in boot 3: overlay"), "{said}");
     all_is_well(&rig.status());
-
-    // Down by itself: word to the board, once the file systems are away.
-    let _ = rig.node.ssh("poweroff");
-    assert_eq!(rig.goes_down_cleanly_before_the_cut(), "signalled by the Pi");
 }

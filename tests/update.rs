@@ -1,7 +1,6 @@
 //! Updates of real images in an emulator: taken from files, servers, pipes and sticks, tried, committed, given up, and
 //! cut short.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fruit_contract::Slot;
@@ -101,21 +100,17 @@ fn a_pi_3_takes_deltas_from_a_file_from_a_server_and_from_a_stick() {
     println!("{}", node.run("fruit-update history"));
 }
 
-/// A node that ran the first release, installed another from a pipe, and is on its way into it; and the bundle.
-fn restarts_into(new: &Version) -> (Node, PathBuf) {
+#[test]
+fn a_release_that_crashes_is_given_up_by_the_loader_and_one_whose_health_check_fails_goes_back_and_says_why() {
     let releases = releases_of_minimal();
-    let bundle = releases.delta(&ONE, new);
+    let crashing = releases.delta(&ONE, &CRASHING);
+    let sick = releases.delta(&ONE, &SICK);
     let mut node = node_of(releases, &ONE, "virt");
     node.start();
     node.wait_for_ssh();
-    node.pipe(&bundle, "fruit-update install -").unwrap();
-    node.leave("reboot");
-    (node, bundle)
-}
 
-#[test]
-fn a_release_whose_init_crashes_is_given_up_by_the_loader_and_not_tried_again() {
-    let (mut node, bundle) = restarts_into(&CRASHING);
+    node.pipe(&crashing, "fruit-update install -").unwrap();
+    node.leave("reboot");
     let console = node.console();
     for _ in 0..3 {
         console.expect("fruitbuild: starting slot b", PATIENCE).unwrap();
@@ -126,13 +121,11 @@ fn a_release_whose_init_crashes_is_given_up_by_the_loader_and_not_tried_again() 
     assert_eq!(version(&node), ONE.version);
     let explained = node.run("fruit-update status");
     assert!(explained.contains("5.0") && explained.contains("did not come up"), "{explained}");
-    let again = node.pipe(&bundle, "fruit-update install -").unwrap_err();
+    let again = node.pipe(&crashing, "fruit-update install -").unwrap_err();
     assert!(again.contains("failed") && again.contains("--force"), "{again}");
-}
 
-#[test]
-fn a_release_whose_health_check_fails_goes_back_and_says_why() {
-    let (mut node, _) = restarts_into(&SICK);
+    node.pipe(&sick, "fruit-update install -").unwrap();
+    node.leave("reboot");
     let console = node.console();
     console.expect("fruitbuild: starting slot b", PATIENCE).unwrap();
     console.expect("fruitbuild: starting slot a", PATIENCE).unwrap();

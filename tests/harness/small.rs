@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fruit_contract::image_manifest::{self as manifest, ImageManifest};
 use fruit_image::card::Card;
 use fruit_image::gpt::{self, Mbr, Wanted};
-use fruit_image::tree::{Inode, Tree};
+use fruit_image::tree::{Content, Inode, Source, Tree};
 use fruit_image::{erofs, fat, verity};
 use uuid::Uuid;
 
@@ -76,7 +76,9 @@ impl Small {
         })
         .unwrap();
         let image = card.finish().unwrap();
-        let text = self.manifest(seed, image.size, verity).to_text().unwrap();
+        let mut described = self.manifest(seed, image.size, verity);
+        described.partitions.push(boot_described(&image.path, size));
+        let text = described.to_text().unwrap();
         fs::write(out.join(format!("{stem}.manifest.json")), text).unwrap();
         image.path
     }
@@ -117,5 +119,23 @@ impl Small {
             scripts_run: None,
             scripts_not_reproduced: Vec::new(),
         }
+    }
+}
+
+/// The boot partition as the manifest has it.
+fn boot_described(image: &Path, content_size: u64) -> manifest::Partition {
+    let found = gpt::read(&fruit_image::disk::DiskFile::open(image).unwrap()).unwrap().layout.partitions;
+    let boot = found.into_iter().find(|partition| partition.name == "boot-a").unwrap();
+    let source = Source::open(image).unwrap();
+    let content = Content::Range { source, offset: boot.start(), len: content_size };
+    manifest::Partition {
+        number: boot.number,
+        name: boot.name.clone(),
+        guid: boot.guid.to_string(),
+        start: boot.start(),
+        size: boot.size(),
+        used: content_size,
+        content_size: Some(content_size),
+        sha256: Some(content.sha256().unwrap().to_string()),
     }
 }

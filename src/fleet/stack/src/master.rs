@@ -152,7 +152,7 @@ impl Master {
         // Its own answer tells whom it is from.
         let only = (command == Command::Id).then_some(board);
         if self.owed && only.is_none() {
-            self.settle(board)?;
+            self.drain(board)?;
         }
         let mut back_off = self.timing.back_off;
         for left in (0..=retries).rev() {
@@ -171,7 +171,7 @@ impl Master {
 
     /// Asks a board for its id. A line delivers in order: once that answer is there, so is all that was owed before it. A
     /// line that is silent for as long as this waits owes nothing either.
-    fn settle(&mut self, board: u8) -> Result<(), AskError> {
+    fn drain(&mut self, board: u8) -> Result<(), AskError> {
         let request = frame::request(board, &Command::Id);
         let asked = self.exchange(&request, Command::Id, Some(board), self.timing.answer_within * 2);
         self.owed = false;

@@ -208,7 +208,7 @@ pub fn off_all(master: &mut Master, pis: &[(u8, Pi)], mut tell: impl FnMut(u8, P
     }
     while !leaving.is_empty() {
         master.wait(LOOK_EVERY);
-        leaving.retain_mut(|one: &mut Leaving| match look(master, one) {
+        leaving.retain_mut(|one: &mut Leaving| match poll(master, one) {
             None => true,
             Some(result) => {
                 let done = !matches!(result, Ok(Stage::HeartbeatGone { .. }));
@@ -234,7 +234,7 @@ fn ask_off(master: &mut Master, id: u8, pi: Pi) -> Reading<(Stage, Option<Leavin
 }
 
 /// What is new about a Pi that shuts down; `None` if nothing is.
-fn look(master: &mut Master, one: &mut Leaving) -> Option<Result<Stage, PowerError>> {
+fn poll(master: &mut Master, one: &mut Leaving) -> Option<Result<Stage, PowerError>> {
     let mut board = Board { master, id: one.board };
     let powered = board.flag(Command::Powered(one.pi));
     let beats = if one.beating { board.flag(Command::Heartbeat(one.pi)) } else { Ok(false) };

@@ -6,11 +6,11 @@
 //! | watchdog (real time) | feeds the hardware watchdog | nothing |
 //! | main | signal line, journal, service manager | nothing |
 //! | health | looks at the conditions | systemd, for a limited time |
-//! | book | keeps the account | the disk |
+//! | account | keeps the account | the disk |
 //! | serve | status and metrics | its clients, for a limited time |
 
-mod book;
-mod look;
+mod accounting;
+mod health_check;
 mod watch;
 
 use std::io;
@@ -28,18 +28,18 @@ use fruit_device::{journal, termination};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::account::Ending;
-use crate::live::Live;
 use crate::metrics;
 use crate::serve::{Answer, Server};
+use crate::shared_state::SharedState;
 use crate::status;
 use crate::vitals::Roots;
 use crate::{board, realtime, shutdown};
-use book::Entry;
+use accounting::Entry;
 
 /// Stacks are this large; only what is used of them is in memory.
 const STACK: usize = 256 * 1024;
 /// How long one waits for the account to be on the disk.
-const BOOK_TIME: Duration = Duration::from_millis(2_500);
+const ACCOUNT_TIME: Duration = Duration::from_millis(2_500);
 /// Niceness of the thread that serves: questions come last.
 const SERVE_NICE: i32 = 10;
 
@@ -74,28 +74,28 @@ pub fn run(config_path: &Path, prefix: &Path) -> io::Result<()> {
     if let Err(error) = realtime::lock_memory() {
         journal::warn(&format!("memory is not locked, beats may be late: {error}"));
     }
-    let live = Live::new(config, config_error, Roots::below(prefix));
-    if shutdown::is_ordered(&live.roots.run) && live.begin_ending(Ending::Signal) {
+    let shared = SharedState::new(config, config_error, Roots::below(prefix));
+    if shutdown::is_ordered(&shared.roots.run) && shared.begin_ending(Ending::Signal) {
         journal::notice("the board ordered this shutdown before the agent was started again");
     }
-    look_for_board(&live);
+    look_for_board(&shared);
     let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    let (entries, book) = channel();
-    start("book", {
-        let live = Arc::clone(&live);
-        move || book::keep(&live, &book)
+    let (entries, received) = channel();
+    start("account", {
+        let shared = Arc::clone(&shared);
+        move || accounting::keep(&shared, &received)
     })?;
     start("health", {
-        let live = Arc::clone(&live);
-        move || look::look(&live)
+        let shared = Arc::clone(&shared);
+        move || health_check::run(&shared)
     })?;
-    serve(&live, entries.clone())?;
-    watch::Watch::new(&live, entries, wake).run(&termination)
+    serve(&shared, entries.clone())?;
+    watch::Watch::new(&shared, entries, wake).run(&termination)
 }
 
-fn look_for_board(live: &Live) {
-    let product = board::product(&live.roots.proc);
-    let drives = board::drives(live.config.board, product.as_deref());
+fn look_for_board(shared: &SharedState) {
+    let product = board::product(&shared.roots.proc);
+    let drives = board::drives(shared.config.board, product.as_deref());
     match (product.as_deref(), drives) {
         (Some(product), true) => journal::notice(&format!("HAT `{product}`: its lines are used")),
         (None, true) => journal::notice("no HAT in the device tree; lines are used because the configuration says so"),
@@ -104,20 +104,20 @@ fn look_for_board(live: &Live) {
             journal::notice(&format!("{found} in the device tree: no line is touched"));
         }
     }
-    let mut board = live.board();
+    let mut board = shared.board();
     (board.product, board.drives) = (product, drives);
 }
 
 /// A failure here costs the node its metrics, not its heartbeat.
-fn serve(live: &Arc<Live>, entries: Sender<Entry>) -> io::Result<()> {
-    let metrics = &live.config.metrics;
+fn serve(shared: &Arc<SharedState>, entries: Sender<Entry>) -> io::Result<()> {
+    let metrics = &shared.config.metrics;
     match Server::open(metrics.socket.path(), metrics.listen) {
         Err(error) => {
             journal::error(&format!("no status and no metrics: {error}"));
             Ok(())
         }
         Ok(server) => {
-            let answers = Answers { live: Arc::clone(live), entries };
+            let answers = Answers { shared: Arc::clone(shared), entries };
             start("serve", move || {
                 // Being polite is no condition for serving.
                 let _ = rustix::process::setpriority_process(None, SERVE_NICE);
@@ -128,23 +128,23 @@ fn serve(live: &Arc<Live>, entries: Sender<Entry>) -> io::Result<()> {
 }
 
 struct Answers {
-    live: Arc<Live>,
+    shared: Arc<SharedState>,
     entries: Sender<Entry>,
 }
 
 impl Answer for Answers {
     fn metrics(&self) -> String {
-        metrics::render(&self.live)
+        metrics::render(&self.shared)
     }
 
     fn status(&self) -> String {
         // Strings and numbers only: nothing here that JSON cannot say.
-        serde_json::to_string(&status::of(&self.live)).unwrap_or_default() + "\n"
+        serde_json::to_string(&status::of(&self.shared)).unwrap_or_default() + "\n"
     }
 
     fn stopping(&self, kind: &str) -> bool {
         let Some(ending) = Ending::from_shutdown(kind) else { return false };
-        if self.live.begin_ending(ending) {
+        if self.shared.begin_ending(ending) {
             journal::notice(&format!("the node goes down by itself: {kind}"));
             enter_ending(&self.entries, ending);
         }
@@ -159,7 +159,7 @@ impl Answer for Answers {
 /// Enters how this boot ends and waits for a moment until that is on the disk.
 fn enter_ending(entries: &Sender<Entry>, ending: Ending) {
     let (done, wait) = sync_channel(1);
-    if entries.send(Entry::Ending(ending, done)).is_ok() && wait.recv_timeout(BOOK_TIME).is_err() {
+    if entries.send(Entry::Ending(ending, done)).is_ok() && wait.recv_timeout(ACCOUNT_TIME).is_err() {
         journal::warn("the account is not on the disk yet");
     }
 }

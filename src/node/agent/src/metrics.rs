@@ -4,15 +4,15 @@ use fruit_base::prometheus::{Text, flag};
 
 use fruit_contract::agent::status::{Status, THROTTLE_FLAGS};
 
-use crate::live::Live;
+use crate::shared_state::SharedState;
 use crate::status;
 
 /// Upper ends of the histogram of the beat's deviation, microseconds.
 const DEVIATION_ENDS: [u64; 12] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000];
 
 /// All metrics at this moment.
-pub fn render(live: &Live) -> String {
-    let status = status::of(live);
+pub fn render(shared: &SharedState) -> String {
+    let status = status::of(shared);
     let mut text = Text::default();
     text.family("fruit_agent_info", "gauge", "Version of the agent.");
     text.sample("fruit_agent_info", &[("version", &status.version)], 1.0);
@@ -21,13 +21,13 @@ pub fn render(live: &Live) -> String {
     if let Some(bytes) = status.vitals.agent_resident {
         text.single("fruit_agent_resident_bytes", "gauge", "Memory of the agent in RAM.", bytes as f64);
     }
-    beat(&mut text, live, &status);
+    beat(&mut text, shared, &status);
     account(&mut text, &status);
     vitals(&mut text, &status);
     text.into_string()
 }
 
-fn beat(text: &mut Text, live: &Live, status: &Status) {
+fn beat(text: &mut Text, shared: &SharedState, status: &Status) {
     let beat = &status.heartbeat;
     text.single(
         "fruit_board_in_use",
@@ -51,7 +51,7 @@ fn beat(text: &mut Text, live: &Live, status: &Status) {
     }
     let name = "fruit_heartbeat_interval_deviation_seconds";
     text.family(name, "histogram", "How far intervals between beats were from nominal.");
-    let deviation = &live.record.deviation;
+    let deviation = &shared.record.deviation;
     let seconds = |micros: u64| micros as f64 / 1e6;
     // The buckets before the whole: a beat in between must not make a bucket exceed it.
     let buckets = DEVIATION_ENDS.map(|end| (end, deviation.at_most(end)));

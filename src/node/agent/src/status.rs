@@ -11,7 +11,7 @@ use crate::account::{Account, Ending};
 use crate::clock::{Clock, Monotonic};
 use crate::condition::Condition;
 use crate::health::State;
-use crate::live::Live;
+use crate::shared_state::SharedState;
 use crate::vitals;
 
 fn account_status(account: &Account, writes: u64) -> AccountStatus {
@@ -38,9 +38,9 @@ fn account_status(account: &Account, writes: u64) -> AccountStatus {
 }
 
 /// States of the conditions that the configuration names.
-fn conditions(live: &Live) -> Vec<ConditionStatus> {
-    let verdict = live.verdict();
-    let hangs = live.permit.withheld_for(Monotonic.now()).has(Condition::Process);
+fn conditions(shared: &SharedState) -> Vec<ConditionStatus> {
+    let verdict = shared.verdict();
+    let hangs = shared.permit.withheld_for(Monotonic.now()).has(Condition::Process);
     let named = Condition::ALL.into_iter().filter_map(|condition| {
         let (state, detail) = match (condition, verdict.as_ref().map(|verdict| &verdict.states[condition as usize])) {
             (Condition::Process, _) if hangs => ("fails", "a thread of the agent hangs"),
@@ -55,9 +55,9 @@ fn conditions(live: &Live) -> Vec<ConditionStatus> {
     named.collect()
 }
 
-fn heartbeat(live: &Live, beats: bool) -> HeartbeatStatus {
-    let (record, now) = (&live.record, Monotonic.now());
-    let state = match (beats, live.permit.withheld_for(now).is_empty()) {
+fn heartbeat(shared: &SharedState, beats: bool) -> HeartbeatStatus {
+    let (record, now) = (&shared.record, Monotonic.now());
+    let state = match (beats, shared.permit.withheld_for(now).is_empty()) {
         (false, _) => "off",
         (true, true) => "beating",
         (true, false) => "withheld",
@@ -73,7 +73,7 @@ fn heartbeat(live: &Live, beats: bool) -> HeartbeatStatus {
         withheld_for: Condition::ALL.map(|condition| (condition.name().to_owned(), by_condition(condition))).into(),
         line_errors: record.errors.load(Relaxed),
         last_beat_ms_ago: last.map(|last| now.saturating_sub(last) / 1_000_000),
-        interval_ms: live.config.heartbeat.interval.millis(),
+        interval_ms: shared.config.heartbeat.interval.millis(),
         deviation_us: (intervals > 0).then(|| Deviation {
             intervals,
             median: quantile(500),
@@ -85,24 +85,24 @@ fn heartbeat(live: &Live, beats: bool) -> HeartbeatStatus {
 }
 
 /// The state of the agent and its node at this moment.
-pub fn of(live: &Live) -> Status {
-    let board = live.board().clone();
-    let overlay = live.config.health.overlay.as_ref().map_or(std::path::Path::new("/"), |named| named.path.path());
-    let vitals = vitals::read(&live.roots, overlay);
-    let account = live.account().clone();
-    let ending = live.ending();
+pub fn of(shared: &SharedState) -> Status {
+    let board = shared.board().clone();
+    let overlay = shared.config.health.overlay.as_ref().map_or(std::path::Path::new("/"), |named| named.path.path());
+    let vitals = vitals::read(&shared.roots, overlay);
+    let account = shared.account().clone();
+    let ending = shared.ending();
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        config_error: live.config_error.clone(),
-        heartbeat: heartbeat(live, board.beats),
+        config_error: shared.config_error.clone(),
+        heartbeat: heartbeat(shared, board.beats),
         signal: SignalStatus {
             watched: board.watches,
             level: board.signal_level.map(|high| if high { "high" } else { "low" }.to_owned()),
             ordered: ending == Some(Ending::Signal),
         },
         board: BoardStatus { product: board.product, drives_lines: board.drives, error: board.trouble },
-        conditions: conditions(live),
-        watchdog: live.watchdog.get().map(|watchdog| WatchdogStatus {
+        conditions: conditions(shared),
+        watchdog: shared.watchdog.get().map(|watchdog| WatchdogStatus {
             timeout_s: watchdog.timeout(),
             fed: watchdog.fed.load(Relaxed),
             withheld: watchdog.withheld.load(Relaxed),

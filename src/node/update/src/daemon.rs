@@ -26,7 +26,7 @@ use sd_notify::NotifyState;
 use crate::http::{Alive, Stop};
 
 pub use machine::End;
-pub use node::{Node, NodeError, Site, open};
+pub use node::{Installation, Node, NodeError, open};
 pub use work::Daemon;
 
 /// Between two signs of life.
@@ -64,8 +64,8 @@ pub fn run(config_path: &Path, root: &Path) -> Result<(), DaemonError> {
     let stop = stop_at_signals().map_err(DaemonError::Signals)?;
     let (config, config_error) = configure(config_path);
     let anchor = config.root.as_ref().map(|path| below(root, &path.path().to_string_lossy()));
-    let site = Site { root: root.to_owned(), anchor };
-    let node = Node::of_machine(site, &config)?;
+    let installation = Installation { root: root.to_owned(), anchor };
+    let node = Node::of_machine(installation, &config)?;
     let mut daemon = Daemon::new(node, config, config_error, Arc::clone(&stop), alive());
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     match daemon.run() {

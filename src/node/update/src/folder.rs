@@ -23,7 +23,7 @@ pub enum Content {
 ///
 /// # Errors
 /// It can't be read.
-pub fn look(folder: &Path) -> io::Result<Content> {
+pub fn inspect(folder: &Path) -> io::Result<Content> {
     if folder.join(Name::Timestamp.to_string()).is_file() {
         return Ok(Content::Repository);
     }
@@ -55,16 +55,16 @@ mod tests {
     #[test]
     fn a_folder_holds_a_repository_or_bundles() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(look(folder.path()).unwrap(), Content::Nothing);
+        assert_eq!(inspect(folder.path()).unwrap(), Content::Nothing);
         put(folder.path(), "old.fruit", b"");
         std::thread::sleep(std::time::Duration::from_millis(20));
         put(folder.path(), "new.fruit", b"");
         put(folder.path(), "._new.fruit", b"what another system leaves on a stick");
         put(folder.path(), "other.txt", b"");
         let names = [folder.path().join("new.fruit"), folder.path().join("old.fruit")];
-        assert_eq!(look(folder.path()).unwrap(), Content::Bundles(names.to_vec()));
+        assert_eq!(inspect(folder.path()).unwrap(), Content::Bundles(names.to_vec()));
         put(folder.path(), "metadata/timestamp.json", b"");
-        assert_eq!(look(folder.path()).unwrap(), Content::Repository);
-        assert!(look(&folder.path().join("none")).is_err());
+        assert_eq!(inspect(folder.path()).unwrap(), Content::Repository);
+        assert!(inspect(&folder.path().join("none")).is_err());
     }
 }

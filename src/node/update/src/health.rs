@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Where the things are that are asked.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct Endpoints {
     /// systemd's own socket, or a bus.
     pub systemd: PathBuf,
     /// Of the power agent.
@@ -37,9 +37,9 @@ pub struct Places {
     pub routes: PathBuf,
 }
 
-impl Default for Places {
-    fn default() -> Places {
-        Places { systemd: PRIVATE_SOCKET.into(), agent: SOCKET_PATH.into(), routes: "/proc/net".into() }
+impl Default for Endpoints {
+    fn default() -> Endpoints {
+        Endpoints { systemd: PRIVATE_SOCKET.into(), agent: SOCKET_PATH.into(), routes: "/proc/net".into() }
     }
 }
 
@@ -63,20 +63,20 @@ pub enum Verdict {
     Stopped,
 }
 
-/// Looks once at everything. What does not hold, in words; nothing if all is well.
-pub fn look(checks: &HealthChecks, places: &Places, stop: &AtomicBool, alive: &dyn Fn()) -> Vec<String> {
+/// Evaluates every check once. What does not hold, in words; nothing if all is well.
+pub fn evaluate(checks: &HealthChecks, endpoints: &Endpoints, stop: &AtomicBool, alive: &dyn Fn()) -> Vec<String> {
     let mut wrong = Vec::new();
     if checks.need_systemd() {
-        systemd(checks, &places.systemd, &mut wrong);
+        systemd(checks, &endpoints.systemd, &mut wrong);
     }
     if checks.agent == AgentCheck::Healthy {
         alive();
-        wrong.extend(agent(&places.agent).err());
+        wrong.extend(agent(&endpoints.agent).err());
     }
     for reach in &checks.reach {
         alive();
         let reached = match reach {
-            Reach::Gateway => gateway::reach(&places.routes, REACH_TIME),
+            Reach::Gateway => gateway::reach(&endpoints.routes, REACH_TIME),
             Reach::Port(address) => port(address, REACH_TIME),
         };
         wrong.extend(reached.err());
@@ -91,14 +91,14 @@ pub fn look(checks: &HealthChecks, places: &Places, stop: &AtomicBool, alive: &d
 }
 
 /// Looks until all checks have held for the soak time without a break, or no such time can begin any more.
-pub fn prove(checks: &HealthChecks, places: &Places, hooks: &mut Hooks<'_>) -> Verdict {
+pub fn prove(checks: &HealthChecks, endpoints: &Endpoints, hooks: &mut Hooks<'_>) -> Verdict {
     let start = Instant::now();
     let latest = start + checks.within.duration();
     let mut good_since: Option<Instant> = None;
     let mut said = None;
     loop {
         let begun = Instant::now();
-        let wrong = look(checks, places, hooks.stop, hooks.alive);
+        let wrong = evaluate(checks, endpoints, hooks.stop, hooks.alive);
         if hooks.stop.load(Relaxed) {
             return Verdict::Stopped;
         }
@@ -228,17 +228,17 @@ mod tests {
         serde_saphyr::from_str(yaml).unwrap()
     }
 
-    fn prove_with(checks: &HealthChecks, places: &Places, stop: &AtomicBool) -> (Verdict, Vec<String>) {
+    fn prove_with(checks: &HealthChecks, endpoints: &Endpoints, stop: &AtomicBool) -> (Verdict, Vec<String>) {
         let mut said = Vec::new();
         let mut say = |text: &str| said.push(text.to_owned());
-        let verdict = prove(checks, places, &mut Hooks { stop, alive: &|| {}, say: &mut say });
+        let verdict = prove(checks, endpoints, &mut Hooks { stop, alive: &|| {}, say: &mut say });
         (verdict, said)
     }
 
     #[test]
     fn without_checks_a_release_is_good_after_its_soak() {
         let start = Instant::now();
-        let (verdict, _) = prove_with(&checks("{soak: 300ms}"), &Places::default(), &AtomicBool::new(false));
+        let (verdict, _) = prove_with(&checks("{soak: 300ms}"), &Endpoints::default(), &AtomicBool::new(false));
         assert_eq!(verdict, Verdict::Good);
         assert!(start.elapsed() >= Duration::from_millis(300));
     }
@@ -251,7 +251,7 @@ mod tests {
             TcpListener::bind(address).unwrap()
         });
         let checks = checks(&format!("{{within: 20s, soak: 100ms, interval: 100ms, reach: ['{address}']}}"));
-        let (verdict, said) = prove_with(&checks, &Places::default(), &AtomicBool::new(false));
+        let (verdict, said) = prove_with(&checks, &Endpoints::default(), &AtomicBool::new(false));
         assert_eq!(verdict, Verdict::Good);
         assert!(said[0].contains(&address.to_string()), "{said:?}");
         assert_eq!(said.last().unwrap(), "all checks hold");
@@ -263,7 +263,7 @@ mod tests {
         let checks = checks(
             "{within: 1s, interval: 100ms, commands: [{run: [/bin/sh, -c, 'echo the disk is odd >&2; exit 3']}, {run: [/nowhere]}]}",
         );
-        let (verdict, _) = prove_with(&checks, &Places::default(), &AtomicBool::new(false));
+        let (verdict, _) = prove_with(&checks, &Endpoints::default(), &AtomicBool::new(false));
         let Verdict::Bad(why) = verdict else { panic!("{verdict:?}") };
         assert!(why.contains("the disk is odd") && why.contains('3') && why.contains("/nowhere"), "{why}");
     }
@@ -284,7 +284,7 @@ mod tests {
             "{{within: 1s, soak: 1h, interval: 100ms, commands: [{{run: [/usr/bin/test, -e, {}]}}]}}",
             mark.display()
         ));
-        let (verdict, _) = prove_with(&checks, &Places::default(), &AtomicBool::new(false));
+        let (verdict, _) = prove_with(&checks, &Endpoints::default(), &AtomicBool::new(false));
         let Verdict::Bad(why) = verdict else { panic!("{verdict:?}") };
         assert!(why.starts_with("the checks held, then failed"), "{why}");
         remover.join().unwrap();
@@ -300,7 +300,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(300));
                 stop.store(true, Relaxed);
             });
-            assert_eq!(prove_with(&checks, &Places::default(), &stop).0, Verdict::Stopped);
+            assert_eq!(prove_with(&checks, &Endpoints::default(), &stop).0, Verdict::Stopped);
         });
         assert!(start.elapsed() < Duration::from_secs(20));
     }
@@ -308,13 +308,13 @@ mod tests {
     #[test]
     fn no_systemd_and_no_agent_are_reasons() {
         let nowhere = tempfile::tempdir().unwrap();
-        let places = Places {
+        let endpoints = Endpoints {
             systemd: nowhere.path().join("private"),
             agent: nowhere.path().join("agent.sock"),
             routes: nowhere.path().to_owned(),
         };
         let checks = checks("{units: [ssh.service], failed_units: none, agent: healthy, reach: [gateway]}");
-        let wrong = look(&checks, &places, &AtomicBool::new(false), &|| {});
+        let wrong = evaluate(&checks, &endpoints, &AtomicBool::new(false), &|| {});
         assert_eq!(wrong.len(), 4, "{wrong:?}");
         assert!(wrong.iter().any(|why| why.contains("agent.sock")) && wrong.iter().any(|why| why.contains("gateway")));
     }

@@ -130,7 +130,7 @@ pub fn check(
     source: &mut dyn Source,
     request: &Request,
 ) -> Result<Option<Available>, InstallError> {
-    let result = look(updater, anchor, source, request);
+    let result = available(updater, anchor, source, request);
     match &result {
         // Of an install that was interrupted the reason stays until it is done.
         Ok(_) if !matches!(updater.state().now, Phase::Installing { .. }) => updater.memory.state.last_error = None,
@@ -144,7 +144,7 @@ pub fn check(
     }
 }
 
-fn look(
+fn available(
     updater: &mut Updater,
     anchor: &[u8],
     source: &mut dyn Source,

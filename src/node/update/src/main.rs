@@ -15,7 +15,7 @@ use fruit_output::{Finished, talk};
 use fruit_release::{Digest, Source};
 use fruit_update::anchor::Anchor;
 use fruit_update::clone::CloneError;
-use fruit_update::daemon::{self, Node, Site};
+use fruit_update::daemon::{self, Installation, Node};
 use fruit_update::http::Settings;
 use fruit_update::install::{self, ExitStatus, Hooks, InstallError, Outcome, Request};
 use fruit_update::lock::{self, Lock, LockError};
@@ -107,7 +107,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             show::say(&format!("{}: good", cli.config.display()));
         }
         Command::Inhibit { who, why, command } => return under_inhibitor(who, why, command),
-        _ => return Here::new(cli)?.run(),
+        _ => return Context::new(cli)?.run(),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -123,22 +123,23 @@ fn under_inhibitor(who: &str, why: &str, command: &[String]) -> Result<ExitCode,
 type Visit<'v, T> = dyn FnMut(&mut dyn Source) -> Result<Option<T>, InstallError> + 'v;
 
 /// This node, for one command.
-struct Here<'c> {
+struct Context<'c> {
     cli: &'c Cli,
     config: UpdateConfig,
     node: Node,
 }
 
-impl Here<'_> {
+impl Context<'_> {
     /// Without a configuration everything works but for the sources that it would name.
-    fn new(cli: &Cli) -> Result<Here<'_>, Failure> {
+    fn new(cli: &Cli) -> Result<Context<'_>, Failure> {
         let config = match cli.config.exists() {
             true => UpdateConfig::read(&cli.config)?,
             false => UpdateConfig::new(Some(RootPath::of_image())),
         };
-        let site = Site { root: "/".into(), anchor: config.root.as_ref().map(|path| path.path().to_owned()) };
-        let node = Node::of_machine(site, &config)?;
-        Ok(Here { cli, config, node })
+        let installation =
+            Installation { root: "/".into(), anchor: config.root.as_ref().map(|path| path.path().to_owned()) };
+        let node = Node::of_machine(installation, &config)?;
+        Ok(Context { cli, config, node })
     }
 
     fn run(&self) -> Result<ExitCode, Failure> {
@@ -233,7 +234,7 @@ impl Here<'_> {
             let mut source = origin::open(from, settings).map_err(|error| Failure(SOURCE, error.to_string()))?;
             return with(&mut *source).map_err(|error| of_install(&error));
         }
-        let mut sources = Sources::new(&self.config.sources, settings, &self.node.site.root, &self.node.disk)?;
+        let mut sources = Sources::new(&self.config.sources, settings, &self.node.installation.root, &self.node.disk)?;
         let (mut found, mut trouble, mut asked) = (None, None, false);
         sources.visit(
             repositories,
@@ -299,7 +300,7 @@ impl Here<'_> {
         let stop = Arc::clone(&settings.stop);
         let result = self.ask_sources(from, &settings, &anchor.repositories(), &mut |source| {
             let root = anchor.root(source, &*updater.store)?.to_vec();
-            let mut shared = shares.then(|| Shared::of(&self.node.site.root, &anchor, &root, true)).flatten();
+            let mut shared = shares.then(|| Shared::of(&self.node.installation.root, &anchor, &root, true)).flatten();
             let mut source = Sharing::new(source, shared.as_mut());
             let mut progress = |progress| line.tell(&progress);
             let mut hooks = Hooks { stop: &stop, progress: &mut progress, pace: &mut |_| {} };

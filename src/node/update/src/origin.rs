@@ -53,7 +53,7 @@ pub fn open<'s>(text: &str, settings: &'s Settings<'_>) -> Result<Box<dyn Source
     if !path.is_dir() {
         return Ok(bundle(File::open(path).map_err(failed)?, text, settings));
     }
-    match folder::look(path).map_err(failed)? {
+    match folder::inspect(path).map_err(failed)? {
         Content::Repository => Ok(Box::new(Folder::new(path))),
         Content::Bundles(bundles) => {
             let newest = bundles.first().ok_or_else(|| OriginError::Nothing(text.into()))?;

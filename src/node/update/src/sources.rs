@@ -155,7 +155,7 @@ impl Sources {
 }
 
 fn visit_folder(path: &Path, visit: &mut dyn FnMut(&mut Candidate<'_>) -> bool, say: &mut dyn FnMut(&str)) -> bool {
-    match folder::look(path) {
+    match folder::inspect(path) {
         Ok(Content::Repository) => visit(&mut Candidate::Repository(path.to_owned())),
         Ok(Content::Bundles(bundles)) => bundles.into_iter().all(|bundle| visit(&mut Candidate::Bundle(bundle))),
         Ok(Content::Nothing) => true,

@@ -36,7 +36,7 @@ impl Updater {
         let control = updater.card.control()?;
         // The boot report stays as it was at boot; a commit since then ended the trial.
         updater.card.trial &= control.active != updater.card.running;
-        updater.settle(&control);
+        updater.reconcile(&control);
         Ok(updater)
     }
 
@@ -69,7 +69,7 @@ impl Updater {
 
     /// What is written down and what is in force can differ by one step, since they are written one after the other.
     /// What is in force counts.
-    fn settle(&mut self, control: &BootControl) {
+    fn reconcile(&mut self, control: &BootControl) {
         let (running, on_trial) = (self.card.running, self.card.trial);
         self.know_what_runs();
         match self.memory.state.now.clone() {

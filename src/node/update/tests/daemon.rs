@@ -26,8 +26,8 @@ use fruit_contract::bootctl::{BLOCK_SIZE, Stored};
 use fruit_contract::update::config::UpdateConfig;
 use fruit_contract::update::report::{REPORT_PATH, Report};
 use fruit_contract::update::window::WeekMinute;
-use fruit_update::daemon::{Daemon, End, Node, Site};
-use fruit_update::health::Places;
+use fruit_update::daemon::{Daemon, End, Installation, Node};
+use fruit_update::health::Endpoints;
 use fruit_update::http::Stop;
 use fruit_update::inhibit::Inhibitor;
 use fruit_update::state::Phase;
@@ -96,9 +96,12 @@ impl Scene {
         let (restarts, time, inhibitors) =
             (Rc::clone(&self.restarts), Rc::clone(&self.time), Rc::clone(&self.inhibitors));
         let node = Node {
-            site: Site { root: self.root.path().to_owned(), anchor: Some(self.root.path().join("root.json")) },
+            installation: Installation {
+                root: self.root.path().to_owned(),
+                anchor: Some(self.root.path().join("root.json")),
+            },
             lock: self.root.path().join("run/fruit/update.lock"),
-            places: Places::default(),
+            endpoints: Endpoints::default(),
             disk: "/dev/mmcblk0".into(),
             open: Box::new(move || {
                 let mut updater = bench.borrow().updater();

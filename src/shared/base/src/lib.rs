@@ -16,6 +16,7 @@ pub mod span;
 pub mod storage;
 #[cfg(feature = "suggest")]
 pub mod suggest;
+mod threshold;
 
 pub use lock::lock;
 pub use now::now;
@@ -23,3 +24,4 @@ pub use path_error::{AtPath, PathError};
 pub use remedy::remedy;
 pub use replace::{Replace, replace, replace_volatile, replace_with};
 pub use sha256::{NotSha256, Sha256};
+pub use threshold::{NotThreshold, Threshold};

@@ -125,6 +125,9 @@ pub struct Partition {
     /// update carries just these to any card whose partition has room for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_size: Option<u64>,
+    /// SHA-256 of those bytes of a boot volume, hexadecimal; a root has its hash tree. Images of older programs do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

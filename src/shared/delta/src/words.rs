@@ -72,7 +72,7 @@ struct Guess {
 
 /// An old word at its place and at its new one.
 #[derive(Clone, Copy)]
-struct Site {
+struct Operand {
     kind: Word,
     old: u32,
     old_at: u64,
@@ -179,8 +179,8 @@ impl Words {
     }
 
     /// What the word probably became; `next` are the old bytes behind it.
-    fn guess(&self, site: Site, next: &[u8]) -> Guess {
-        let Site { kind, old, old_at, new_at } = site;
+    fn guess(&self, operand: Operand, next: &[u8]) -> Guess {
+        let Operand { kind, old, old_at, new_at } = operand;
         let target = match kind {
             Word::Branch { distance, .. } => old_at.wrapping_add((i64::from(distance) * 4) as u64),
             Word::Page { register, distance } => {
@@ -228,8 +228,8 @@ impl Words {
         Guess { word: old.wrapping_add(moved), origin, target: None, level }
     }
 
-    fn learn(&mut self, site: Site, guess: Guess, new: u32) {
-        let Site { kind, old, old_at, new_at } = site;
+    fn learn(&mut self, operand: Operand, guess: Guess, new: u32) {
+        let Operand { kind, old, old_at, new_at } = operand;
         let moved = new.wrapping_sub(old);
         match (kind, Word::of(new), guess.target) {
             (Word::Branch { .. }, Word::Branch { distance, .. }, Some(target)) => {
@@ -270,8 +270,8 @@ impl Words {
     #[inline]
     pub fn code<C: Coder>(&mut self, coder: &mut C, old: u32, old_at: u64, new_at: u64, next: &[u8], new: u32) -> u32 {
         let kind = Word::of(old);
-        let site = Site { kind, old, old_at, new_at };
-        let guess = self.guess(site, next);
+        let operand = Operand { kind, old, old_at, new_at };
+        let guess = self.guess(operand, next);
         let differs = guess.word != old;
         let (first, second) = (guess.word, differs.then_some(old));
         let class = kind.class() << 4 | guess.origin << 1 | usize::from(differs);
@@ -285,7 +285,7 @@ impl Words {
                 _ => self.explicit(coder, kind.class(), first, old, new),
             }
         };
-        self.learn(site, guess, got);
+        self.learn(operand, guess, got);
         got
     }
 

@@ -268,7 +268,7 @@ impl Record {
     }
 
     /// With the signatures that count, and the end that follows from them.
-    pub(crate) fn settle(mut self, signatures: Vec<Signature>, ends: u64) -> Record {
+    pub(crate) fn counted(mut self, signatures: Vec<Signature>, ends: u64) -> Record {
         self.signatures = signatures;
         self.ends = ends;
         self
@@ -314,6 +314,6 @@ impl Draft {
         let mut signatures: Vec<Signature> = signatures.into_iter().collect();
         signatures.sort_by_key(|signature| signature.key);
         signatures.dedup_by_key(|signature| signature.key);
-        self.record.clone().settle(signatures, 0).encode()
+        self.record.clone().counted(signatures, 0).encode()
     }
 }

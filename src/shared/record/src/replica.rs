@@ -228,7 +228,7 @@ impl Replica {
             return Ok(Outcome::Known);
         }
         all.sort_by_key(|signature| signature.key);
-        let joined = self.trust.verify_record(record.settle(all, 0), &Known(&self.records))?;
+        let joined = self.trust.verify_record(record.counted(all, 0), &Known(&self.records))?;
         if joined.signatures().len() == here.signatures().len() {
             return Ok(Outcome::Known);
         }

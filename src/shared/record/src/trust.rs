@@ -303,7 +303,7 @@ impl Trust {
             u64::MAX => 0,
             end => end,
         };
-        Ok(Verified::vouch(record.settle(signatures, ends)))
+        Ok(Verified::vouch(record.counted(signatures, ends)))
     }
 
     fn by_node(&self, record: Record, members: &dyn Members) -> Result<Verified<Record>, Refused> {
@@ -316,7 +316,7 @@ impl Trust {
         match counted.first() {
             Some(signature) => {
                 let (signature, ends) = (**signature, record.head().not_after);
-                Ok(Verified::vouch(record.settle(vec![signature], ends)))
+                Ok(Verified::vouch(record.counted(vec![signature], ends)))
             }
             None => Err(refused),
         }
@@ -366,5 +366,5 @@ fn signed_by_root(
     }
     let all = before.into_iter().chain([charter]).flat_map(root).collect();
     let counted = good(&record, &message, &all).into_iter().copied().collect();
-    Ok(Verified::vouch(record.settle(counted, 0)))
+    Ok(Verified::vouch(record.counted(counted, 0)))
 }

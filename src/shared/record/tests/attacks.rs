@@ -22,7 +22,7 @@ fn recall() -> Body {
 }
 
 fn empty_floor() -> Body {
-    Body::Floor(Floor { named: Named::Here(vec![]) })
+    Body::Floor(Floor { named: Named::Inline(vec![]) })
 }
 
 /// A fleet whose root keys 1 to 3 were replaced by 4 to 6, and a longer row that somebody has written with the old ones.

@@ -23,7 +23,7 @@ fn all() -> (Fleet, Vec<Vec<u8>>) {
     let kept = Record::parse(&records[0]).unwrap().hash();
     for (version, hashes) in [(1, vec![kept]), (2, vec![])] {
         let head = Head { version, ..Head::first(name("group")) };
-        let body = Body::Floor(Floor { named: Named::Here(hashes) });
+        let body = Body::Floor(Floor { named: Named::Inline(hashes) });
         records.push(sign(&Draft::new(head, body).unwrap(), &fleet.id(), &[ANNA]));
     }
     for node in [30, 31, 32] {
@@ -45,7 +45,12 @@ fn all() -> (Fleet, Vec<Vec<u8>>) {
     records.push(fleet.agreed(33, "site=bonn", "site=bonn", BONN));
     records.push(fleet.agreed(33, "site=berlin", "site=berlin", BERLIN));
     records.push(fleet.report(33, 1, "d"));
-    records.push(fleet.record(name("member"), "site=bonn", Body::Floor(Floor { named: Named::Here(vec![]) }), &[BONN]));
+    records.push(fleet.record(
+        name("member"),
+        "site=bonn",
+        Body::Floor(Floor { named: Named::Inline(vec![]) }),
+        &[BONN],
+    ));
     let mut next = charter();
     next.operators.retain(|operator| operator.name != "boris");
     records.push(fleet.next_charter(next, &ROOT));

@@ -25,7 +25,7 @@ fn bodies() -> Vec<(Name, Body)> {
             }),
         ),
         (name("spring"), Body::Halt(Halt { nodes: all(), nonce: [6; 16], reason: String::new() })),
-        (name("group"), Body::Floor(Floor { named: Named::Here(vec![RecordHash([1; 32]), RecordHash([2; 32])]) })),
+        (name("group"), Body::Floor(Floor { named: Named::Inline(vec![RecordHash([1; 32]), RecordHash([2; 32])]) })),
         (name("config"), Body::Floor(Floor { named: Named::Blob(Sha256([3; 32])) })),
         (name("spring"), Body::Plan(Box::new(plan(300)))),
         (name("berlin"), Body::Group(Group { nodes: selector("site=berlin,rack=1;site=bonn"), note: "two".into() })),
@@ -52,7 +52,7 @@ fn bodies() -> Vec<(Name, Body)> {
         ),
         (
             name("fix"),
-            Body::Job(Job { nodes: all(), script: Script::Here(b"#!/bin/sh\ntrue\n".into()), batch: 5, limit: 60 }),
+            Body::Job(Job { nodes: all(), script: Script::Inline(b"#!/bin/sh\ntrue\n".into()), batch: 5, limit: 60 }),
         ),
         (name("big"), Body::Job(Job { nodes: all(), script: Script::Blob(Sha256([2; 32])), batch: 0, limit: 0 })),
         (name("keep"), Body::Hold(Hold { nodes: all(), reason: "exam week".into() })),

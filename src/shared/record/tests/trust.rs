@@ -285,7 +285,7 @@ fn a_floor_voids_what_is_older_and_not_named() {
     fleet.take(&gone);
     let hash = Record::parse(&kept).unwrap().hash();
     let floor = |fleet: &Fleet, named| fleet.record(name("group"), "", Body::Floor(Floor { named }), &[ANNA]);
-    let first = floor(&fleet, Named::Here(vec![hash]));
+    let first = floor(&fleet, Named::Inline(vec![hash]));
     fleet.take(&first);
     assert_eq!(fleet.replica.of_class(Class::Group).count(), 1);
     assert_eq!(fleet.replica.offer(&gone), Err(Refused::BelowFloor { class: Class::Group }));
@@ -302,12 +302,12 @@ fn a_floor_voids_what_is_older_and_not_named() {
     assert_eq!(fleet.replica.of_class(Class::Group).next().unwrap().hash(), hash);
     // An operator of a site sinks nobody else's records.
     let theirs =
-        fleet.record(name("group"), "site=berlin", Body::Floor(Floor { named: Named::Here(vec![]) }), &[BERLIN]);
+        fleet.record(name("group"), "site=berlin", Body::Floor(Floor { named: Named::Inline(vec![]) }), &[BERLIN]);
     fleet.take(&theirs);
     assert_eq!(fleet.replica.of_class(Class::Group).count(), 1);
     // Revocations have no floor.
     let head = Head::first(name("revocation"));
-    assert!(Draft::new(head, Body::Floor(Floor { named: Named::Here(vec![]) })).is_err());
+    assert!(Draft::new(head, Body::Floor(Floor { named: Named::Inline(vec![]) })).is_err());
 }
 
 #[test]

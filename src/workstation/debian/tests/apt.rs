@@ -43,7 +43,7 @@ use Verdict::{LeftOut, Refused, Taken};
 /// One odd repository.
 struct Row {
     name: &'static str,
-    make: fn(&mut Site),
+    make: fn(&mut TestRepository),
     apt: Verdict,
     ours: Verdict,
     /// Part of what we say of it, on the way or in the end.
@@ -52,7 +52,7 @@ struct Row {
     why: &'static str,
 }
 
-const fn row(name: &'static str, make: fn(&mut Site), both: Verdict, says: &'static str) -> Row {
+const fn row(name: &'static str, make: fn(&mut TestRepository), both: Verdict, says: &'static str) -> Row {
     Row { name, make, apt: both, ours: both, says, why: "" }
 }
 
@@ -447,7 +447,7 @@ enum Signing {
 type Packed = Option<(&'static str, &'static str, &'static str, &'static [&'static str])>;
 
 /// A repository that is being made.
-struct Site {
+struct TestRepository {
     root: PathBuf,
     gnupg: PathBuf,
     suite: String,
@@ -467,8 +467,8 @@ struct Site {
     key: PathBuf,
 }
 
-impl Site {
-    fn new(root: &Path, gnupg: &Path) -> Site {
+impl TestRepository {
+    fn new(root: &Path, gnupg: &Path) -> TestRepository {
         fs::create_dir_all(root.join("pool")).unwrap();
         let mut index = Vec::new();
         let mut sound = 0;
@@ -485,7 +485,7 @@ impl Site {
         );
         let key = root.join("key.gpg");
         fs::write(&key, gpg(gnupg, &["--export", "=a"], b"")).unwrap();
-        Site {
+        TestRepository {
             root: root.to_owned(),
             gnupg: gnupg.to_owned(),
             suite: "stable".to_owned(),
@@ -683,7 +683,7 @@ fn now() -> i64 {
 }
 
 /// apt's verdict, and its words.
-fn ask_apt(site: &Site, work: &Path) -> (Verdict, String) {
+fn ask_apt(repository: &TestRepository, work: &Path) -> (Verdict, String) {
     for folder in [
         "etc/apt.conf.d",
         "etc/preferences.d",
@@ -695,10 +695,10 @@ fn ask_apt(site: &Site, work: &Path) -> (Verdict, String) {
         fs::create_dir_all(work.join(folder)).unwrap();
     }
     fs::write(work.join("state/status"), "").unwrap();
-    let components = if site.suite.ends_with('/') { "" } else { "main" };
-    let check = if site.allow_expired { " check-valid-until=no" } else { "" };
-    let (key, root) = (site.key.display(), site.root.display());
-    let source = format!("deb [arch=arm64 signed-by={key}{check}] file://{root} {} {components}\n", site.suite);
+    let components = if repository.suite.ends_with('/') { "" } else { "main" };
+    let check = if repository.allow_expired { " check-valid-until=no" } else { "" };
+    let (key, root) = (repository.key.display(), repository.root.display());
+    let source = format!("deb [arch=arm64 signed-by={key}{check}] file://{root} {} {components}\n", repository.suite);
     fs::write(work.join("etc/sources.list"), source).unwrap();
     let w = work.display();
     let configuration = format!(
@@ -738,21 +738,21 @@ impl Progress for Notes {
 }
 
 /// Our verdict, and our words.
-fn ask_ours(site: &Site, work: &Path) -> (Verdict, String) {
+fn ask_ours(repository: &TestRepository, work: &Path) -> (Verdict, String) {
     let notes = Notes::default();
     let had = |name: &str| {
         let store = Store::open(&work.join("store"), false)?;
         let mut mirrors = Mirrors::none();
-        mirrors.set("odd", &format!("file://{}", site.root.display()))?;
-        let keyring = Keyring::parse(&fs::read(&site.key).unwrap(), &site.key.display().to_string())?;
-        let repository = Repository {
+        mirrors.set("odd", &format!("file://{}", repository.root.display()))?;
+        let keyring = Keyring::parse(&fs::read(&repository.key).unwrap(), &repository.key.display().to_string())?;
+        let configured = Repository {
             archive: "odd".to_owned(),
-            suite: site.suite.clone(),
+            suite: repository.suite.clone(),
             components: vec!["main".to_owned()],
             keyring: Arc::new(keyring),
-            allow_expired: site.allow_expired,
+            allow_expired: repository.allow_expired,
         };
-        let universe = Universe::load(&[repository], "arm64", &store, &mirrors, now(), &notes)?;
+        let universe = Universe::load(&[configured], "arm64", &store, &mirrors, now(), &notes)?;
         let request = Request { packages: vec![name.to_owned()], ..Request::default() };
         let resolution = universe.resolve(&request, &Default::default())?;
         let lock = Lock::new(&request, &universe, &resolution, &store, &mirrors, &notes)?;
@@ -764,12 +764,12 @@ fn ask_ours(site: &Site, work: &Path) -> (Verdict, String) {
         let offline = Store::open(&work.join("store"), true)?;
         let again = |keyring| Repository {
             archive: "odd".to_owned(),
-            suite: site.suite.clone(),
+            suite: repository.suite.clone(),
             components: vec!["main".to_owned()],
             keyring: Arc::new(keyring),
-            allow_expired: site.allow_expired,
+            allow_expired: repository.allow_expired,
         };
-        let keyring = Keyring::parse(&fs::read(&site.key).unwrap(), "key")?;
+        let keyring = Keyring::parse(&fs::read(&repository.key).unwrap(), "key")?;
         Universe::load(&[again(keyring)], "arm64", &offline, &Mirrors::none(), now(), &fruit_debian::Silent)?;
         Ok::<_, fruit_debian::Error>(())
     };
@@ -791,11 +791,11 @@ fn repositories_that_apt_takes_are_taken_and_differences_have_a_reason() {
     println!("{:48} {:>8} {:>8}", "", "apt", "ours");
     for (number, row) in rows().into_iter().enumerate() {
         let place = work.path().join(number.to_string());
-        let mut site = Site::new(&place.join("repository"), &gnupg);
-        (row.make)(&mut site);
-        site.publish();
-        let (apt, apt_says) = ask_apt(&site, &place.join("apt"));
-        let (ours, we_say) = ask_ours(&site, &place);
+        let mut repository = TestRepository::new(&place.join("repository"), &gnupg);
+        (row.make)(&mut repository);
+        repository.publish();
+        let (apt, apt_says) = ask_apt(&repository, &place.join("apt"));
+        let (ours, we_say) = ask_ours(&repository, &place);
         println!("{:48} {:>8} {:>8}  {}", row.name, format!("{apt:?}"), format!("{ours:?}"), row.why);
         // Another version of apt may see it as we do.
         if apt != row.apt && apt != row.ours {

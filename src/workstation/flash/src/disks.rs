@@ -105,7 +105,7 @@ pub fn list(system: &System) -> io::Result<Vec<BlockDevice>> {
         names.extend(entry.at(&folder)?.file_name().into_string());
     }
     names.sort_unstable();
-    let mut found = names.iter().map(|name| look(system, name)).collect::<io::Result<Vec<_>>>()?;
+    let mut found = names.iter().map(|name| inspect(system, name)).collect::<io::Result<Vec<_>>>()?;
     found.retain(|d| d.removable && d.objection != Some(Objection::Empty));
     Ok(found)
 }
@@ -114,7 +114,7 @@ pub fn list(system: &System) -> io::Result<Vec<BlockDevice>> {
 ///
 /// # Errors
 /// No such disk; what is read in `/sys` and `/proc` cannot be.
-pub fn look(system: &System, name: &str) -> io::Result<BlockDevice> {
+pub fn inspect(system: &System, name: &str) -> io::Result<BlockDevice> {
     let folder = system.sys.join("block").join(name);
     let size = read(&folder.join("size"))?.parse::<u64>().ok().and_then(|n| n.checked_mul(SECTOR));
     let size = size.ok_or_else(|| PathError::new(folder.join("size"), io::ErrorKind::InvalidData))?;

@@ -13,7 +13,7 @@ mod table;
 mod target;
 mod write;
 
-pub use disks::{BlockDevice, Objection, System, Transport, list, look};
+pub use disks::{BlockDevice, Objection, System, Transport, inspect, list};
 pub use source::Source;
 pub use target::Target;
 pub use write::{Flashed, write};

@@ -1,4 +1,4 @@
-use crate::{BlockDevice, FlashError, Source, System, Transport, look};
+use crate::{BlockDevice, FlashError, Source, System, Transport, inspect};
 use fruit_base::{AtPath, PathError};
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::ioctl::{NoArg, Opcode, ioctl};
@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Opens `path` for an image: a block device exclusively, if [`look`] has no objection; anything else is a file, whose
+    /// Opens `path` for an image: a block device exclusively, if [`inspect`] has no objection; anything else is a file, whose
     /// content stays until [`crate::write()`], which makes it if it is missing.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Target {
             return Err(FlashError::Partition { path: path.to_owned(), partition: partition.trim().to_owned() });
         }
         let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let device = look(system, &name)?;
+        let device = inspect(system, &name)?;
         if let Some(why) = device.objection {
             return Err(FlashError::Refused { path: path.to_owned(), why });
         }

@@ -18,7 +18,7 @@ pub struct Flashed {
 }
 
 /// A run of bytes on the target and what they should be.
-struct Piece {
+struct WrittenRange {
     start: u64,
     len: u64,
     sum: Sum,
@@ -59,7 +59,7 @@ fn forget_old_table(target: &Target, available: u64) -> Result<(), FlashError> {
     Ok(())
 }
 
-fn write_pieces(source: &Source, target: &Target, step: &dyn Step) -> Result<Vec<Piece>, FlashError> {
+fn write_pieces(source: &Source, target: &Target, step: &dyn Step) -> Result<Vec<WrittenRange>, FlashError> {
     let mut stream = source.read()?;
     let mut pieces = Vec::new();
     let mut head: Option<Vec<u8>> = None;
@@ -82,7 +82,7 @@ fn write_pieces(source: &Source, target: &Target, step: &dyn Step) -> Result<Vec
             if at - piece.0 >= PIECE || at == end {
                 target.file()?.sync_data().at(target.path())?;
                 let (start, hash) = std::mem::replace(&mut piece, (at, Sha256::new()));
-                pieces.push(Piece { start, len: at - start, sum: Sum(hash.finalize().into()) });
+                pieces.push(WrittenRange { start, len: at - start, sum: Sum(hash.finalize().into()) });
             }
             step.add(n as u64);
         }
@@ -102,7 +102,7 @@ fn put(target: &Target, bytes: &[u8], at: u64) -> Result<(), FlashError> {
     Ok(target.file()?.write_all_at(bytes, at).at(target.path())?)
 }
 
-fn verify(target: &Target, pieces: &[Piece], step: &dyn Step) -> Result<(), FlashError> {
+fn verify(target: &Target, pieces: &[WrittenRange], step: &dyn Step) -> Result<(), FlashError> {
     target.forget()?;
     step.set_total(pieces.iter().map(|p| p.len).sum());
     let mut buf = vec![0; CHUNK as usize];

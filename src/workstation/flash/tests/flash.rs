@@ -91,10 +91,10 @@ fn only_disks_that_can_be_taken_out_are_listed() {
 fn a_disk_tells_its_size_model_and_way_of_connection() {
     let dir = tempfile::tempdir().unwrap();
     let system = workstation(dir.path());
-    let card = fruit_flash::look(&system, "mmcblk1").unwrap();
+    let card = fruit_flash::inspect(&system, "mmcblk1").unwrap();
     assert_eq!((card.transport, card.size, card.model.as_str()), (Transport::Sd, 62_333_952 * 512, "SD32G"));
     assert_eq!(card.path, system.dev.join("mmcblk1"));
-    let reader = fruit_flash::look(&system, "sda").unwrap();
+    let reader = fruit_flash::inspect(&system, "sda").unwrap();
     assert_eq!((reader.transport, reader.model.as_str()), (Transport::Usb, "Generic STORAGE DEVICE"));
     assert_eq!(reader.objection, None);
 }
@@ -103,7 +103,7 @@ fn a_disk_tells_its_size_model_and_way_of_connection() {
 fn mounted_system_swap_and_locked_disks_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let system = workstation(dir.path());
-    let why = |name: &str| fruit_flash::look(&system, name).unwrap().objection;
+    let why = |name: &str| fruit_flash::inspect(&system, name).unwrap().objection;
     assert_eq!(why("nvme0n1"), Some(Objection::System { mount: "/".to_owned() }), "through LUKS and LVM");
     assert_eq!(why("sde"), Some(Objection::System { mount: "/boot".to_owned() }));
     assert_eq!(why("sdc"), Some(Objection::Mounted { mount: "/media/my stick".to_owned() }));
@@ -123,7 +123,7 @@ fn a_disk_held_by_something_unknown_is_refused() {
     let system = workstation(dir.path());
     let folder = fs::canonicalize(system.sys.join("block/sda")).unwrap();
     fs::create_dir_all(folder.join("holders/md127")).unwrap();
-    let why = fruit_flash::look(&system, "sda").unwrap().objection.unwrap();
+    let why = fruit_flash::inspect(&system, "sda").unwrap().objection.unwrap();
     assert_eq!(why.to_string(), "sda is in use by md127");
 }
 

@@ -22,7 +22,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub verb: Verb,
     #[command(flatten)]
-    pub talk: Talk,
+    pub verbosity: Verbosity,
 }
 
 pub const EXIT_CODES: &str = "Exit codes:
@@ -36,7 +36,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   7  refused: you answered no, or the disk is in use";
 
 #[derive(Args, Debug, Clone)]
-pub struct Talk {
+pub struct Verbosity {
     /// Print results as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,

@@ -34,8 +34,8 @@ fn usage(asked: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> ExitCode {
-    let progress = Progress::new(cli.talk.quiet || cli.talk.json).with_details(cli.talk.verbose);
-    let json = cli.talk.json;
+    let progress = Progress::new(cli.verbosity.quiet || cli.verbosity.json).with_details(cli.verbosity.verbose);
+    let json = cli.verbosity.json;
     let result = match cli.verb {
         Verb::Setup { tests } => verbs::setup::setup(tests, &progress),
         Verb::Init(options) => verbs::init::init(&options, &progress),

@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fruit_base::AtPath;
+use fruit_base::{AtPath, Sha256};
+use sha2::Digest as _;
 
 /// Symbolic links followed before a path is taken for a loop; the kernel's own limit (`MAXSYMLINKS`, linux/namei.h).
 const MAX_SYMLINKS: usize = 40;
@@ -115,6 +116,22 @@ impl Content {
             }
         }
         Ok(())
+    }
+
+    /// Its SHA-256, read in parts.
+    ///
+    /// # Errors
+    /// As [`Content::read_at`].
+    pub fn sha256(&self) -> io::Result<Sha256> {
+        const PART: u64 = 1 << 16;
+        let (mut hash, mut buf, mut at) = (sha2::Sha256::new(), vec![0; PART as usize], 0);
+        while at < self.len() {
+            let part = &mut buf[..(self.len() - at).min(PART) as usize];
+            self.read_at(part, at)?;
+            hash.update(&*part);
+            at += part.len() as u64;
+        }
+        Ok(Sha256(hash.finalize().into()))
     }
 
     /// The whole content.

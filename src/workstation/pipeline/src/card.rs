@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use fruit_base::AtPath;
 use fruit_contract::image_manifest::Partition;
 use fruit_contract::{Guid, bootctl};
 use fruit_image::card::{Card, Image};
 use fruit_image::draft::Draft;
 use fruit_image::gpt::{self, Layout, Mbr, Wanted};
 use fruit_image::storage::WriteAt;
-use fruit_image::tree::{Content, Tree};
+use fruit_image::tree::{Content, Source, Tree};
 use fruit_image::verity;
 use fruit_image::{cpio, erofs, ext4, fat};
 use fruit_recipe::{KernelForm, PartitionTable, Recipe, RootFormat};
@@ -20,6 +21,7 @@ use super::boot_files::BootPackages;
 use super::flows::{self, SlotFiles};
 use super::partitions;
 use super::root::FinishedRoot;
+use crate::device_files::sha256_of;
 use crate::error::Error;
 
 /// What Windows and macOS show as a drive.
@@ -120,7 +122,10 @@ pub fn write(
     };
     card.partition(DATA, |part| ext4::write(&Tree::new(epoch), &data, part).map_err(Failed::from))?;
     let (image, draft) = card.into_draft();
-    let partitions = report(&layout, &image, boot_size.bytes, root_len);
+    let mut partitions = report(&layout, &image, boot_size.bytes, root_len);
+    let boot = &mut partitions[BOOT_A as usize - 1];
+    let source = Source::open(&image.path).at(&image.path)?;
+    boot.sha256 = Some(sha256_of(&Content::Range { source, offset: boot.start, len: boot_size.bytes })?);
     Ok(WrittenCard { image, draft, partitions, verity: verity.to_string(), command_line: slot.command_line })
 }
 
@@ -160,6 +165,7 @@ fn report(layout: &Layout, image: &Image, boot_len: u64, root_len: u64) -> Vec<P
             size: p.size(),
             used: image.mapped.bytes_within(p.start(), p.size()),
             content_size: content_size(p.number),
+            sha256: None,
         })
         .collect()
 }

@@ -12,12 +12,13 @@ use fruit_recipe::Recipe;
 use fruit_root::overlay::{EntryKind, Overlay, RULES_FILE};
 use sha2::{Digest, Sha256};
 
-use super::baked::READ;
 use super::programs::Obtained;
 use crate::error::Error;
 
 /// Raised when the same inputs give other bytes than before.
 const FORMAT: u32 = 1;
+/// Bytes of a file read at a time.
+const READ: usize = 1 << 16;
 
 pub struct Inputs {
     pub list: Vec<Input>,

@@ -1,10 +1,10 @@
 //! From a recipe to a card: check, lock, fetch, unpack, finish, prune, overlay, write, describe.
 
 mod accounts;
-pub mod baked;
 pub mod boot_files;
 pub mod card;
 pub mod check;
+pub mod device_files;
 pub mod downloads;
 pub mod error;
 mod files;
@@ -95,7 +95,7 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
 
     fs::create_dir_all(&options.out).at(&options.out)?;
     let names = Names::new(recipe, &options.out);
-    let _turn = outputs::turn(&cache, &names, progress)?;
+    let _output_lock = outputs::lock_outputs(&cache, &names, progress)?;
     if !options.force
         && let Some(outcome) = outputs::unchanged(&cache, &names, &inputs)
     {
@@ -130,8 +130,9 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
             .map_err(|failure| failure.about(&names.img))?
     };
     let _step = progress.step("compressing", 1, Unit::Pieces);
-    let made = outputs::Made { recipe, lock: &lock, inputs: &inputs, root: &root, packages: &packages, card: written };
-    outputs::write(made, &names, &cache, epoch)
+    let result =
+        outputs::BuildResult { recipe, lock: &lock, inputs: &inputs, root: &root, packages: &packages, card: written };
+    outputs::write(result, &names, &cache, epoch)
 }
 
 /// The packages of a lock that are installed, in one tree, and what each brought. The store has them.

@@ -75,7 +75,7 @@ pub struct Outcome {
 }
 
 /// All that the outputs tell about.
-pub struct Made<'a> {
+pub struct BuildResult<'a> {
     pub recipe: &'a Recipe,
     pub lock: &'a Lock,
     pub inputs: &'a Inputs,
@@ -88,19 +88,19 @@ pub struct Made<'a> {
 ///
 /// # Errors
 /// File system errors with the path.
-pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<Outcome, Error> {
-    let wanted = &made.recipe.outputs;
+pub fn write(result: BuildResult<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<Outcome, Error> {
+    let wanted = &result.recipe.outputs;
     let synced = |draft: &Draft| draft.sync().map_err(io);
     // The disk takes the image, and the SBOM is made, while the image is compressed.
     let (compressed, sbom) = std::thread::scope(|scope| {
-        let sync = wanted.img.then(|| scope.spawn(|| synced(&made.card.draft)));
-        let sbom = wanted.sbom.then(|| scope.spawn(|| sbom_of(&made, epoch)));
-        let compressed = wanted.zst.then(|| compress(&made, names, cache)).transpose()?;
+        let sync = wanted.img.then(|| scope.spawn(|| synced(&result.card.draft)));
+        let sbom = wanted.sbom.then(|| scope.spawn(|| sbom_of(&result, epoch)));
+        let compressed = wanted.zst.then(|| compress(&result, names, cache)).transpose()?;
         sync.map(|thread| joined(thread)?).transpose()?;
         let sbom = sbom.map(joined).transpose()?;
         Ok::<_, Error>((compressed, sbom))
     })?;
-    let image = &made.card.image;
+    let image = &result.card.image;
     let mut sums: BTreeMap<PathBuf, Sum> = BTreeMap::new();
     let bmap = match &compressed {
         Some(done) => {
@@ -113,7 +113,7 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
             zst::map(image).map_err(io)?
         }
     };
-    let manifest = manifest(&made, bmap.mapped_bytes(), epoch)?;
+    let manifest = manifest(&result, bmap.mapped_bytes(), epoch)?;
     let manifest_text = manifest.to_text().map_err(|error| Error::other(error.to_string()))?;
     let texts = [
         (&names.bmap, wanted.bmap.then(|| bmap.to_xml())),
@@ -125,8 +125,8 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
     sums.extend(texts.iter().map(|(path, text)| ((*path).clone(), Sum::of(text.as_bytes()))));
 
     // Between here and the end of this function a kill leaves sums of neither the old files nor the new ones.
-    let turn = SumsTurn::take(&names.sums)?;
-    turn.forget(&sums)?;
+    let sums_lock = SumsLock::take(&names.sums)?;
+    sums_lock.forget(&sums)?;
     let frames = match compressed {
         Some(done) => {
             done.draft.commit().map_err(io)?;
@@ -135,17 +135,17 @@ pub fn write(made: Made<'_>, names: &Names, cache: &Path, epoch: i64) -> Result<
         None => Vec::new(),
     };
     if wanted.img {
-        made.card.draft.commit().map_err(io)?;
+        result.card.draft.commit().map_err(io)?;
     } else {
         draft::remove_if_there(&names.img).at(&names.img)?;
     }
     for (path, text) in texts {
         write_whole(path, text.as_bytes())?;
     }
-    turn.add(&sums)?;
+    sums_lock.add(&sums)?;
     let outputs = sums.iter().map(|(path, sum)| output(path, *sum)).collect::<Result<Vec<_>, _>>()?;
     let outcome = Outcome {
-        build_id: made.inputs.build_id.clone(),
+        build_id: result.inputs.build_id.clone(),
         changed: true,
         outputs,
         mapped: bmap.mapped_bytes(),
@@ -159,12 +159,12 @@ fn io(error: std::io::Error) -> Error {
     Error::other(error.to_string())
 }
 
-fn compress(made: &Made<'_>, names: &Names, cache: &Path) -> Result<Compressed, Error> {
-    let wanted = &made.recipe.outputs;
+fn compress(result: &BuildResult<'_>, names: &Names, cache: &Path) -> Result<Compressed, Error> {
+    let wanted = &result.recipe.outputs;
     let level = i32::try_from(wanted.zstd_level.get()).unwrap_or(i32::MAX);
     let threads = u32::try_from(fruit_base::cores::count()).unwrap_or(1);
     let options = zst::Options { level, threads, sum_image: wanted.img };
-    zst::compress(&made.card.image, &names.zst, options, earlier(cache, names).as_ref()).map_err(io)
+    zst::compress(&result.card.image, &names.zst, options, earlier(cache, names).as_ref()).map_err(io)
 }
 
 /// The compressed image of the last build, if this same program made it.
@@ -198,17 +198,17 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// `SHA256SUMS`: one file for all images of the folder. Builds of other images wait while one has its turn.
-struct SumsTurn<'a> {
+struct SumsLock<'a> {
     path: &'a Path,
     folder: &'a Path,
     _lock: fs::File,
 }
 
-impl<'a> SumsTurn<'a> {
-    fn take(path: &'a Path) -> Result<SumsTurn<'a>, Error> {
+impl<'a> SumsLock<'a> {
+    fn take(path: &'a Path) -> Result<SumsLock<'a>, Error> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let lock = fs::File::open(folder).and_then(|lock| lock.lock().map(|()| lock)).at(folder)?;
-        Ok(SumsTurn { path, folder, _lock: lock })
+        Ok(SumsLock { path, folder, _lock: lock })
     }
 
     /// The lines of files that are still there.
@@ -245,8 +245,8 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Every input with its hash, what became of them, and how large it is. The same inputs give the same text.
-fn manifest(made: &Made<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, Error> {
-    let Made { recipe, lock, inputs, root, packages, card } = made;
+fn manifest(result: &BuildResult<'_>, mapped: u64, epoch: i64) -> Result<ImageManifest, Error> {
+    let BuildResult { recipe, lock, inputs, root, packages, card } = result;
     let bytes: BTreeMap<&str, u64> = packages.iter().map(|p| (p.name.as_str(), p.bytes)).collect();
     let packages = lock.packages.iter().map(|p| image_manifest::Package {
         name: p.name.clone(),
@@ -369,17 +369,17 @@ impl Summary {
     }
 }
 
-fn sbom_of(made: &Made<'_>, epoch: i64) -> String {
+fn sbom_of(result: &BuildResult<'_>, epoch: i64) -> String {
     let subject = Subject {
-        name: made.recipe.name.as_str().to_owned(),
-        version: made.recipe.version.as_str().to_owned(),
+        name: result.recipe.name.as_str().to_owned(),
+        version: result.recipe.version.as_str().to_owned(),
         tool: TOOL.to_owned(),
         epoch,
         distribution: "debian".to_owned(),
-        suite: made.recipe.distribution.suite.as_str().to_owned(),
+        suite: result.recipe.distribution.suite.as_str().to_owned(),
     };
-    let components: Vec<Component> = made.packages.iter().map(|p| component(made, p)).collect();
-    let downloads: Vec<sbom::Download> = made
+    let components: Vec<Component> = result.packages.iter().map(|p| component(result, p)).collect();
+    let downloads: Vec<sbom::Download> = result
         .root
         .report
         .downloads
@@ -389,7 +389,7 @@ fn sbom_of(made: &Made<'_>, epoch: i64) -> String {
     sbom::spdx(&subject, &components, &downloads)
 }
 
-fn component(made: &Made<'_>, package: &PackageContents) -> Component {
+fn component(result: &BuildResult<'_>, package: &PackageContents) -> Component {
     let field = |name: &str| package.control.paragraph.get(name).unwrap_or_default().to_owned();
     let source = field("Source");
     let (source, source_version) = match source.split_once(" (") {
@@ -397,8 +397,8 @@ fn component(made: &Made<'_>, package: &PackageContents) -> Component {
         None if source.is_empty() => (package.name.clone(), package.version.clone()),
         None => (source, package.version.clone()),
     };
-    let locked = made.lock.package(&package.name);
-    let copyright = made.root.tree.read(&format!("usr/share/doc/{}/copyright", package.name)).ok();
+    let locked = result.lock.package(&package.name);
+    let copyright = result.root.tree.read(&format!("usr/share/doc/{}/copyright", package.name)).ok();
     Component {
         name: package.name.clone(),
         version: package.version.clone(),
@@ -422,7 +422,7 @@ fn memory(cache: &Path, names: &Names, ending: &str) -> PathBuf {
 }
 
 /// Held while an image is built.
-pub struct Turn {
+pub struct OutputLock {
     _lock: fs::File,
 }
 
@@ -430,7 +430,7 @@ pub struct Turn {
 ///
 /// # Errors
 /// File system errors with the path.
-pub fn turn(cache: &Path, names: &Names, progress: &dyn Progress) -> Result<Turn, Error> {
+pub fn lock_outputs(cache: &Path, names: &Names, progress: &dyn Progress) -> Result<OutputLock, Error> {
     let path = memory(cache, names, "lock");
     let folder = path.parent().unwrap_or(cache);
     fs::create_dir_all(folder).at(folder)?;
@@ -443,7 +443,7 @@ pub fn turn(cache: &Path, names: &Names, progress: &dyn Progress) -> Result<Turn
         }
         Err(fs::TryLockError::Error(error)) => return Err(PathError::new(&path, error).into()),
     }
-    Ok(Turn { _lock: lock })
+    Ok(OutputLock { _lock: lock })
 }
 
 /// What the cache knows of the last build of an image.

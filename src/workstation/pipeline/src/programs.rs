@@ -10,7 +10,7 @@ use fruit_image::tree::{Content, Inode};
 use fruit_progress::Progress;
 use fruit_recipe::{InitSystem, Recipe};
 
-use super::baked::{Baked, below_root, file_content, installed, sha256_of};
+use super::device_files::{DeviceFiles, below_root, file_content, installed, sha256_of};
 use super::updater::Updater;
 use crate::error::Error;
 
@@ -29,7 +29,7 @@ pub struct Wanted {
 pub struct Obtained {
     /// fruit-init, for the initramfs.
     pub init: Content,
-    pub in_root: Vec<Baked>,
+    pub in_root: Vec<DeviceFiles>,
     /// Name and SHA-256 of each program.
     pub hashes: Vec<(String, String)>,
     /// Name and SHA-256 of each file of the workstation that goes into the root with a program.
@@ -87,11 +87,11 @@ impl Wanted {
     }
 }
 
-fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<Baked, Error> {
+fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<DeviceFiles, Error> {
     let mut baked = vec![
         (below_root(PROGRAM_PATH), Inode::file(file_content(&files[AGENT])?, 0o755, epoch)),
         (below_root(CONFIG_PATH), Inode::file(config.to_yaml().as_str(), 0o644, epoch)),
     ];
     baked.extend(FILES.iter().map(|file| installed(file, epoch)));
-    Ok(Baked { files: baked })
+    Ok(DeviceFiles { files: baked })
 }

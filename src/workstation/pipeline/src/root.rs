@@ -12,14 +12,14 @@ use fruit_root::finish::{Identity, Release};
 use fruit_root::glob::Glob;
 use fruit_root::kernel::needs::{self, Lacking, Wanted};
 use fruit_root::kernel::{self, Selection};
+use fruit_root::last_check::Problem;
 use fruit_root::prune::{self, Installed, Pruned, Settings};
 use fruit_root::records::Record;
-use fruit_root::settle::Problem;
-use fruit_root::{PackageScripts, finish, records, settle};
+use fruit_root::{PackageScripts, finish, last_check, records};
 
 use super::lock::kernel_package;
-use crate::baked::{Baked, put};
 use crate::check::Checked;
+use crate::device_files::{DeviceFiles, put};
 use crate::error::{Error, diagnostic};
 use crate::read_scripts::package_scripts;
 use crate::scripts::{Laid, Ran, Scripts};
@@ -72,7 +72,7 @@ pub fn finish_root<T>(
     packages: &[PackageContents],
     supply: Supply<'_>,
     scripts: &Scripts,
-    baked: &[Baked],
+    baked: &[DeviceFiles],
     build_id: &str,
     epoch: i64,
     start: impl FnOnce(Selection) -> T,
@@ -132,7 +132,7 @@ pub fn finish_root<T>(
     files::own(&mut tree, &downloads.files)?;
     files::own(&mut tree, &files)?;
     records::write(&mut tree, &package_records(packages), epoch)?;
-    let problems = settle::settle(&mut tree, epoch);
+    let problems = last_check::finish(&mut tree, epoch);
 
     let acknowledged: BTreeSet<&str> = recipe.acknowledge.iter().map(|p| p.as_str()).collect();
     let here = |name: &str| packages.iter().any(|p| p.name == name);
@@ -294,7 +294,7 @@ fn prune_root(
     Ok(prune::prune(tree, &settings)?)
 }
 
-fn bake(tree: &mut Tree, baked: &Baked, epoch: i64) -> Result<(), Error> {
+fn bake(tree: &mut Tree, baked: &DeviceFiles, epoch: i64) -> Result<(), Error> {
     baked.files.iter().try_for_each(|(path, inode)| put(tree, path, inode.clone(), epoch))
 }
 

@@ -3,7 +3,7 @@
 use fruit_image::tree::{Inode, Tree};
 use fruit_recipe::{Diagnostic, InitSystem, Recipe};
 
-use crate::baked::put;
+use crate::device_files::put;
 use crate::error::{Error, diagnostic};
 
 /// Before an operator's 99-local.conf.

@@ -12,7 +12,7 @@ use fruit_recipe::{Diagnostic, Diagnostics, InitSystem, Recipe};
 use fruit_release::tuf::Trust;
 use sha2::{Digest, Sha256};
 
-use super::baked::{Baked, below_root, file_content, installed};
+use super::device_files::{DeviceFiles, below_root, file_content, installed};
 use crate::error::Error;
 
 /// Most bytes of root metadata.
@@ -62,7 +62,7 @@ impl Updater {
     ///
     /// # Errors
     /// The program can't be read.
-    pub fn bake(&self, program: &Path, epoch: i64) -> Result<Baked, Error> {
+    pub fn bake(&self, program: &Path, epoch: i64) -> Result<DeviceFiles, Error> {
         let mut files = vec![
             (below_root(PROGRAM_PATH), Inode::file(file_content(program)?, 0o755, epoch)),
             (below_root(CONFIG_PATH), Inode::file(self.config.to_yaml().as_str(), 0o644, epoch)),
@@ -70,7 +70,7 @@ impl Updater {
         ];
         let starters = if self.init == InitSystem::Systemd { SYSTEMD } else { BUSYBOX };
         files.extend(starters.iter().map(|file| installed(file, epoch)));
-        Ok(Baked { files })
+        Ok(DeviceFiles { files })
     }
 
     /// Name and SHA-256 of the root metadata.

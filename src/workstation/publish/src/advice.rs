@@ -9,19 +9,24 @@ use fruit_release::keys::KeyError;
 use fruit_release::manifest::{SlotSizes, VolumeKind};
 use fruit_release::tuf::limits;
 
-use super::reference::Shelf;
+use super::reference::VerifiedRepository;
 use super::slot::{Identity, Slot};
 use crate::error::Error;
-use crate::signing::Desk;
+use crate::signing::SigningSession;
 
 /// Bytes of a target in the list of releases, generously.
 const TARGET_BYTES: usize = 1000;
 
-/// Says what is odd about publishing `slot` beside what is on the `shelf`, or coded against `olds`.
+/// Says what is odd about publishing `slot` beside what is on the `verified`, or coded against `olds`.
 ///
 /// # Errors
 /// Verity parameters that are none.
-pub fn about(slot: &Slot, shelf: Option<&Shelf>, olds: &[&Identity], progress: &dyn Progress) -> Result<(), Error> {
+pub fn about(
+    slot: &Slot,
+    verified: Option<&VerifiedRepository>,
+    olds: &[&Identity],
+    progress: &dyn Progress,
+) -> Result<(), Error> {
     let name = format!("{} {} for {}", slot.identity.product, slot.identity.version, slot.identity.board);
     if !has_updater(slot) {
         progress.say(&format!(
@@ -33,7 +38,7 @@ pub fn about(slot: &Slot, shelf: Option<&Shelf>, olds: &[&Identity], progress: &
         (&other.product, &other.board) == (&slot.identity.product, &slot.identity.board)
             && other.build_id != slot.identity.build_id
     };
-    let published = shelf.into_iter().flat_map(|shelf| &shelf.releases).map(Identity::of);
+    let published = verified.into_iter().flat_map(|verified| &verified.releases).map(Identity::of);
     let others = published.chain(olds.iter().map(|old| (*old).clone())).filter(|other| same(other));
     let needs = needs(slot)?;
     let mut small: BTreeSet<(String, &str, u64)> = BTreeSet::new();
@@ -77,8 +82,8 @@ fn has_updater(slot: &Slot) -> bool {
 ///
 /// # Errors
 /// [`Error::Refused`], with the remedy.
-pub fn about_room(desk: &Desk, adding: usize, progress: &dyn Progress) -> Result<(), Error> {
-    let (count, bytes) = desk.repository.targets_size()?;
+pub fn about_room(session: &SigningSession, adding: usize, progress: &dyn Progress) -> Result<(), Error> {
+    let (count, bytes) = session.repository.targets_size()?;
     let (count, bytes) = (count + adding, bytes + adding * TARGET_BYTES);
     let remedy = "take old ones out with: fruitbuild prune --keep N";
     if count > limits::TARGET_COUNT || bytes > limits::TARGETS {

@@ -17,7 +17,7 @@ use crate::error::{Error, told};
 
 /// A file that targets metadata is to vouch for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub struct TargetFile {
     pub path: String,
     pub digest: Digest,
     /// Bytes.
@@ -25,7 +25,7 @@ pub struct Piece {
     pub release: Release,
 }
 
-impl Piece {
+impl TargetFile {
     pub fn name(&self) -> Name {
         Name::Target(self.digest, self.path.clone())
     }
@@ -80,7 +80,7 @@ pub fn add_release(
     notes: &str,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<(Manifest, Piece), Error> {
+) -> Result<(Manifest, TargetFile), Error> {
     let identity = &slot.identity;
     let mut manifest = manifest_of(identity, notes);
     for kind in VolumeKind::ALL {
@@ -90,7 +90,7 @@ pub fn add_release(
         manifest.volumes.push(Volume { kind, len: region.len(), verity, chunks });
     }
     let bytes = manifest.write().map_err(|error| Error::input(error.to_string()))?;
-    let piece = Piece {
+    let piece = TargetFile {
         path: manifest.target_path(),
         digest: Digest::of(&bytes),
         len: bytes.len() as u64,
@@ -157,7 +157,7 @@ pub fn add_delta(
     from: Digest,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<(Piece, DeltaSize), Error> {
+) -> Result<(TargetFile, DeltaSize), Error> {
     let (old_bytes, new_bytes) = (bytes(old), bytes(new));
     let total: u64 = new.parts.iter().map(|part| part.extent.len).sum();
     let step = progress.step(&format!("delta from {}", old.identity.version), total, Unit::Bytes);
@@ -190,7 +190,7 @@ pub fn add_delta(
     let base = Base { version: state.version.clone(), sha256: from.0 };
     let bytes = Delta::new(state, to, sources).write().map_err(|error| Error::other(error.to_string()))?;
     size.index_bytes = bytes.len() as u64;
-    let piece = Piece {
+    let piece = TargetFile {
         path,
         digest: Digest::of(&bytes),
         len: bytes.len() as u64,

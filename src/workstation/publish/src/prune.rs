@@ -15,10 +15,10 @@ use fruit_release::manifest::ChunkSource;
 use fruit_release::tuf::{Kind, Role, Target};
 use fruit_release::{Digest, Folder, Name, Prune};
 
-use super::reference::Shelf;
+use super::reference::VerifiedRepository;
 use super::trusted::Published;
 use crate::error::{Error, told};
-use crate::signing::Desk;
+use crate::signing::SigningSession;
 
 /// When pieces were first not needed, by name, in seconds since 1970.
 const NOTED: &str = ".unneeded.json";
@@ -27,19 +27,23 @@ const NOTED: &str = ".unneeded.json";
 ///
 /// # Errors
 /// A version that is not there.
-pub fn chosen<'s>(shelf: &'s Shelf, versions: &[String], keep: Option<u32>) -> Result<Vec<&'s Published>, Error> {
-    if let Some(none) = versions.iter().find(|v| !shelf.releases.iter().any(|r| &r.manifest.version == *v)) {
-        return Err(Error::input(format!("{none}: {}", shelf.versions())));
+pub fn chosen<'s>(
+    verified: &'s VerifiedRepository,
+    versions: &[String],
+    keep: Option<u32>,
+) -> Result<Vec<&'s Published>, Error> {
+    if let Some(none) = versions.iter().find(|v| !verified.releases.iter().any(|r| &r.manifest.version == *v)) {
+        return Err(Error::input(format!("{none}: {}", verified.versions())));
     }
     let same = |a: &Published, b: &Published| {
         (&a.manifest.product, &a.manifest.board) == (&b.manifest.product, &b.manifest.board)
     };
     // They come in the order of versions.
-    let newer = |i: usize| shelf.releases[i + 1..].iter().filter(|r| same(r, &shelf.releases[i])).count();
+    let newer = |i: usize| verified.releases[i + 1..].iter().filter(|r| same(r, &verified.releases[i])).count();
     let goes = |i: usize| {
-        versions.contains(&shelf.releases[i].manifest.version) || keep.is_some_and(|keep| newer(i) >= keep as usize)
+        versions.contains(&verified.releases[i].manifest.version) || keep.is_some_and(|keep| newer(i) >= keep as usize)
     };
-    Ok(shelf.releases.iter().enumerate().filter(|(i, _)| goes(*i)).map(|(_, release)| release).collect())
+    Ok(verified.releases.iter().enumerate().filter(|(i, _)| goes(*i)).map(|(_, release)| release).collect())
 }
 
 /// Paths of the targets that make a release: itself, and the deltas to it. Deltas that start from it stay: nodes that run
@@ -55,17 +59,17 @@ pub fn target_paths(release: &Published) -> Vec<String> {
 /// # Errors
 /// A release whose file is not there: nobody can say then what it needs.
 pub fn needed<'r>(
-    shelf: &Shelf,
+    verified: &VerifiedRepository,
     targets: impl IntoIterator<Item = &'r Target>,
     releases: &[&Published],
 ) -> Result<HashSet<Name>, Error> {
-    let mut names: HashSet<Name> = shelf.trusted.metadata.iter().cloned().collect();
+    let mut names: HashSet<Name> = verified.trusted.metadata.iter().cloned().collect();
     for target in targets {
         let Some(sha256) = target.sha256() else { continue };
         let name = Name::Target(Digest(*sha256), target.path().to_owned());
         let is_release = target.release().is_ok_and(|release| matches!(release.kind, Kind::Release));
         if is_release && !releases.iter().any(|release| release.name == name) {
-            let path = shelf.folder.path(&name);
+            let path = verified.folder.path(&name);
             return Err(Error::other(format!("{}: not there, so what it needs is not known", path.display())));
         }
         names.insert(name);
@@ -104,36 +108,36 @@ pub struct Taken {
     pub cleared: Option<Cleared>,
 }
 
-/// Takes releases out of the desk's repository, and clears away what none needs.
+/// Takes releases out of the session's repository, and clears away what none needs.
 ///
 /// # Errors
 /// Changes that wait for signatures, versions that are not there, key errors, files that cannot be written or removed.
-pub fn take_out(desk: &mut Desk, taking: Taking<'_>) -> Result<Taken, Error> {
-    desk.expect_no_draft(&Role::Targets)?;
-    let repository = desk.folder().to_owned();
-    let shelf = Shelf::open(&repository)?;
-    let going = chosen(&shelf, taking.versions, taking.keep)?;
+pub fn take_out(session: &mut SigningSession, taking: Taking<'_>) -> Result<Taken, Error> {
+    session.expect_no_draft(&Role::Targets)?;
+    let repository = session.folder().to_owned();
+    let verified = VerifiedRepository::open(&repository)?;
+    let going = chosen(&verified, taking.versions, taking.keep)?;
     let paths: Vec<String> = going.iter().flat_map(|release| target_paths(release)).collect();
-    let targets = desk.repository.targets()?;
-    let until_now = needed(&shelf, targets.values(), &shelf.releases.iter().collect::<Vec<_>>())?;
+    let targets = session.repository.targets()?;
+    let until_now = needed(&verified, targets.values(), &verified.releases.iter().collect::<Vec<_>>())?;
     let releases = going.iter().map(|release| release.release.to_string()).collect();
     let changes = !taking.dry_run && !paths.is_empty();
     let mut signed = Signed::default();
     if changes {
-        desk.repository.remove_targets(&paths, desk.now, &desk.lifetimes)?;
-        signed = desk.finish(&BTreeSet::new(), &[Role::Targets])?;
+        session.repository.remove_targets(&paths, session.now, &session.lifetimes)?;
+        signed = session.finish(&BTreeSet::new(), &[Role::Targets])?;
         if !signed.waiting.is_empty() {
             return Ok(Taken { releases, signed, cleared: None });
         }
     }
     // The new metadata is needed as well.
-    let after = if changes { &Shelf::open(&repository)? } else { &shelf };
+    let after = if changes { &VerifiedRepository::open(&repository)? } else { &verified };
     let staying: Vec<_> = after.releases.iter().filter(|r| !going.iter().any(|g| g.name == r.name)).collect();
     let wanted = needed(after, targets.values().filter(|target| !paths.iter().any(|p| p == target.path())), &staying)?;
     let sweep = Sweep {
         needed: &wanted,
         until_now: &until_now,
-        now: desk.now.seconds(),
+        now: session.now.seconds(),
         grace: taking.grace,
         dry_run: taking.dry_run,
     };

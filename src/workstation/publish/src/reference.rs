@@ -12,30 +12,30 @@ use super::{check, export};
 use crate::error::Error;
 
 /// A repository whose own metadata has been verified.
-pub struct Shelf {
+pub struct VerifiedRepository {
     pub folder: Folder,
     pub trusted: Trusted,
     pub releases: Vec<Published>,
 }
 
-impl Shelf {
+impl VerifiedRepository {
     /// # Errors
     /// Metadata that is not of one piece, files that are missing.
-    pub fn open(path: &Path) -> Result<Shelf, Error> {
+    pub fn open(path: &Path) -> Result<VerifiedRepository, Error> {
         let mut folder = Folder::new(path);
         let anchor = check::piece(&folder, &fruit_release::Name::Root(1))?;
         let trusted = Trusted::verify(&mut folder, &anchor, timeless())?;
         let releases = trusted.releases(&mut folder)?;
-        Ok(Shelf { folder, trusted, releases })
+        Ok(VerifiedRepository { folder, trusted, releases })
     }
 
     /// Nothing if nothing has been published yet.
     ///
     /// # Errors
-    /// As [`Shelf::open`].
-    pub fn open_if_there(path: &Path) -> Result<Option<Shelf>, Error> {
+    /// As [`VerifiedRepository::open`].
+    pub fn open_if_there(path: &Path) -> Result<Option<VerifiedRepository>, Error> {
         let timestamp = Folder::new(path).has(&fruit_release::Name::Timestamp);
-        timestamp.then(|| Shelf::open(path)).transpose()
+        timestamp.then(|| VerifiedRepository::open(path)).transpose()
     }
 
     /// The release whose target has that path.
@@ -64,17 +64,22 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Adds what `text` names: an image or manifest, a folder of images, a repository, or a version on `shelf`. Of a folder
+    /// Adds what `text` names: an image or manifest, a folder of images, a repository, or a version on `verified`. Of a folder
     /// only what fits `like` is taken.
     ///
     /// # Errors
     /// Nothing of that name; damage.
-    pub fn add(&mut self, text: &str, shelf: Option<&Shelf>, like: Option<&Identity>) -> Result<(), Error> {
+    pub fn add(
+        &mut self,
+        text: &str,
+        verified: Option<&VerifiedRepository>,
+        like: Option<&Identity>,
+    ) -> Result<(), Error> {
         let path = Path::new(text);
         if path.is_dir() {
             let before = self.found.len();
             if path.join("metadata").is_dir() {
-                let other = Shelf::open(path)?;
+                let other = VerifiedRepository::open(path)?;
                 for release in other.releases.iter().filter(|r| fits(r, like)) {
                     self.add_release(&other, release)?;
                 }
@@ -96,34 +101,34 @@ impl Slots {
             let path =
                 fruit_release::Manifest::new(&slot.identity.product, &slot.identity.board, &slot.identity.version)
                     .target_path();
-            let known = shelf.and_then(|shelf| shelf.release(&path));
+            let known = verified.and_then(|verified| verified.release(&path));
             let digest = known.filter(|r| r.manifest.build_id == slot.identity.build_id).map(|r| r.digest);
             self.found.push(Old { slot, digest });
             return Ok(());
         }
-        let shelf = shelf.ok_or_else(|| {
+        let verified = verified.ok_or_else(|| {
             Error::input(format!("{text}: no such file, and nothing is published that could have this version"))
         })?;
         let same = |r: &&Published| {
             r.release.version == text
                 && like.is_none_or(|like| (&r.release.product, &r.release.board) == (&like.product, &like.board))
         };
-        let found: Vec<&Published> = shelf.releases.iter().filter(same).collect();
+        let found: Vec<&Published> = verified.releases.iter().filter(same).collect();
         match found[..] {
-            [release] => self.add_release(shelf, release),
-            [] => Err(Error::input(format!("{text}: no such file, and {}", shelf.versions()))),
+            [release] => self.add_release(verified, release),
+            [] => Err(Error::input(format!("{text}: no such file, and {}", verified.versions()))),
             _ => Err(Error::input(format!("{text}: several products or boards have this version; name the image"))),
         }
     }
 
-    fn add_release(&mut self, shelf: &Shelf, release: &Published) -> Result<(), Error> {
+    fn add_release(&mut self, verified: &VerifiedRepository, release: &Published) -> Result<(), Error> {
         // Beside the repository, where there is room; elsewhere if nothing can be written there.
         let mut place = tempfile::Builder::new();
         place.prefix(".fruitbuild-release-");
-        let folder = shelf.folder.folder();
+        let folder = verified.folder.folder();
         let kept = place.tempdir_in(folder).or_else(|_| place.tempdir()).at(folder)?;
         let files = VolumeKind::ALL.map(|kind| kept.path().join(kind.name()));
-        let mut folder = shelf.folder.clone();
+        let mut folder = verified.folder.clone();
         export::reassemble(&mut folder, release, [&files[0], &files[1]])?;
         let slot = Slot::of_volumes(Identity::of(release), &release.manifest, [&files[0], &files[1]])?;
         self.found.push(Old { slot, digest: Some(release.digest) });

@@ -11,11 +11,11 @@ use fruit_release::tuf::{Role, Target};
 use fruit_release::{Digest, Folder, Manifest, Name};
 
 use super::advice;
-use super::pieces::{self, DeltaSize, Options, Piece};
+use super::pieces::{self, DeltaSize, Options, TargetFile};
 use super::reference::Old;
 use super::slot::Slot;
 use crate::error::Error;
-use crate::signing::Desk;
+use crate::signing::SigningSession;
 
 /// A release that is to be published, with deltas from `olds`.
 pub struct Wanted<'s> {
@@ -41,18 +41,18 @@ pub struct Added {
 /// Changes that wait for signatures; a list of releases that is full; another content under a version that is published;
 /// a delta from another product or board; read, write and key errors.
 pub fn publish(
-    desk: &mut Desk,
+    session: &mut SigningSession,
     folder: &Folder,
     wanted: &[Wanted<'_>],
     notes: &str,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<(Vec<Added>, Signed), Error> {
-    desk.expect_no_draft(&Role::Targets)?;
-    let targets = desk.repository.targets()?;
+    session.expect_no_draft(&Role::Targets)?;
+    let targets = session.repository.targets()?;
     let (mut add, mut added) = (Vec::new(), Vec::new());
     let lacking: Vec<_> = wanted.iter().flat_map(paths).filter(|path| !targets.contains_key(path)).collect();
-    advice::about_room(desk, lacking.len(), progress)?;
+    advice::about_room(session, lacking.len(), progress)?;
     for one in wanted {
         added.push(prepare(folder, &targets, one, notes, options, progress, &mut add)?);
     }
@@ -60,8 +60,8 @@ pub fn publish(
         return Ok((added, Signed::default()));
     }
     let add = add.iter().map(target).collect::<Result<_, _>>()?;
-    desk.repository.add_targets(add, desk.now, &desk.lifetimes)?;
-    let signed = desk.finish(&BTreeSet::new(), &[Role::Targets])?;
+    session.repository.add_targets(add, session.now, &session.lifetimes)?;
+    let signed = session.finish(&BTreeSet::new(), &[Role::Targets])?;
     Ok((added, signed))
 }
 
@@ -84,7 +84,7 @@ fn prepare(
     notes: &str,
     options: &Options,
     progress: &dyn Progress,
-    add: &mut Vec<Piece>,
+    add: &mut Vec<TargetFile>,
 ) -> Result<Added, Error> {
     let identity = &slot.identity;
     for old in olds {
@@ -132,15 +132,15 @@ fn prepare(
     Ok(Added { path, name, deltas: sizes, changed: add.len() > before })
 }
 
-fn target(piece: &Piece) -> Result<Target, Error> {
+fn target(piece: &TargetFile) -> Result<Target, Error> {
     Target::new(&piece.path, piece.len, piece.digest.0, &piece.release).map_err(|e| Error::other(e.to_string()))
 }
 
 /// The manifest of a release that is published already, if it is the one of `slot`.
-fn published(folder: &Folder, target: &Target, path: &str, slot: &Slot) -> Result<(Manifest, Piece), Error> {
+fn published(folder: &Folder, target: &Target, path: &str, slot: &Slot) -> Result<(Manifest, TargetFile), Error> {
     let digest = target.sha256().map(|sha256| Digest(*sha256)).unwrap_or(Digest([0; 32]));
     let release = target.release().map_err(|why| Error::other(format!("{path}: {why}")))?.clone();
-    let piece = Piece { path: path.to_owned(), digest, len: target.length(), release };
+    let piece = TargetFile { path: path.to_owned(), digest, len: target.length(), release };
     let bytes = super::check::piece(folder, &piece.name())?;
     if Digest::of(&bytes) != digest {
         return Err(Error::untrusted(format!(

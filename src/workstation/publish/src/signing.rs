@@ -27,7 +27,7 @@ pub struct Access {
 }
 
 /// What signing works with.
-pub struct Desk {
+pub struct SigningSession {
     pub repository: Repository,
     pub store: KeyStore,
     pub now: Time,
@@ -37,12 +37,12 @@ pub struct Desk {
     _lock: Lock,
 }
 
-impl Desk {
+impl SigningSession {
     /// Waits for its turn; opens the repository, verifying it, and the key folder.
     ///
     /// # Errors
     /// There is no repository, no key of it in the key folder, it is not signed as it must be, or the clock that was given is none.
-    pub fn open(access: &Access, progress: &dyn Progress) -> Result<Desk, Error> {
+    pub fn open(access: &Access, progress: &dyn Progress) -> Result<SigningSession, Error> {
         if !access.repository.is_dir() {
             return Err(no_repository(access));
         }
@@ -72,15 +72,15 @@ impl Desk {
                 draft.name()
             ));
         }
-        Desk::with(access, repository, lock)
+        SigningSession::with(access, repository, lock)
     }
 
     /// With a repository that was just made.
     ///
     /// # Errors
-    /// As [`Desk::open`].
-    pub fn with(access: &Access, repository: Repository, lock: Lock) -> Result<Desk, Error> {
-        Ok(Desk {
+    /// As [`SigningSession::open`].
+    pub fn with(access: &Access, repository: Repository, lock: Lock) -> Result<SigningSession, Error> {
+        Ok(SigningSession {
             repository,
             store: KeyStore::open(&access.keys)?,
             now: now()?,

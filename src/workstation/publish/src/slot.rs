@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fruit_base::AtPath;
+use fruit_base::{AtPath, Sha256};
 use fruit_contract::image_manifest::{self, ImageManifest};
 use fruit_image::disk::{Disk, DiskFile, Window};
 use fruit_image::erofs;
@@ -108,21 +108,23 @@ impl Slot {
         let verity = verity_of(&window, &described.kernel.verity).map_err(|error| in_image(&error))?;
         // Nodes would refuse it, or start from it and fail, when it is signed already.
         let bad = verity::verify(&window, &parameters(&verity)?).map_err(|error| in_image(&error))?;
-        if let Some(bad) = bad {
+        let damaged = |what: &str| {
             let (image, manifest) = (image.display(), manifest.display());
-            return Err(Error::input(format!(
-                "{image}: its root is damaged: {bad} is not what {manifest} says; build the image again"
-            )));
+            Error::input(format!("{image}: damaged: {what} is not what {manifest} says; build the image again"))
+        };
+        if let Some(bad) = bad {
+            return Err(damaged(&format!("{bad} of its root")));
         }
         let data = parameters(&verity)?.data_blocks * verity::BLOCK;
         let boot = partition("boot-a")?;
         let (root_len, boot_len) = (root.len, boot.len);
         let fat = fat::Volume::open(&Window::new(&disk, boot.offset, boot.len)).map_err(|e| in_image(&e))?.size();
         let source = Source::open(&image).map_err(|error| Error::other(error.to_string()))?;
-        let parts = [
-            root_part(&source, Extent { offset: root.offset, len: data }),
-            boot_part(&source, &disk, Extent { offset: boot.offset, len: fat }),
-        ];
+        let boot = Extent { offset: boot.offset, len: fat };
+        if !is_as_described(&source, boot, &described).map_err(|error| in_image(&error))? {
+            return Err(damaged("boot partition"));
+        }
+        let parts = [root_part(&source, Extent { offset: root.offset, len: data }), boot_part(&source, &disk, boot)];
         let [root, boot] = parts;
         Ok(Slot {
             identity: identity(described, SlotSizes { root: root_len, boot: boot_len })
@@ -152,6 +154,14 @@ impl Slot {
         let boot_part = boot_part(&open(boot)?, &disk, whole(len(VolumeKind::Boot)?)).map_err(broken(boot))?;
         Ok(Slot { identity, verity, parts: [root_part, boot_part] })
     }
+}
+
+/// Whether a boot volume is what the manifest says of it, if it does.
+fn is_as_described(source: &Arc<Source>, boot: Extent, described: &ImageManifest) -> std::io::Result<bool> {
+    let said = described.partitions.iter().find(|partition| partition.name == "boot-a");
+    let Some(said) = said.and_then(|partition| partition.sha256.as_ref()) else { return Ok(true) };
+    let volume = Content::Range { source: source.clone(), offset: boot.offset, len: boot.len };
+    Ok(Sha256::parse(said) == Some(volume.sha256()?))
 }
 
 /// An image and the manifest beside it, found by either.

@@ -6,15 +6,15 @@ use fruit_image::tree::{Inode, Kind, Meta, Tree, TreeError};
 use crate::Error;
 
 /// A tree being changed, and the time that new files get.
-pub(crate) struct Root<'a> {
+pub(crate) struct TreeEditor<'a> {
     pub tree: &'a mut Tree,
     /// Seconds since 1970 given to everything made here.
     pub epoch: i64,
 }
 
-impl<'a> Root<'a> {
-    pub fn new(tree: &'a mut Tree, epoch: i64) -> Root<'a> {
-        Root { tree, epoch }
+impl<'a> TreeEditor<'a> {
+    pub fn new(tree: &'a mut Tree, epoch: i64) -> TreeEditor<'a> {
+        TreeEditor { tree, epoch }
     }
 
     /// Whether `path` names something when links are followed.
@@ -49,7 +49,7 @@ impl<'a> Root<'a> {
         self.put(path, inode)
     }
 
-    /// As [`Root::write`], unless something is there already.
+    /// As [`TreeEditor::write`], unless something is there already.
     pub fn write_new(&mut self, path: &str, content: impl Into<Vec<u8>>, mode: u16) -> Result<(), Error> {
         if self.exists(path) || self.tree.contains(&self.place(path)?) {
             return Ok(());

@@ -3,7 +3,7 @@
 use fruit_image::tree::{Content, Inode, Kind, Tree};
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::finish::accounts::Accounts;
 
 /// Folders that are made anew at each boot.
@@ -38,7 +38,7 @@ pub enum Refused {
 /// # Errors
 /// Something is there, or the path cannot hold a file.
 pub fn lay(tree: &mut Tree, path: &str, what: What, replace: bool, epoch: i64) -> Result<String, Refused> {
-    let mut root = Root::new(tree, epoch);
+    let mut root = TreeEditor::new(tree, epoch);
     let real = root.place(path)?;
     let top = real.split('/').next().unwrap_or_default();
     if VOLATILE.contains(&top) {
@@ -64,7 +64,7 @@ pub fn lay(tree: &mut Tree, path: &str, what: What, replace: bool, epoch: i64) -
 /// # Errors
 /// An unknown account.
 pub fn own(tree: &mut Tree, real: &str, user: &str, group: &str, place: &str) -> Result<(), Error> {
-    let root = Root::new(tree, 0);
+    let root = TreeEditor::new(tree, 0);
     let accounts = Accounts::load(&root)?;
     let (uid, gid) = (accounts.uid_of(place, user)?, accounts.gid_of(place, group)?);
     if let Some(inode) = tree.get_mut(real) {
@@ -79,7 +79,7 @@ mod tests {
 
     fn root() -> Tree {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nweb:x:200:201::/:/bin/sh\n", 0o644).unwrap();
         root.write("etc/group", "root:x:0:\nadm:x:4:\n", 0o644).unwrap();
         root.dir("usr/lib", 0o755, 0, 0).unwrap();

@@ -3,7 +3,7 @@
 use fruit_image::tree::{Content, Inode, Kind, Meta, Tree};
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::kernel::{DIR, Selection};
 
 /// A tree to be written as cpio. `init` is the static program, `config` the bytes of `/etc/fruit/init.json`, `modules`
@@ -20,7 +20,7 @@ pub fn tree(
     epoch: i64,
 ) -> Result<Tree, Error> {
     let mut tree = Tree::new(epoch);
-    let mut root = Root::new(&mut tree, epoch);
+    let mut root = TreeEditor::new(&mut tree, epoch);
     for dir in ["dev", "proc", "sys", "run", "root", "etc/fruit", "tmp"] {
         root.dir(dir, 0o755, 0, 0)?;
     }

@@ -3,7 +3,7 @@
 use fruit_image::tree::Tree;
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 
 /// Makes the merged-`/usr` links (`/bin` → `usr/bin`, …) and their directories, as debootstrap does before it unpacks.
 /// Without them an older package that ships `/bin/x` would make a real `/bin`.
@@ -18,7 +18,7 @@ pub fn seed(tree: &mut Tree, architecture: &str, epoch: i64) -> Result<(), Error
         "ppc64el" | "loong64" | "s390x" => &["lib64"],
         _ => &[],
     };
-    let mut root = Root::new(tree, epoch);
+    let mut root = TreeEditor::new(tree, epoch);
     for name in ["bin", "sbin", "lib"].iter().chain(libraries) {
         root.dir(&format!("usr/{name}"), 0o755, 0, 0)?;
         root.symlink(&format!("usr/{name}"), name)?;

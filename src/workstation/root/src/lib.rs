@@ -6,7 +6,7 @@
 //!
 //! The order in which a build calls them: [`layout::seed`] before unpacking, then [`finish::finish`],
 //! [`kernel::install`], [`prune::prune`], [`overlay::apply`], [`finish::units::configure`], [`finish::users::add`],
-//! [`records::write`], [`settle::settle`].
+//! [`records::write`], [`last_check::finish`].
 
 pub mod account;
 mod edit;
@@ -16,6 +16,7 @@ pub mod finish;
 pub mod glob;
 pub mod initramfs;
 pub mod kernel;
+pub mod last_check;
 pub mod layout;
 pub mod overlay;
 mod package;
@@ -23,7 +24,6 @@ pub mod prune;
 pub mod records;
 pub mod sbom;
 pub mod scripts;
-pub mod settle;
 
 pub use error::Error;
 pub use package::PackageScripts;

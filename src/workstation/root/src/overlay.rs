@@ -10,7 +10,7 @@ use fruit_image::tree::{Content, Inode, Kind, Source, Tree};
 use serde::Deserialize;
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::finish::accounts::Accounts;
 use crate::finish::capability;
 use crate::glob::Glob;
@@ -133,7 +133,7 @@ impl Overlay {
         };
         let ready = rules.files.iter().map(|rule| Ready::new(&place, rule)).collect::<Result<_, _>>()?;
         let mut overlay = Overlay { place, rules, ready, entries: Vec::new() };
-        overlay.look(dir, "", 0)?;
+        overlay.scan(dir, "", 0)?;
         overlay.all_used()?;
         Ok(overlay)
     }
@@ -148,7 +148,7 @@ impl Overlay {
         &self.rules.enable
     }
 
-    fn look(&mut self, base: &Path, below: &str, depth: usize) -> Result<(), Error> {
+    fn scan(&mut self, base: &Path, below: &str, depth: usize) -> Result<(), Error> {
         let dir = base.join(below);
         let invalid = |path: &Path, what: &str| Error::Invalid { path: path.display().to_string(), what: what.into() };
         let read_error = |path: &Path, source| Error::Read { path: path.display().to_string(), source };
@@ -186,7 +186,7 @@ impl Overlay {
             let folder = kind == EntryKind::Folder;
             self.entries.push(Entry { path: path.clone(), file, kind });
             if folder {
-                self.look(base, &path, depth + 1)?;
+                self.scan(base, &path, depth + 1)?;
             }
         }
         Ok(())
@@ -210,7 +210,7 @@ impl Overlay {
     /// # Errors
     /// Unknown owners, files that would replace a directory, files that cannot be read any more.
     pub fn apply(&self, tree: &mut Tree, epoch: i64) -> Result<Applied, Error> {
-        let root = &mut Root::new(tree, epoch);
+        let root = &mut TreeEditor::new(tree, epoch);
         let accounts = Accounts::load(root)?;
         let chooser = Chooser::new(&self.place, &self.ready, &accounts)?;
         let mut applied = Applied { enable: self.rules.enable.clone(), ..Applied::default() };
@@ -346,7 +346,7 @@ mod tests {
 
     fn root() -> Tree {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("etc/passwd", "root:x:0:0::/root:/bin/sh\n", 0o644).unwrap();
         root.write("etc/group", "root:x:0:\nshadow:x:42:\n", 0o644).unwrap();
         root.dir("usr/lib", 0o755, 0, 0).unwrap();

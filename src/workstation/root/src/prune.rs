@@ -570,11 +570,11 @@ fn apply(tree: &mut Tree, name: &str, remove: &Globs, keep: &Globs) -> Saved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edit::Root;
+    use crate::edit::TreeEditor;
 
     fn tree(paths: &[&str]) -> Tree {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         for path in paths {
             root.write(path, "0123456789", 0o644).unwrap();
         }
@@ -619,7 +619,7 @@ mod tests {
             "usr/lib/firmware/intel/x.ucode",
             "usr/lib/firmware/brcm/b.1.txt",
         ]);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.symlink("../cypress/cyfmac.bin", "usr/lib/firmware/brcm/brcmfmac.bin").unwrap();
         let firmware = Some(vec!["brcm/brcmfmac.bin".to_owned(), "brcm/b.*.txt".to_owned()]);
         prune(&mut tree, &Settings { firmware, ..Settings::default() }).unwrap();
@@ -630,7 +630,7 @@ mod tests {
     #[test]
     fn links_go_with_the_files_they_lead_to_and_others_stay() {
         let mut tree = tree(&["usr/share/man/man1/less.1.gz", "usr/bin/less"]);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.symlink("/usr/share/man/man1/less.1.gz", "etc/alternatives/pager.1.gz").unwrap();
         root.symlink("/usr/bin/less", "etc/alternatives/pager").unwrap();
         root.symlink("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf").unwrap();

@@ -4,7 +4,7 @@
 use fruit_image::tree::Tree;
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 
 /// One package's record.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Record {
 /// # Errors
 /// A package name that is no file name.
 pub fn write(tree: &mut Tree, records: &[Record], epoch: i64) -> Result<(), Error> {
-    let mut root = Root::new(tree, epoch);
+    let mut root = TreeEditor::new(tree, epoch);
     for record in records {
         let legal = |c: char| c.is_ascii_alphanumeric() || "+-.:".contains(c);
         if record.name.is_empty() || record.name.starts_with('.') || !record.name.chars().all(legal) {

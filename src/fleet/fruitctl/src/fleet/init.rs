@@ -6,7 +6,7 @@ use super::{Opened, Options, Signer, at, usage};
 use crate::failure::{Code, Failure};
 use crate::output::print;
 use clap::Args;
-use fruit_base::Sha256;
+use fruit_base::{NotThreshold, Sha256, Threshold};
 use fruit_record::body::{Body, Charter, Operator, Relay, ReleaseRoot};
 use fruit_record::wire::sorted;
 use fruit_record::{Draft, Head, KeyId, Name, Replica, Roles, Selector, Trust};
@@ -37,15 +37,6 @@ pub struct InitArgs {
     /// A relay, and the SHA-256 of its certificate; repeatable.
     #[arg(long, value_name = "HOST:PORT=SHA256")]
     relay: Vec<String>,
-}
-
-/// `2/3`: threshold and number of keys.
-fn threshold(text: &str) -> Result<(u64, u64), Failure> {
-    let numbers = text.split_once('/').and_then(|(n, m)| Some((n.parse().ok()?, m.parse().ok()?)));
-    match numbers {
-        Some((threshold, count)) if threshold >= 1 && threshold <= count && count <= 16 => Ok((threshold, count)),
-        _ => Err(usage(format!("--root {text}: expected how many sign of how many, such as 2/3 (at most 16)"))),
-    }
 }
 
 fn pair<'t>(option: &'t str, expected: &str) -> Result<(&'t str, &'t str), Failure> {
@@ -88,8 +79,10 @@ impl NewKeys<'_> {
 
 impl InitArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
-        let (threshold, count) = threshold(&self.root)?;
-        let roots: Vec<String> = (1..=count).map(|number| format!("root-{number}")).collect();
+        let root: Threshold =
+            self.root.parse().map_err(|why: NotThreshold| usage(format!("--root {}: {why}", self.root)))?;
+        let (threshold, roots) = (u64::from(root.needed), 1..=root.keys);
+        let roots: Vec<String> = roots.map(|number| format!("root-{number}")).collect();
         let operator = self.operator_name()?;
         if roots.contains(&operator) {
             return Err(usage(format!(

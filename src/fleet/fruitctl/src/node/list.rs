@@ -57,14 +57,14 @@ pub fn age(time: u64, now: u64) -> String {
 impl ListArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
         self.watch.run(options.json, |clear| {
-            let text = self.look(options)?;
+            let text = self.render(options)?;
             print(format_args!("{clear}{text}"));
             Ok(())
         })
     }
 
     /// What the records say now.
-    fn look(&self, options: &Options) -> Result<String, Failure> {
+    fn render(&self, options: &Options) -> Result<String, Failure> {
         let opened = Opened::read(options)?;
         let now = now();
         let (mut rows, mut values) = (Vec::new(), Vec::new());

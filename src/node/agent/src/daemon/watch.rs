@@ -13,14 +13,14 @@ use fruit_device::journal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sd_notify::NotifyState;
 
-use super::book::Entry;
-use super::{BOOK_TIME, enter_ending, nudge, start};
+use super::accounting::Entry;
+use super::{ACCOUNT_TIME, enter_ending, nudge, start};
 use crate::account::Ending;
 use crate::beat::{self, Stamp, Timing};
 use crate::clock::{Clock, Monotonic};
 use crate::condition::{Condition, Conditions};
 use crate::line::{InputLine, OutputLine, Port};
-use crate::live::Live;
+use crate::shared_state::SharedState;
 use crate::signal::Debounce;
 use crate::watchdog::Watchdog;
 use crate::{realtime, shutdown};
@@ -32,7 +32,7 @@ const EAGER: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_millis(2_500);
 
 pub struct Watch {
-    live: Arc<Live>,
+    shared: Arc<SharedState>,
     entries: Sender<Entry>,
     wake: Arc<OwnedFd>,
     stop: Arc<AtomicBool>,
@@ -53,14 +53,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(live: &Arc<Live>, entries: Sender<Entry>, wake: Arc<OwnedFd>) -> Watch {
+    pub fn new(shared: &Arc<SharedState>, entries: Sender<Entry>, wake: Arc<OwnedFd>) -> Watch {
         Watch {
-            live: Arc::clone(live),
+            shared: Arc::clone(shared),
             entries,
             wake,
             stop: Arc::new(AtomicBool::new(false)),
             signal: None,
-            debounce: Debounce::new(live.config.signal.least_pulse()),
+            debounce: Debounce::new(shared.config.signal.least_pulse()),
             order_due: false,
             told: Conditions::NONE,
             device_trouble: None,
@@ -79,7 +79,7 @@ impl Watch {
         self.devices();
         self.notify(&[NotifyState::Ready]);
         while !self.wait(termination)? {
-            self.live.permit.stamp(Stamp::Main, Monotonic.now());
+            self.shared.permit.stamp(Stamp::Main, Monotonic.now());
             self.hear();
             self.pass_on();
             self.tell_withheld();
@@ -108,14 +108,14 @@ impl Watch {
 
     /// Whether a device that should be in use is not.
     fn missing(&self) -> bool {
-        let board = self.live.board();
-        let fed = self.live.watchdog.get().is_some() || self.live.config.watchdog.device == WatchdogDevice::None;
+        let board = self.shared.board();
+        let fed = self.shared.watchdog.get().is_some() || self.shared.config.watchdog.device == WatchdogDevice::None;
         (board.drives && !(board.beats && board.watches)) || !fed
     }
 
     /// Takes the devices that are not in use yet: at boot they come when they come.
     fn devices(&mut self) {
-        let board = self.live.board().clone();
+        let board = self.shared.board().clone();
         if board.drives && !(board.beats && board.watches) {
             let taken = self.lines(board.beats, board.watches);
             let trouble = taken.err().map(|error| error.to_string());
@@ -123,7 +123,7 @@ impl Watch {
                 journal::warn(&format!("{trouble}; trying on"));
             }
             self.device_trouble.clone_from(&trouble);
-            self.live.board().trouble = trouble;
+            self.shared.board().trouble = trouble;
         }
         if let Err(error) = self.watchdog() {
             let trouble = error.to_string();
@@ -135,11 +135,11 @@ impl Watch {
     }
 
     fn lines(&mut self, beats: bool, watches: bool) -> io::Result<()> {
-        let lines = &self.live.config.lines;
-        let port = Port::find(&lines.chip, &self.live.roots.dev)?;
+        let lines = &self.shared.config.lines;
+        let port = Port::find(&lines.chip, &self.shared.roots.dev)?;
         if !beats {
             self.beat(port.output(lines.heartbeat)?)?;
-            self.live.board().beats = true;
+            self.shared.board().beats = true;
         }
         if !watches {
             let mut line = port.input(lines.signal)?;
@@ -147,10 +147,10 @@ impl Watch {
             if !level {
                 journal::warn("the signal line is low already; only its next falling edge is an order");
             }
-            let mut board = self.live.board();
+            let mut board = self.shared.board();
             (board.watches, board.signal_level) = (true, Some(level));
             drop(board);
-            self.debounce = Debounce::new(self.live.config.signal.least_pulse());
+            self.debounce = Debounce::new(self.shared.config.signal.least_pulse());
             self.signal = Some(line);
         }
         Ok(())
@@ -158,25 +158,25 @@ impl Watch {
 
     /// Starts the thread that beats.
     fn beat(&self, mut line: Box<dyn OutputLine>) -> io::Result<()> {
-        let (live, wake, stop) = (Arc::clone(&self.live), Arc::clone(&self.wake), Arc::clone(&self.stop));
-        let heartbeat = live.config.heartbeat.clone();
+        let (shared, wake, stop) = (Arc::clone(&self.shared), Arc::clone(&self.wake), Arc::clone(&self.stop));
+        let heartbeat = shared.config.heartbeat.clone();
         let timing = Timing { high: heartbeat.high.millis() * MILLI, interval: heartbeat.interval.millis() * MILLI };
         start("beat", move || {
             take_priority(heartbeat.priority);
-            let Live { permit, record, .. } = &*live;
+            let SharedState { permit, record, .. } = &*shared;
             beat::beat(&mut *line, &Monotonic, timing, permit, record, &|| nudge(&wake), &stop);
             if !stop.load(Relaxed) {
                 journal::error("the heartbeat line was lost");
-                live.board().beats = false;
+                shared.board().beats = false;
                 nudge(&wake);
             }
         })
     }
 
     fn watchdog(&self) -> io::Result<()> {
-        let config = &self.live.config.watchdog;
+        let config = &self.shared.config.watchdog;
         let WatchdogDevice::Device(path) = &config.device else { return Ok(()) };
-        if self.live.watchdog.get().is_some() {
+        if self.shared.watchdog.get().is_some() {
             return Ok(());
         }
         // At most 600 s by the configuration.
@@ -187,13 +187,13 @@ impl Watch {
         }
         journal::notice(&format!("{} is armed, {} s", path.display(), watchdog.timeout()));
         // Only this thread sets it, and it was not set above.
-        let _ = self.live.watchdog.set(watchdog);
-        let (live, wake, stop) = (Arc::clone(&self.live), Arc::clone(&self.wake), Arc::clone(&self.stop));
-        let priority = live.config.heartbeat.priority;
+        let _ = self.shared.watchdog.set(watchdog);
+        let (shared, wake, stop) = (Arc::clone(&self.shared), Arc::clone(&self.wake), Arc::clone(&self.stop));
+        let priority = shared.config.heartbeat.priority;
         start("watchdog", move || {
             take_priority(priority);
-            if let Some(watchdog) = live.watchdog.get() {
-                watchdog.feed(&Monotonic, &live.permit, &|| nudge(&wake), &stop);
+            if let Some(watchdog) = shared.watchdog.get() {
+                watchdog.feed(&Monotonic, &shared.permit, &|| nudge(&wake), &stop);
             }
         })
     }
@@ -208,16 +208,16 @@ impl Watch {
             heard = line.level().map(|level| ordered |= debounce.expire(now, level));
         }
         match heard.and_then(|()| line.level()) {
-            Ok(level) => self.live.board().signal_level = Some(level),
+            Ok(level) => self.shared.board().signal_level = Some(level),
             Err(error) => {
                 journal::error(&format!("the signal line was lost: {error}"));
                 self.signal = None;
-                let mut board = self.live.board();
+                let mut board = self.shared.board();
                 (board.watches, board.signal_level) = (false, None);
             }
         }
-        if ordered && self.live.begin_ending(Ending::Signal) {
-            let glitch = self.live.config.signal.glitch;
+        if ordered && self.shared.begin_ending(Ending::Signal) {
+            let glitch = self.shared.config.signal.glitch;
             journal::critical(&format!(
                 "shutting down now: the Pi Stack board pulled the signal line low (for {glitch} or longer) and is about \
                  to cut the power"
@@ -231,7 +231,7 @@ impl Watch {
         if !self.order_due {
             return;
         }
-        match shutdown::order(&self.live.roots.run) {
+        match shutdown::order(&self.shared.roots.run) {
             Ok(()) => {
                 self.order_due = false;
                 // The shutdown does not wait for the disk.
@@ -246,9 +246,9 @@ impl Watch {
     fn tell_withheld(&mut self) {
         let mut count = [0; 8];
         let nudged = rustix::io::read(&self.wake, &mut count).is_ok();
-        let reasons = self.live.permit.withheld_for(Monotonic.now());
+        let reasons = self.shared.permit.withheld_for(Monotonic.now());
         if nudged && !reasons.is_empty() && reasons != self.told {
-            let why = self.live.explain(reasons);
+            let why = self.shared.explain(reasons);
             journal::critical(&format!("beat withheld: {why}"));
             let _ = self.entries.send(Entry::Withheld(reasons, why));
             self.told = reasons;
@@ -264,14 +264,14 @@ impl Watch {
     }
 
     fn tell_manager(&mut self) {
-        let withheld = self.live.permit.withheld_for(Monotonic.now());
+        let withheld = self.shared.permit.withheld_for(Monotonic.now());
         // If the health thread hangs, systemd starts the agent again.
         let due = self.alive_interval.is_some_and(|interval| self.alive_told.elapsed() >= interval);
         if due && !withheld.has(Condition::Process) {
             self.notify(&[NotifyState::Watchdog]);
             self.alive_told = Instant::now();
         }
-        let status = match (self.live.ending(), withheld.is_empty(), self.live.board().beats) {
+        let status = match (self.shared.ending(), withheld.is_empty(), self.shared.board().beats) {
             (Some(ending), _, _) => format!("Going down: {}", ending.name()),
             (None, false, _) => format!("Beat withheld: {withheld}"),
             (None, true, true) => "Beating".to_owned(),
@@ -287,30 +287,30 @@ impl Watch {
     fn end(self) {
         self.notify(&[NotifyState::Stopping]);
         self.stop.store(true, Relaxed);
-        if let Some(watchdog) = self.live.watchdog.get()
+        if let Some(watchdog) = self.shared.watchdog.get()
             && let Err(error) = watchdog.disarm()
         {
             journal::error(&format!("the watchdog is still armed and will reset the node: {error}"));
         }
         // fruit-agent-ending.service has said so before, unless it is not installed.
-        if self.live.ending().is_none()
-            && let Ok(Some(kind)) = shutdown::kind_in_progress(&self.live.roots.run)
+        if self.shared.ending().is_none()
+            && let Ok(Some(kind)) = shutdown::kind_in_progress(&self.shared.roots.run)
             && let Some(ending) = Ending::from_shutdown(kind)
         {
-            self.live.begin_ending(ending);
+            self.shared.begin_ending(ending);
             enter_ending(&self.entries, ending);
         }
         let (done, wait) = sync_channel(1);
-        if self.entries.send(Entry::Close(done)).is_ok() && wait.recv_timeout(BOOK_TIME).is_err() {
+        if self.entries.send(Entry::Close(done)).is_ok() && wait.recv_timeout(ACCOUNT_TIME).is_err() {
             journal::warn("the account is not on the disk");
         }
         // A beat that has begun is finished: the line is left low.
-        let limit = Instant::now() + self.live.config.heartbeat.high.duration() + Duration::from_millis(100);
-        while self.live.record.high.load(Relaxed) && Instant::now() < limit {
+        let limit = Instant::now() + self.shared.config.heartbeat.high.duration() + Duration::from_millis(100);
+        while self.shared.record.high.load(Relaxed) && Instant::now() < limit {
             std::thread::sleep(Duration::from_millis(5));
         }
         // The next agent removes it too.
-        let _ = std::fs::remove_file(self.live.config.metrics.socket.path());
+        let _ = std::fs::remove_file(self.shared.config.metrics.socket.path());
         journal::info("stopped");
     }
 }

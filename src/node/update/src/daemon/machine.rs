@@ -71,13 +71,13 @@ pub enum Stage {
     /// Nothing is on trial; the sources are not open yet.
     Open,
     /// In one round after the other.
-    Work(Turn),
+    Work(Task),
     Over(End),
 }
 
 /// What a round comes to next.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Turn {
+pub enum Task {
     Sources,
     Restart,
     Clone,
@@ -87,7 +87,7 @@ pub enum Turn {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Bring what is remembered together with what the boot loader did, and find out what runs.
-    Settle,
+    Reconcile,
     /// Judge the release on trial by its health checks.
     Prove,
     /// Commit the release on trial.
@@ -115,7 +115,7 @@ pub enum Outcome {
     /// The daemon was told to stop.
     Stopped,
     Rested,
-    Settled {
+    Reconciled {
         on_trial: bool,
     },
     Proved(Verdict),
@@ -228,7 +228,7 @@ impl State {
 
     /// The sources are to be asked now, whatever was planned.
     pub fn check_at(&mut self, now: Duration) {
-        (self.stage, self.sources, self.next_check) = (Stage::Work(Turn::Sources), true, Some(now));
+        (self.stage, self.sources, self.next_check) = (Stage::Work(Task::Sources), true, Some(now));
     }
 
     /// What to do now.
@@ -246,29 +246,29 @@ impl State {
         Ok(match &self.stage {
             Stage::Over(end) => Action::End(*end),
             _ if now < self.not_before => Action::Rest(self.not_before - now),
-            Stage::Start => Action::Settle,
+            Stage::Start => Action::Reconcile,
             Stage::Trial => Action::Prove,
             Stage::Commit => Action::Commit,
             Stage::GiveUp(reason) => Action::GiveUp(reason.clone()),
             Stage::FallBack => Action::Restart,
             Stage::Open => Action::OpenSources,
-            Stage::Work(turn) => self.work(*turn, config, facts, now)?,
+            Stage::Work(task) => self.work(*task, config, facts, now)?,
         })
     }
 
-    /// The rest of a round that has come to `turn`.
-    fn work(&mut self, turn: Turn, config: &UpdateConfig, facts: &Facts, now: Duration) -> Result<Action, Need> {
-        if turn <= Turn::Sources
+    /// The rest of a round that has come to `task`.
+    fn work(&mut self, task: Task, config: &UpdateConfig, facts: &Facts, now: Duration) -> Result<Action, Need> {
+        if task <= Task::Sources
             && let Some(check) = self.check(config, facts, now)?
         {
-            self.stage = Stage::Work(Turn::Restart);
+            self.stage = Stage::Work(Task::Restart);
             return Ok(check);
         }
-        if turn <= Turn::Restart && self.may_restart(config, facts, now)? {
-            self.stage = Stage::Work(Turn::Clone);
+        if task <= Task::Restart && self.may_restart(config, facts, now)? {
+            self.stage = Stage::Work(Task::Clone);
             return Ok(Action::Restart);
         }
-        self.stage = Stage::Work(Turn::Sources);
+        self.stage = Stage::Work(Task::Sources);
         Ok(if self.may_clone(config, facts, now)? { Action::Clone } else { Action::Rest(TICK) })
     }
 
@@ -374,8 +374,8 @@ impl State {
         self.stage = match outcome {
             Outcome::Stopped | Outcome::Proved(Verdict::Stopped) => Stage::Over(End::Stopped),
             Outcome::Restarting => Stage::Over(End::Restarting),
-            Outcome::Settled { on_trial: true } => Stage::Trial,
-            Outcome::Settled { on_trial: false } | Outcome::TrialOver => Stage::Open,
+            Outcome::Reconciled { on_trial: true } => Stage::Trial,
+            Outcome::Reconciled { on_trial: false } | Outcome::TrialOver => Stage::Open,
             Outcome::Proved(Verdict::Good) => Stage::Commit,
             Outcome::Proved(Verdict::Bad(reason)) => Stage::GiveUp(reason),
             Outcome::GivenUp => Stage::FallBack,
@@ -384,7 +384,7 @@ impl State {
                 self.sticks = sticks.unwrap_or_default();
                 self.plan(config.check.first_wait(at.random).filter(|_| self.sources), at);
                 self.say_idle();
-                Stage::Work(Turn::Sources)
+                Stage::Work(Task::Sources)
             }
             // What must be done is tried again; a round goes on, and comes to it again in its time.
             Outcome::Failed => {

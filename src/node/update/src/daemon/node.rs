@@ -17,7 +17,7 @@ use super::below;
 use crate::anchor::Anchor;
 use crate::card::{self, CardError, Control, ControlBlock};
 use crate::facts::{Facts, FactsError, Roots};
-use crate::health::Places;
+use crate::health::Endpoints;
 use crate::inhibit::{self, Inhibitor};
 use crate::state::Memory;
 use crate::store::{self, Folder};
@@ -46,7 +46,7 @@ pub enum NodeError {
 
 /// Where a node's files are.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct Installation {
     /// `/`
     pub root: PathBuf,
     /// Root metadata of the image; without it the fleet says whose releases are taken.
@@ -55,10 +55,10 @@ pub struct Site {
 
 /// What the daemon needs of a node.
 pub struct Node {
-    pub site: Site,
+    pub installation: Installation,
     /// Held by whoever changes something.
     pub lock: PathBuf,
-    pub places: Places,
+    pub endpoints: Endpoints,
     /// The disk that it runs from.
     pub disk: String,
     /// Card and memory, read anew.
@@ -77,14 +77,14 @@ impl Node {
     ///
     /// # Errors
     /// It is not a node, or this is not root.
-    pub fn of_machine(site: Site, config: &UpdateConfig) -> Result<Node, NodeError> {
-        let roots = Roots::below(&site.root);
+    pub fn of_machine(installation: Installation, config: &UpdateConfig) -> Result<Node, NodeError> {
+        let roots = Roots::below(&installation.root);
         let (report, line) = (roots.boot_report()?, roots.command_line()?);
-        let (root, open_config) = (site.root.clone(), config.clone());
+        let (root, open_config) = (installation.root.clone(), config.clone());
         let (time_root, restart_root) = (root.clone(), root.clone());
         Ok(Node {
             lock: below(&root, lock::PATH),
-            places: Places { agent: agent_socket(&root), ..Places::default() },
+            endpoints: Endpoints { agent: agent_socket(&root), ..Endpoints::default() },
             disk: report.disk.clone(),
             tryboot: tryboot::is_used(&root, &line),
             open: Box::new(move || open(&root, &open_config)),
@@ -93,7 +93,7 @@ impl Node {
             restart: Box::new(move |tries| {
                 restart::restart(&restart_root, &restart::way(&restart_root, tries), &restart::kernel)
             }),
-            site,
+            installation,
         })
     }
 
@@ -118,7 +118,7 @@ impl Node {
     /// # Errors
     /// Those of [`Anchor::of`].
     pub fn anchor(&self, updater: &Updater) -> io::Result<Anchor> {
-        let Site { root, anchor } = &self.site;
+        let Installation { root, anchor } = &self.installation;
         Anchor::of(root, anchor.as_deref(), &*updater.store, &updater.facts.image.name)
     }
 }

@@ -111,7 +111,7 @@ impl Daemon {
 
     fn carry_out(&mut self, action: Action) -> Result<Outcome, End> {
         let outcome = match action {
-            Action::Settle => self.settle(),
+            Action::Reconcile => self.reconcile(),
             Action::Prove => Some(self.prove()),
             Action::Commit => self.commit(),
             Action::GiveUp(reason) => self.give_up(&reason),
@@ -144,7 +144,7 @@ impl Daemon {
             self.told.clone_from(&self.state.report);
             let _ = sd_notify::notify(&[NotifyState::Status(&self.told.doing)]);
             // For people who look at the status only.
-            let _ = self.told.write(&below(&self.node.site.root, REPORT_PATH));
+            let _ = self.told.write(&below(&self.node.installation.root, REPORT_PATH));
         }
     }
 
@@ -192,7 +192,7 @@ impl Daemon {
     }
 
     /// What became of the last trial, and whether there is one now.
-    fn settle(&mut self) -> Option<Outcome> {
+    fn reconcile(&mut self) -> Option<Outcome> {
         let (lock, mut updater) = self.locked()?;
         for failed in &updater.state().failed {
             journal::notice(&format!("{} failed on this node: {}", failed.release.name(), failed.reason));
@@ -206,13 +206,13 @@ impl Daemon {
             journal::notice(&format!("{name} is on trial: looking whether it does its work"));
             self.say(&format!("{name} is on trial"));
         }
-        Some(Outcome::Settled { on_trial })
+        Some(Outcome::Reconciled { on_trial })
     }
 
     fn prove(&self) -> Outcome {
         let mut said = |text: &str| journal::info(text);
         let mut hooks = health::Hooks { stop: &self.stop, alive: &*self.alive, say: &mut said };
-        Outcome::Proved(health::prove(&self.config.health, &self.node.places, &mut hooks))
+        Outcome::Proved(health::prove(&self.config.health, &self.node.endpoints, &mut hooks))
     }
 
     fn commit(&self) -> Option<Outcome> {
@@ -287,9 +287,9 @@ impl Daemon {
         let settings = Settings {
             stop: Arc::clone(&self.stop),
             alive: Arc::clone(&self.alive),
-            ..Settings::of(&self.config, &self.node.site.root)
+            ..Settings::of(&self.config, &self.node.installation.root)
         };
-        match Sources::new(&self.config.sources, &settings, &self.node.site.root, &self.node.disk) {
+        match Sources::new(&self.config.sources, &settings, &self.node.installation.root, &self.node.disk) {
             Ok(sources) => Some(sources),
             Err(error) => {
                 journal::error(&format!("no source is asked: {error}"));
@@ -320,7 +320,7 @@ impl Daemon {
             tries: self.config.tries.get(),
             install,
             shares: self.config.sources.contains(&SourceAddress::Peers),
-            root: &self.node.site.root,
+            root: &self.node.installation.root,
             stop: &self.stop,
             alive: &*self.alive,
         };

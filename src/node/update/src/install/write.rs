@@ -77,7 +77,7 @@ impl Writing<'_, '_, '_> {
     }
 
     /// Everything is on the medium, and what is read from now on comes from there.
-    fn settle(&self, kind: VolumeKind) -> Result<(), CardError> {
+    fn sync(&self, kind: VolumeKind) -> Result<(), CardError> {
         let to = self.card.volume(self.slot, kind);
         to.sync().map_err(self.write_error(kind))?;
         to.forget().map_err(self.read_error(kind))
@@ -88,7 +88,7 @@ impl Writing<'_, '_, '_> {
         let kind = volume.kind;
         let (read_error, write_error) = (self.read_error(kind), self.write_error(kind));
         // What an interrupted install left in memory must not pass for being on the card.
-        self.settle(kind)?;
+        self.sync(kind)?;
         let to = self.card.volume(self.slot, kind);
         let differences = Differences::new(to);
         let mut tree = match kind {
@@ -129,7 +129,7 @@ impl Writing<'_, '_, '_> {
         }
         self.pieces.counts.blocks = blocks + differences.blocks();
         self.pieces.counts.written = bytes + differences.bytes();
-        self.settle(kind)?;
+        self.sync(kind)?;
         Ok(written)
     }
 

@@ -11,12 +11,12 @@ const BLOCK: u64 = 4096;
 
 /// Ranges of a volume that belong together, read as one text.
 #[derive(Clone, Default, Debug)]
-pub struct Piece {
+pub struct FileExtents {
     /// In order of the text; none is empty.
     pub ranges: Vec<Range<u64>>,
 }
 
-impl Piece {
+impl FileExtents {
     pub fn len(&self) -> u64 {
         self.ranges.iter().map(|r| r.end - r.start).sum()
     }
@@ -51,9 +51,9 @@ impl Piece {
 /// A volume's pieces.
 pub struct Layout {
     /// By path. Of files that share their data only one is here.
-    pub files: BTreeMap<String, Piece>,
+    pub files: BTreeMap<String, FileExtents>,
     /// Metadata, small files within it, and what no file owns.
-    pub rest: Piece,
+    pub rest: FileExtents,
 }
 
 /// Whether an extent is a file's alone: blocks of its own rather than a place among the metadata.
@@ -72,7 +72,7 @@ pub fn layout(volume: &Volume<'_>) -> Layout {
     }
     extents.sort_by_key(|(range, file, n)| (range.start, range.end, *file, *n));
     let mut files: BTreeMap<String, BTreeMap<usize, Range<u64>>> = BTreeMap::new();
-    let mut rest = Piece::default();
+    let mut rest = FileExtents::default();
     let mut done = 0;
     for i in 0..extents.len() {
         let (range, file, n) = &extents[i];
@@ -92,6 +92,6 @@ pub fn layout(volume: &Volume<'_>) -> Layout {
     if done < volume.len {
         rest.ranges.push(done..volume.len);
     }
-    let files = files.into_iter().map(|(path, ranges)| (path, Piece { ranges: ranges.into_values().collect() }));
+    let files = files.into_iter().map(|(path, ranges)| (path, FileExtents { ranges: ranges.into_values().collect() }));
     Layout { files: files.collect(), rest }
 }

@@ -15,7 +15,7 @@ use crate::arm64;
 use crate::patch::MAX_VOLUMES;
 use crate::{CHUNK, ReadAt};
 use chunk::Span;
-use layout::{Layout, Piece, layout};
+use layout::{FileExtents, Layout, layout};
 use pair::Pairs;
 
 /// A file of a volume.
@@ -85,10 +85,10 @@ pub enum EncodeError {
 /// the deltas from several releases need the same chunks, and share them whole.
 const MODEL_NEW: u64 = 16 << 20;
 
-/// A new piece and what it is made from.
+/// A new file and what it is made from.
 struct Job<'l> {
     volume: usize,
-    piece: &'l Piece,
+    extents: &'l FileExtents,
     old: Option<pair::Old<'l>>,
     /// Whether it is a program or library of AArch64 is seen by its bytes; metadata never is.
     file: bool,
@@ -112,14 +112,14 @@ pub fn encode(
     let pairs = Pairs::new(&old_layouts, &new_layouts);
     let mut jobs = Vec::new();
     for (volume, layout) in new_layouts.iter().enumerate() {
-        for (path, piece) in &layout.files {
-            jobs.push(Job { volume, piece, old: pairs.of(volume, path, piece.len()), file: true });
+        for (path, extents) in &layout.files {
+            jobs.push(Job { volume, extents, old: pairs.of(volume, path, extents.len()), file: true });
         }
         let old = old_layouts.get(volume).map(|l| (volume, &l.rest));
-        jobs.push(Job { volume, piece: &layout.rest, old, file: false });
+        jobs.push(Job { volume, extents: &layout.rest, old, file: false });
     }
     // The longest first, so that no thread is left alone with it at the end.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.piece.len()));
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.extents.len()));
     let total = 2 * new.iter().map(|v| v.len).sum::<u64>();
     let done = std::sync::atomic::AtomicU64::new(0);
     let step = |bytes: u64| {
@@ -129,7 +129,7 @@ pub fn encode(
     let cost = |job: &Job<'_>| compare_cost(job).min(options.memory / 2);
     let spans = work::each(&jobs, options.threads, options.memory / 2, cost, |job| {
         let spans = compare(old, new, job, options.memory / 2)?;
-        step(job.piece.len());
+        step(job.extents.len());
         Ok(spans)
     })?;
     let mut by_volume: Vec<Vec<Span>> = new.iter().map(|_| Vec::new()).collect();
@@ -165,22 +165,22 @@ pub fn encode(
 
 /// Bytes of memory that comparing takes.
 fn compare_cost(job: &Job<'_>) -> u64 {
-    job.old.map_or(0, |(_, old)| old.len() * suffix::MEMORY_PER_BYTE + job.piece.len() * 2)
+    job.old.map_or(0, |(_, old)| old.len() * suffix::MEMORY_PER_BYTE + job.extents.len() * 2)
 }
 
-/// Where the bytes of a piece come from.
+/// Where the bytes of a file come from.
 fn compare(old: &[Volume<'_>], new: &[Volume<'_>], job: &Job<'_>, memory: u64) -> Result<Vec<Span>, EncodeError> {
     let read_new = |source| EncodeError::Read { state: "new", volume: job.volume, source };
-    let text = job.piece.read(&new[job.volume]).map_err(read_new)?;
+    let text = job.extents.read(&new[job.volume]).map_err(read_new)?;
     let mut spans = Vec::new();
-    let Some((old_volume, old_piece)) = job.old else {
-        place(&mut spans, job.piece, 0, text.len() as u64, None);
+    let Some((old_volume, old_extents)) = job.old else {
+        place(&mut spans, job.extents, 0, text.len() as u64, None);
         return Ok(spans);
     };
     let read_old = |source| EncodeError::Read { state: "old", volume: old_volume, source };
-    let old_text = old_piece.read(&old[old_volume]).map_err(read_old)?;
+    let old_text = old_extents.read(&old[old_volume]).map_err(read_old)?;
     if text == old_text {
-        place(&mut spans, job.piece, 0, text.len() as u64, Some((old_volume, old_piece, 0)));
+        place(&mut spans, job.extents, 0, text.len() as u64, Some((old_volume, old_extents, 0)));
         return Ok(spans);
     }
     let code = job.file && is_arm64(&text);
@@ -194,23 +194,23 @@ fn compare(old: &[Volume<'_>], new: &[Volume<'_>], job: &Job<'_>, memory: u64) -
         let stretches = diff::diff(&key(&old_text[old_range.clone()]), &key(&text[new_range.clone()]))
             .map_err(EncodeError::Sort)?;
         for stretch in stretches {
-            let from = stretch.old_at.map(|at| (old_volume, old_piece, (old_range.start + at) as u64));
-            place(&mut spans, job.piece, (new_range.start + stretch.new_at) as u64, stretch.len as u64, from);
+            let from = stretch.old_at.map(|at| (old_volume, old_extents, (old_range.start + at) as u64));
+            place(&mut spans, job.extents, (new_range.start + stretch.new_at) as u64, stretch.len as u64, from);
         }
     }
     Ok(spans)
 }
 
 /// Translates a stretch of texts to places in volumes.
-fn place(spans: &mut Vec<Span>, piece: &Piece, at: u64, len: u64, old: Option<(usize, &Piece, u64)>) {
+fn place(spans: &mut Vec<Span>, extents: &FileExtents, at: u64, len: u64, old: Option<(usize, &FileExtents, u64)>) {
     let mut done = 0;
-    for range in piece.places(at, len) {
+    for range in extents.places(at, len) {
         let size = range.end - range.start;
         match old {
             None => spans.push(Span { new_at: range.start, len: size, old: None }),
-            Some((volume, piece, old_at)) => {
+            Some((volume, extents, old_at)) => {
                 let mut new_at = range.start;
-                for part in piece.places(old_at + done, size) {
+                for part in extents.places(old_at + done, size) {
                     let len = part.end - part.start;
                     spans.push(Span { new_at, len, old: Some((volume, part.start)) });
                     new_at += len;

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::layout::{Layout, Piece};
+use super::layout::{FileExtents, Layout};
 
-/// An old piece: number of its volume, and its ranges there.
-pub type Old<'l> = (usize, &'l Piece);
+/// An old file: number of its volume, and its ranges there.
+pub type Old<'l> = (usize, &'l FileExtents);
 
 /// Old files by path, by path without its numbers, and by name.
 pub struct Pairs<'l> {
-    paths: BTreeMap<(usize, &'l str), &'l Piece>,
-    versions: HashMap<String, Vec<(usize, &'l str, &'l Piece)>>,
-    names: HashMap<String, Vec<(usize, &'l str, &'l Piece)>>,
+    paths: BTreeMap<(usize, &'l str), &'l FileExtents>,
+    versions: HashMap<String, Vec<(usize, &'l str, &'l FileExtents)>>,
+    names: HashMap<String, Vec<(usize, &'l str, &'l FileExtents)>>,
     /// Paths of the new volumes: an old file of the same path is likelier to be the pair of that one.
     taken: HashSet<(usize, &'l str)>,
 }
@@ -37,10 +37,10 @@ impl<'l> Pairs<'l> {
         let mut pairs =
             Pairs { paths: BTreeMap::new(), versions: HashMap::new(), names: HashMap::new(), taken: HashSet::new() };
         for (volume, layout) in old.iter().enumerate() {
-            for (path, piece) in &layout.files {
-                pairs.paths.insert((volume, path), piece);
-                pairs.versions.entry(without_numbers(path)).or_default().push((volume, path, piece));
-                pairs.names.entry(without_numbers(name(path))).or_default().push((volume, path, piece));
+            for (path, extents) in &layout.files {
+                pairs.paths.insert((volume, path), extents);
+                pairs.versions.entry(without_numbers(path)).or_default().push((volume, path, extents));
+                pairs.names.entry(without_numbers(name(path))).or_default().push((volume, path, extents));
             }
         }
         for (volume, layout) in new.iter().enumerate() {
@@ -51,13 +51,13 @@ impl<'l> Pairs<'l> {
 
     /// Likely pairs of the file at `path` of `volume`, the likeliest first.
     pub fn of(&self, volume: usize, path: &str, len: u64) -> Option<Old<'l>> {
-        if let Some(piece) = self.paths.get(&(volume, path)) {
-            return Some((volume, piece));
+        if let Some(extents) = self.paths.get(&(volume, path)) {
+            return Some((volume, extents));
         }
-        let nearest = |candidates: Option<&Vec<(usize, &'l str, &'l Piece)>>| {
-            let ranked = candidates?.iter().min_by_key(|(v, p, piece)| {
+        let nearest = |candidates: Option<&Vec<(usize, &'l str, &'l FileExtents)>>| {
+            let ranked = candidates?.iter().min_by_key(|(v, p, extents)| {
                 let common = p.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
-                (*v != volume, self.taken.contains(&(*v, *p)), piece.len().abs_diff(len), usize::MAX - common, *p)
+                (*v != volume, self.taken.contains(&(*v, *p)), extents.len().abs_diff(len), usize::MAX - common, *p)
             })?;
             Some((ranked.0, ranked.2))
         };
@@ -71,15 +71,16 @@ mod tests {
     use super::*;
 
     fn layout(paths: &[&str]) -> Layout {
-        let piece = |i: usize| Piece { ranges: std::iter::once(i as u64 * 4096..(i as u64 + 1) * 4096).collect() };
+        let extents =
+            |i: usize| FileExtents { ranges: std::iter::once(i as u64 * 4096..(i as u64 + 1) * 4096).collect() };
         Layout {
-            files: paths.iter().enumerate().map(|(i, path)| ((*path).to_owned(), piece(i))).collect(),
-            rest: Piece::default(),
+            files: paths.iter().enumerate().map(|(i, path)| ((*path).to_owned(), extents(i))).collect(),
+            rest: FileExtents::default(),
         }
     }
 
     fn start(found: Option<Old<'_>>) -> Option<u64> {
-        found.map(|(_, piece)| piece.ranges[0].start / 4096)
+        found.map(|(_, extents)| extents.ranges[0].start / 4096)
     }
 
     #[test]

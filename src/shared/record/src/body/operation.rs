@@ -67,7 +67,7 @@ pub struct Job {
 /// The text of a script, or the blob that has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Script {
-    Here(Vec<u8>),
+    Inline(Vec<u8>),
     Blob(Sha256),
 }
 
@@ -187,7 +187,7 @@ impl Content for Job {
     fn write(&self, fields: &mut FieldWriter) {
         fields.field(1, |w| self.nodes.write(w));
         match &self.script {
-            Script::Here(text) => fields.raw(2, text),
+            Script::Inline(text) => fields.raw(2, text),
             Script::Blob(digest) => fields.raw(3, &digest.0),
         }
         fields.number(4, self.batch);
@@ -206,7 +206,7 @@ impl Content for Job {
         })?;
         let blob = fields.optional(3, what, |r| r.array(what))?;
         let script = match (here, blob) {
-            (Some(text), None) => Script::Here(text.to_vec()),
+            (Some(text), None) => Script::Inline(text.to_vec()),
             (None, Some(digest)) => Script::Blob(Sha256(digest)),
             _ => return Err(Malformed::Missing { what }),
         };

@@ -49,7 +49,7 @@ pub struct Floor {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Named {
     /// Ascending.
-    Here(Vec<RecordHash>),
+    Inline(Vec<RecordHash>),
     /// In a blob with this SHA-256, 32 bytes each, ascending.
     Blob(Sha256),
 }
@@ -59,7 +59,7 @@ impl Named {
     #[must_use]
     pub fn blob(&self) -> Option<Sha256> {
         match self {
-            Named::Here(_) => None,
+            Named::Inline(_) => None,
             Named::Blob(digest) => Some(*digest),
         }
     }
@@ -71,7 +71,7 @@ impl Named {
     pub fn hashes(&self, blob: &[u8]) -> Result<Vec<RecordHash>, Malformed> {
         let what = "the floor's blob";
         match self {
-            Named::Here(hashes) => Ok(hashes.clone()),
+            Named::Inline(hashes) => Ok(hashes.clone()),
             Named::Blob(digest) if Sha256::of(blob) != *digest => {
                 Err(Malformed::Value { what, why: "it has another SHA-256" })
             }
@@ -147,7 +147,7 @@ impl Content for Floor {
 
     fn write(&self, fields: &mut FieldWriter) {
         match &self.named {
-            Named::Here(hashes) => fields.list(1, hashes, |w, hash| w.raw(&hash.0)),
+            Named::Inline(hashes) => fields.list(1, hashes, |w, hash| w.raw(&hash.0)),
             Named::Blob(digest) => fields.raw(2, &digest.0),
         }
     }
@@ -157,7 +157,7 @@ impl Content for Floor {
         ascending(&here, "the records that are kept")?;
         let blob = fields.optional(2, "the blob", |r| r.array("the blob"))?;
         match (here.is_empty(), blob) {
-            (_, None) => Ok(Floor { named: Named::Here(here) }),
+            (_, None) => Ok(Floor { named: Named::Inline(here) }),
             (true, Some(digest)) => Ok(Floor { named: Named::Blob(Sha256(digest)) }),
             (false, Some(_)) => Err(Malformed::Value { what: "the floor", why: "it has both hashes and a blob" }),
         }

@@ -21,7 +21,7 @@ pub const FOLDER: &str = "docs/reference";
 pub fn pages() -> Result<BTreeMap<String, String>, Failure> {
     let mut pages = BTreeMap::new();
     pages.insert("fruitbuild.md".to_owned(), command::page(Cli::command()));
-    let programs: [(&str, &[&str]); 3] = [
+    let programs: [(&str, &[&str]); 4] = [
         (
             "fruitctl",
             &[

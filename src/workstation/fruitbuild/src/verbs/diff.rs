@@ -7,7 +7,7 @@ use fruit_contract::image_manifest::ImageManifest;
 use fruit_debian::Lock;
 use fruit_debian::lock::{Change, ChangeKind};
 use fruit_image::tree::{Kind, Tree};
-use fruit_pipeline::baked::sha256_of;
+use fruit_pipeline::device_files::sha256_of;
 use fruit_publish::slot::read_manifest;
 use serde_json::{Value, json};
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use fruit_base::AtPath;
+use fruit_base::{AtPath, NotThreshold, Threshold};
 use fruit_publish::lock::Lock;
 use fruit_publish::passphrase;
-use fruit_publish::signing::{Desk, role};
+use fruit_publish::signing::{SigningSession, role};
 use fruit_release::keys::{Held, KeyStore, Passphrase, Plan, Repository};
 use fruit_release::tuf::{PublicKey, Role};
 use serde_json::json;
@@ -21,54 +21,54 @@ use crate::verbs::signatures::{self, access};
 /// # Errors
 /// The key folder cannot be read or written, a key is missing or exists already, or a passphrase is wrong.
 pub fn keys(what: &Keys, as_json: bool, progress: &Progress) -> Result<(), Failure> {
-    let (desk, signed) = match what {
+    let (session, signed) = match what {
         Keys::Init { root, targets, snapshot, timestamp, agent, elsewhere, signing } => {
             let sizes = [root, targets, snapshot, timestamp];
-            let mut desk = init(sizes, agent, elsewhere, signing, progress)?;
-            let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
-            (desk, signed)
+            let mut session = init(sizes, agent, elsewhere, signing, progress)?;
+            let signed = session.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
+            (session, signed)
         }
-        Keys::List { signing } => return list(&Desk::open(&access(signing)?, progress)?, as_json),
+        Keys::List { signing } => return list(&SigningSession::open(&access(signing)?, progress)?, as_json),
         Keys::Add { role: name, key, threshold, signing } => {
-            let (mut desk, role) = (open(signing, progress)?, role(name)?);
-            let public = new_key(&mut desk, key, signing)?;
-            desk.repository.add_key(&role, &public, desk.now, &desk.lifetimes)?;
-            change_threshold(&mut desk, &role, *threshold)?;
-            let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
-            (desk, signed)
+            let (mut session, role) = (open(signing, progress)?, role(name)?);
+            let public = new_key(&mut session, key, signing)?;
+            session.repository.add_key(&role, &public, session.now, &session.lifetimes)?;
+            change_threshold(&mut session, &role, *threshold)?;
+            let signed = session.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
+            (session, signed)
         }
         Keys::Rotate { role: name, old, key, signing } => {
-            let (mut desk, role) = (open(signing, progress)?, role(name)?);
-            let old = desk.key(old)?;
-            let public = new_key(&mut desk, key, signing)?;
-            desk.repository.rotate(&role, &old, &public, desk.now, &desk.lifetimes)?;
-            let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
-            (desk, signed)
+            let (mut session, role) = (open(signing, progress)?, role(name)?);
+            let old = session.key(old)?;
+            let public = new_key(&mut session, key, signing)?;
+            session.repository.rotate(&role, &old, &public, session.now, &session.lifetimes)?;
+            let signed = session.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
+            (session, signed)
         }
         Keys::Revoke { role: name, key, threshold, signing } => {
-            let (mut desk, role) = (open(signing, progress)?, role(name)?);
-            let key = desk.key(key)?;
+            let (mut session, role) = (open(signing, progress)?, role(name)?);
+            let key = session.key(key)?;
             // A lower threshold first: it may be what makes the key dispensable.
-            change_threshold(&mut desk, &role, *threshold)?;
-            desk.repository.revoke(&role, &key, desk.now, &desk.lifetimes)?;
-            let signed = desk.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
-            (desk, signed)
+            change_threshold(&mut session, &role, *threshold)?;
+            session.repository.revoke(&role, &key, session.now, &session.lifetimes)?;
+            let signed = session.finish(&BTreeSet::new(), &[Role::Root, Role::Targets])?;
+            (session, signed)
         }
     };
-    signatures::report(&desk, &signed, as_json, progress);
+    signatures::report(&session, &signed, as_json, progress);
     Ok(())
 }
 
 /// For a change of keys. New keys would sign releases that wait, in passing.
-fn open(options: &cli::Signing, progress: &Progress) -> Result<Desk, Failure> {
-    let desk = Desk::open(&access(options)?, progress)?;
-    desk.expect_no_draft(&Role::Targets)?;
-    Ok(desk)
+fn open(options: &cli::Signing, progress: &Progress) -> Result<SigningSession, Failure> {
+    let session = SigningSession::open(&access(options)?, progress)?;
+    session.expect_no_draft(&Role::Targets)?;
+    Ok(session)
 }
 
-fn change_threshold(desk: &mut Desk, role: &Role, threshold: Option<u32>) -> Result<(), Failure> {
+fn change_threshold(session: &mut SigningSession, role: &Role, threshold: Option<u32>) -> Result<(), Failure> {
     match threshold {
-        Some(threshold) => Ok(desk.repository.set_threshold(role, threshold, desk.now, &desk.lifetimes)?),
+        Some(threshold) => Ok(session.repository.set_threshold(role, threshold, session.now, &session.lifetimes)?),
         None => Ok(()),
     }
 }
@@ -79,7 +79,7 @@ fn init(
     elsewhere: &[String],
     options: &cli::Signing,
     progress: &Progress,
-) -> Result<Desk, Failure> {
+) -> Result<SigningSession, Failure> {
     let access = access(options)?;
     let lock = Lock::take(&options.repository, &options.keys, progress)?;
     expect_nothing_there(options)?;
@@ -90,7 +90,8 @@ fn init(
     let mut passphrase = None;
     let mut wanted = Vec::new();
     for (role, size) in [Role::Root, Role::Targets, Role::Snapshot, Role::Timestamp].into_iter().zip(sizes) {
-        let (threshold, count) = threshold_of(&role, size)?;
+        let Threshold { needed: threshold, keys: count } =
+            size.parse().map_err(|why: NotThreshold| Failure::input(format!("--{role} {size}: {why}")))?;
         for number in 1..=count {
             wanted.push((role.clone(), threshold, format!("{}-{number}", role.name())));
         }
@@ -108,10 +109,10 @@ fn init(
         let entry = plan.entry(role).or_insert_with(|| (Vec::new(), threshold));
         entry.0.push(key);
     }
-    let mut desk = Desk::with(&access, Repository::default(), lock)?;
-    desk.store = store;
-    desk.repository = Repository::new(&plan, desk.now, &desk.lifetimes)?;
-    Ok(desk)
+    let mut session = SigningSession::with(&access, Repository::default(), lock)?;
+    session.store = store;
+    session.repository = Repository::new(&plan, session.now, &session.lifetimes)?;
+    Ok(session)
 }
 
 fn expect_nothing_there(options: &cli::Signing) -> Result<(), Failure> {
@@ -138,17 +139,6 @@ fn keys_elsewhere(options: &[String], held: Held) -> Result<Vec<(String, PathBuf
     options.iter().map(one).collect()
 }
 
-/// `2/3`: threshold and number of keys.
-fn threshold_of(role: &Role, text: &str) -> Result<(u32, u32), Failure> {
-    let numbers = text.split_once('/').and_then(|(n, m)| Some((n.parse::<u32>().ok()?, m.parse::<u32>().ok()?)));
-    match numbers {
-        Some((threshold, count)) if threshold >= 1 && threshold <= count && count <= 16 => Ok((threshold, count)),
-        _ => Err(Failure::input(format!(
-            "--{role} {text}: expected how many sign of how many, such as 2/3 (at most 16)"
-        ))),
-    }
-}
-
 fn make(
     store: &mut KeyStore,
     name: &str,
@@ -170,23 +160,23 @@ fn note(store: &mut KeyStore, name: &str, file: &Path, held: Held) -> Result<Pub
 }
 
 /// The key that a command names: known, noted, or made now.
-fn new_key(desk: &mut Desk, key: &cli::NewKey, options: &cli::Signing) -> Result<PublicKey, Failure> {
+fn new_key(session: &mut SigningSession, key: &cli::NewKey, options: &cli::Signing) -> Result<PublicKey, Failure> {
     match (&key.agent, &key.elsewhere) {
-        (Some(file), _) => note(&mut desk.store, &key.name, file, Held::Agent),
-        (None, Some(file)) => note(&mut desk.store, &key.name, file, Held::Elsewhere),
-        (None, None) => match desk.store.entry(&key.name) {
+        (Some(file), _) => note(&mut session.store, &key.name, file, Held::Agent),
+        (None, Some(file)) => note(&mut session.store, &key.name, file, Held::Elsewhere),
+        (None, None) => match session.store.entry(&key.name) {
             Ok(entry) => Ok(entry.public),
-            Err(_) => make(&mut desk.store, &key.name, &mut None, options),
+            Err(_) => make(&mut session.store, &key.name, &mut None, options),
         },
     }
 }
 
-fn list(desk: &Desk, as_json: bool) -> Result<(), Failure> {
-    let root = desk.repository.root()?;
+fn list(session: &SigningSession, as_json: bool) -> Result<(), Failure> {
+    let root = session.repository.root()?;
     let mut rows = Vec::new();
     for (role, keys) in &root.roles {
-        let expires = desk.repository.expires(role);
-        let stale = expires.is_some_and(|time| time <= desk.now);
+        let expires = session.repository.expires(role);
+        let stale = expires.is_some_and(|time| time <= session.now);
         let state = match expires {
             None => "not published yet".to_owned(),
             Some(time) if stale => format!("expired {time}"),
@@ -196,20 +186,20 @@ fn list(desk: &Desk, as_json: bool) -> Result<(), Failure> {
             .ids
             .iter()
             .map(|id| {
-                let entry = desk.store.entries().iter().find(|entry| &entry.id == id);
+                let entry = session.store.entries().iter().find(|entry| &entry.id == id);
                 json!({"name": entry.map(|entry| &entry.name), "id": id.as_str(), "held": entry.map(|entry| entry.held)})
             })
             .collect();
         if !as_json {
             outln!("{:10} {} of {} keys  {state}", role.name(), keys.threshold, keys.ids.len());
             for id in &keys.ids {
-                let held = match desk.store.entries().iter().find(|entry| &entry.id == id).map(|entry| entry.held) {
+                let held = match session.store.entries().iter().find(|entry| &entry.id == id).map(|entry| entry.held) {
                     Some(Held::File) => "in a file",
                     Some(Held::Agent) => "in ssh-agent",
                     Some(Held::Elsewhere) => "elsewhere",
                     None => "unknown here",
                 };
-                outln!("  {:20} {held:13} {id}", desk.store.name_of(id));
+                outln!("  {:20} {held:13} {id}", session.store.name_of(id));
             }
         }
         rows.push(json!({
@@ -220,7 +210,7 @@ fn list(desk: &Desk, as_json: bool) -> Result<(), Failure> {
             "expired": stale,
         }));
     }
-    let waiting: Vec<String> = desk.repository.waiting().iter().map(|w| w.role.name().to_owned()).collect();
+    let waiting: Vec<String> = session.repository.waiting().iter().map(|w| w.role.name().to_owned()).collect();
     if as_json {
         outln!("{:#}", json!({"roles": rows, "waiting": waiting}));
     } else if !waiting.is_empty() {

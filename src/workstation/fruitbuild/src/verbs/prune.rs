@@ -1,7 +1,7 @@
 //! `fruitbuild prune`: releases out of a repository, and the pieces that none needs.
 
 use fruit_publish::prune::{Taken, Taking, take_out};
-use fruit_publish::signing::Desk;
+use fruit_publish::signing::SigningSession;
 use serde_json::json;
 
 use crate::cli;
@@ -17,16 +17,16 @@ const MIB: f64 = (1 << 20) as f64;
 /// # Errors
 /// The repository is in use or damaged, keys are missing, or files cannot be written or removed.
 pub fn prune(options: &cli::Prune, as_json: bool, progress: &Progress) -> Result<(), Failure> {
-    let mut desk = Desk::open(&access(&options.signing)?, progress)?;
+    let mut session = SigningSession::open(&access(&options.signing)?, progress)?;
     let taking = Taking {
         versions: &options.versions,
         keep: options.keep,
         grace: i64::from(options.grace) * DAY,
         dry_run: options.dry_run,
     };
-    let Taken { releases, signed, cleared } = take_out(&mut desk, taking)?;
+    let Taken { releases, signed, cleared } = take_out(&mut session, taking)?;
     if !options.dry_run && !releases.is_empty() {
-        signatures::report(&desk, &signed, false, progress);
+        signatures::report(&session, &signed, false, progress);
     }
     let Some(cleared) = cleared else {
         return Err(Failure::general("the change is not signed yet; once it is, `fruitbuild prune` clears away"));

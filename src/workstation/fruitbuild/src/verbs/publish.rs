@@ -6,9 +6,9 @@ use fruit_base::AtPath;
 use fruit_publish::advice;
 use fruit_publish::export::{self, Bundle, Extent};
 use fruit_publish::pieces::{DeltaSize, Options};
-use fruit_publish::reference::{Old, Shelf, Slots};
+use fruit_publish::reference::{Old, Slots, VerifiedRepository};
 use fruit_publish::release::{self, Wanted, read_notes};
-use fruit_publish::signing::Desk;
+use fruit_publish::signing::SigningSession;
 use fruit_publish::slot::Slot;
 use fruit_publish::trusted::Published;
 use fruit_release::Folder;
@@ -39,11 +39,11 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
             "nothing to publish: name images, the .img files that `fruitbuild build` makes, behind the repository",
         ));
     }
-    let mut desk = Desk::open(&access(&signing)?, progress)?;
-    let shelf = Shelf::open_if_there(&signing.repository)?;
+    let mut session = SigningSession::open(&access(&signing)?, progress)?;
+    let verified = VerifiedRepository::open_if_there(&signing.repository)?;
     let mut slots = Slots::default();
     for image in images {
-        slots.add(&image.display().to_string(), shelf.as_ref(), None)?;
+        slots.add(&image.display().to_string(), verified.as_ref(), None)?;
     }
     let folder = Folder::new(&signing.repository);
     let notes = read_notes(options.making.notes.as_deref())?;
@@ -51,18 +51,24 @@ pub fn publish(options: &cli::Publish, as_json: bool, progress: &Progress) -> Re
     for Old { slot, .. } in &slots.found {
         let mut olds = Slots::default();
         for from in &options.from {
-            olds.add(from, shelf.as_ref(), Some(&slot.identity))?;
+            olds.add(from, verified.as_ref(), Some(&slot.identity))?;
         }
         let identities: Vec<_> = olds.found.iter().map(|old| &old.slot.identity).collect();
-        advice::about(slot, shelf.as_ref(), &identities, progress)?;
+        advice::about(slot, verified.as_ref(), &identities, progress)?;
         wanted.push(Wanted { slot, olds: olds.found });
     }
-    let (added, signed) = release::publish(&mut desk, &folder, &wanted, &notes, &making(&options.making), progress)?;
-    report_added(&desk, &added, &signed, as_json, progress);
+    let (added, signed) = release::publish(&mut session, &folder, &wanted, &notes, &making(&options.making), progress)?;
+    report_added(&session, &added, &signed, as_json, progress);
     Ok(())
 }
 
-fn report_added(desk: &Desk, added: &[release::Added], signed: &Signed, as_json: bool, progress: &Progress) {
+fn report_added(
+    session: &SigningSession,
+    added: &[release::Added],
+    signed: &Signed,
+    as_json: bool,
+    progress: &Progress,
+) {
     let waiting: Vec<_> = signed.waiting.iter().map(|w| w.role.name()).collect();
     if as_json {
         let row = |one: &release::Added| {
@@ -73,7 +79,7 @@ fn report_added(desk: &Desk, added: &[release::Added], signed: &Signed, as_json:
         outln!("{:#}", json!({"published": added.iter().map(row).collect::<Vec<_>>()}));
         return;
     }
-    signatures::report(desk, signed, false, progress);
+    signatures::report(session, signed, false, progress);
     for one in added {
         say_deltas(&one.deltas, progress);
         match (one.changed, waiting.is_empty()) {
@@ -95,8 +101,8 @@ fn is_image(path: &Path) -> bool {
 /// # Errors
 /// As of [`publish`].
 pub fn bundle(options: &cli::Bundle, as_json: bool, progress: &Progress) -> Result<(), Failure> {
-    let made = make(&options.release, &[], Extent::Full, &options.packing, progress)?;
-    report(&made, as_json)
+    let packed = make(&options.release, &[], Extent::Full, &options.packing, progress)?;
+    report(&packed, as_json)
 }
 
 /// Makes a delta between two releases: `fruitbuild delta`.
@@ -108,11 +114,11 @@ pub fn delta(options: &cli::Delta, as_json: bool, progress: &Progress) -> Result
     let Some((new, olds)) = options.releases.split_last() else {
         return Err(Failure::input("delta needs the older releases and the new one"));
     };
-    let made = make(new, olds, Extent::Deltas, &options.packing, progress)?;
-    report(&made, as_json)
+    let packed = make(new, olds, Extent::Deltas, &options.packing, progress)?;
+    report(&packed, as_json)
 }
 
-struct Made {
+struct Packed {
     file: PathBuf,
     bundle: Bundle,
     deltas: Vec<DeltaSize>,
@@ -126,57 +132,58 @@ fn make(
     extent: Extent,
     packing: &cli::Packing,
     progress: &Progress,
-) -> Result<Made, Failure> {
+) -> Result<Packed, Failure> {
     let repository = &packing.signing.repository;
     if !packing.publish && packing.making.notes.is_some() {
         return Err(Failure::input("--notes needs --publish: a published release has its notes already"));
     }
-    let mut desk = if packing.publish { Some(Desk::open(&access(&packing.signing)?, progress)?) } else { None };
-    let shelf = Shelf::open_if_there(repository)?;
+    let mut session =
+        if packing.publish { Some(SigningSession::open(&access(&packing.signing)?, progress)?) } else { None };
+    let verified = VerifiedRepository::open_if_there(repository)?;
     let mut slots = Slots::default();
-    slots.add(new, shelf.as_ref(), None)?;
+    slots.add(new, verified.as_ref(), None)?;
     let [Old { slot, .. }] = &slots.found[..] else {
         return Err(Failure::input(format!("{new}: several releases; name one")));
     };
     let mut from = Slots::default();
     for old in olds {
-        from.add(old, shelf.as_ref(), Some(&slot.identity))?;
+        from.add(old, verified.as_ref(), Some(&slot.identity))?;
     }
     let builds: Vec<String> = from.found.iter().map(|old| old.slot.identity.build_id.clone()).collect();
     if builds.contains(&slot.identity.build_id) {
         return Err(Failure::input(format!("{}: a delta from a build to itself", slot.identity.version)));
     }
     let identities: Vec<_> = from.found.iter().map(|old| &old.slot.identity).collect();
-    advice::about(slot, shelf.as_ref(), &identities, progress)?;
+    advice::about(slot, verified.as_ref(), &identities, progress)?;
     let folder = Folder::new(repository);
-    let (path, deltas) = match &mut desk {
-        Some(desk) => publish_first(desk, &folder, Wanted { slot, olds: from.found }, packing, progress)?,
-        None => (published_path(slot, &builds, shelf.as_ref(), repository)?, Vec::new()),
+    let (path, deltas) = match &mut session {
+        Some(session) => publish_first(session, &folder, Wanted { slot, olds: from.found }, packing, progress)?,
+        None => (published_path(slot, &builds, verified.as_ref(), repository)?, Vec::new()),
     };
-    let shelf = Shelf::open(repository)?;
-    let release = shelf.release(&path).ok_or_else(|| Failure::general(format!("{path}: not there")))?;
+    let verified = VerifiedRepository::open(repository)?;
+    let release = verified.release(&path).ok_or_else(|| Failure::general(format!("{path}: not there")))?;
     let file = packing.output.clone().unwrap_or_else(|| default_file(release, &builds, extent));
     if let Some(folder) = file.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).at(folder)?;
     }
     // A delta bundle holds just the deltas that were asked for.
     let only = |build: &str| builds.iter().any(|wanted| wanted == build);
-    let bundle = export::write(&folder, &shelf.trusted, release, extent, &only, &file, progress)?;
-    Ok(Made { file, bundle, deltas })
+    let bundle = export::write(&folder, &verified.trusted, release, extent, &only, &file, progress)?;
+    Ok(Packed { file, bundle, deltas })
 }
 
-/// Publishes what is to be packed: its path, and the deltas that were made.
+/// Publishes what is to be packed: its path, and the deltas that were packed.
 fn publish_first(
-    desk: &mut Desk,
+    session: &mut SigningSession,
     folder: &Folder,
     wanted: Wanted<'_>,
     packing: &cli::Packing,
     progress: &Progress,
 ) -> Result<(String, Vec<DeltaSize>), Failure> {
     let notes = read_notes(packing.making.notes.as_deref())?;
-    let (added, signed) = release::publish(desk, folder, &[wanted], &notes, &making(&packing.making), progress)?;
+    let (added, signed) = release::publish(session, folder, &[wanted], &notes, &making(&packing.making), progress)?;
     if !signed.waiting.is_empty() {
-        signatures::report(desk, &signed, false, progress);
+        signatures::report(session, &signed, false, progress);
         let why = "the release is not signed yet; once it is, give the same command without --publish";
         return Err(Failure::general(why));
     }
@@ -186,16 +193,22 @@ fn publish_first(
 }
 
 /// Path of a release that is published with deltas from `builds`.
-fn published_path(slot: &Slot, builds: &[String], shelf: Option<&Shelf>, repository: &Path) -> Result<String, Failure> {
+fn published_path(
+    slot: &Slot,
+    builds: &[String],
+    verified: Option<&VerifiedRepository>,
+    repository: &Path,
+) -> Result<String, Failure> {
     let identity = &slot.identity;
     let name = format!("{} {} for {}", identity.product, identity.version, identity.board);
     let path = fruit_release::Manifest::new(&identity.product, &identity.board, &identity.version).target_path();
     let advice = "Nothing was signed or written. Add --publish to publish it for all nodes that follow this repository, or \
                   try it with a repository and keys of its own (--repository DIR --keys DIR)";
     let place = repository.display();
-    let release = shelf.and_then(|shelf| shelf.release(&path)).filter(|r| r.manifest.build_id == identity.build_id);
+    let release =
+        verified.and_then(|verified| verified.release(&path)).filter(|r| r.manifest.build_id == identity.build_id);
     let Some(release) = release else {
-        if let Some(other) = shelf.and_then(|shelf| shelf.release(&path)) {
+        if let Some(other) = verified.and_then(|verified| verified.release(&path)) {
             return Err(Failure::input(format!(
                 "{name} is published in {place} with another content (build {}); raise `version:` in the recipe",
                 other.manifest.build_id
@@ -245,15 +258,15 @@ fn say_deltas(deltas: &[DeltaSize], progress: &Progress) {
     }
 }
 
-fn report(made: &Made, as_json: bool) -> Result<(), Failure> {
+fn report(packed: &Packed, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        let deltas: Vec<Value> = made.deltas.iter().map(|delta| json!(delta)).collect();
+        let deltas: Vec<Value> = packed.deltas.iter().map(|delta| json!(delta)).collect();
         outln!(
             "{:#}",
-            json!({"bundle": made.file, "size": made.bundle.size, "pieces": made.bundle.pieces, "deltas": deltas})
+            json!({"bundle": packed.file, "size": packed.bundle.size, "pieces": packed.bundle.pieces, "deltas": deltas})
         );
     } else {
-        outln!("{}", made.file.display());
+        outln!("{}", packed.file.display());
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use fruit_base::AtPath;
-use fruit_publish::signing::{Desk, role, sign_with};
+use fruit_publish::signing::{SigningSession, role, sign_with};
 use fruit_release::keys::{Draft, Entry, Held, KeyStore, write_atomically};
 use fruit_release::tuf::{KeyId, Role};
 use serde_json::json;
@@ -26,45 +26,45 @@ pub fn sign(options: &cli::Sign, as_json: bool, progress: &Progress) -> Result<(
     if let Some(draft) = &options.draft {
         return sign_draft(draft, options, as_json, progress);
     }
-    let mut desk = Desk::open(&access(&options.signing)?, progress)?;
+    let mut session = SigningSession::open(&access(&options.signing)?, progress)?;
     if let Some(folder) = &options.export {
-        return export(&desk, folder, as_json, progress);
+        return export(&session, folder, as_json, progress);
     }
     for file in &options.import {
         let bytes = std::fs::read(file).at(file)?;
         let signers = match <[u8; SIGNATURE]>::try_from(bytes.as_slice()) {
-            Ok(signature) => desk.repository.import_raw(&signature).map(|(_, id)| vec![id]),
-            Err(_) => desk.repository.import(&bytes),
+            Ok(signature) => session.repository.import_raw(&signature).map(|(_, id)| vec![id]),
+            Err(_) => session.repository.import(&bytes),
         };
         let signers = signers.map_err(|error| {
             let failure = Failure::from(error);
             Failure::new(failure.exit, format!("{}: {failure}", file.display()))
         })?;
-        progress.say(format!("{}: signed by {}", file.display(), desk.names(&signers).join(", ")));
+        progress.say(format!("{}: signed by {}", file.display(), session.names(&signers).join(", ")));
     }
     let renew = if options.renew.is_empty() && options.import.is_empty() {
-        what_can_be_renewed(&desk)?
+        what_can_be_renewed(&session)?
     } else {
         options.renew.iter().map(|name| role(name)).collect::<Result<_, _>>()?
     };
-    let complete = if options.import.is_empty() && !meant(&desk, options, progress)? {
+    let complete = if options.import.is_empty() && !meant(&session, options, progress)? {
         Vec::new()
     } else {
         vec![Role::Root, Role::Targets]
     };
-    let signed = desk.finish(&renew, &complete)?;
-    signatures::report(&desk, &signed, as_json, progress);
+    let signed = session.finish(&renew, &complete)?;
+    signatures::report(&session, &signed, as_json, progress);
     Ok(())
 }
 
 /// Whether the person wants the changes signed that wait. Renewing what expires, as a machine does it each night, must not.
-fn meant(desk: &Desk, options: &cli::Sign, progress: &Progress) -> Result<bool, Failure> {
-    let drafts = || desk.repository.drafts().filter(|d| matches!(d.role(), Role::Root | Role::Targets));
+fn meant(session: &SigningSession, options: &cli::Sign, progress: &Progress) -> Result<bool, Failure> {
+    let drafts = || session.repository.drafts().filter(|d| matches!(d.role(), Role::Root | Role::Targets));
     if drafts().next().is_none() {
         return Ok(true);
     }
     for draft in drafts() {
-        let changes = desk.repository.changes(draft, &|id| desk.store.name_of(id));
+        let changes = session.repository.changes(draft, &|id| session.store.name_of(id));
         progress.say(describe(draft, &changes).trim_end());
     }
     if options.yes {
@@ -78,10 +78,10 @@ fn meant(desk: &Desk, options: &cli::Sign, progress: &Progress) -> Result<bool, 
 }
 
 /// The timestamp, and the snapshot if enough of its keys are at hand.
-fn what_can_be_renewed(desk: &Desk) -> Result<BTreeSet<Role>, Failure> {
-    let root = desk.repository.root()?;
+fn what_can_be_renewed(session: &SigningSession) -> Result<BTreeSet<Role>, Failure> {
+    let root = session.repository.root()?;
     let mut renew = BTreeSet::from([Role::Timestamp]);
-    let at_hand = |id: &&KeyId| desk.store.entries().iter().any(|e| &e.id == *id && e.held != Held::Elsewhere);
+    let at_hand = |id: &&KeyId| session.store.entries().iter().any(|e| &e.id == *id && e.held != Held::Elsewhere);
     let snapshot = &root.roles[&Role::Snapshot];
     if snapshot.ids.iter().filter(at_hand).count() >= snapshot.threshold as usize {
         renew.insert(Role::Snapshot);
@@ -90,12 +90,12 @@ fn what_can_be_renewed(desk: &Desk) -> Result<BTreeSet<Role>, Failure> {
 }
 
 /// Three files for each draft: itself, the bytes to be signed for tools that know nothing of it, and what it changes.
-fn export(desk: &Desk, folder: &Path, as_json: bool, progress: &Progress) -> Result<(), Failure> {
-    let waiting = desk.repository.waiting();
+fn export(session: &SigningSession, folder: &Path, as_json: bool, progress: &Progress) -> Result<(), Failure> {
+    let waiting = session.repository.waiting();
     let mut names = Vec::new();
-    for draft in desk.repository.drafts().filter(|draft| waiting.iter().any(|w| &w.role == draft.role())) {
+    for draft in session.repository.drafts().filter(|draft| waiting.iter().any(|w| &w.role == draft.role())) {
         let name = draft.name();
-        let changes = desk.repository.changes(draft, &|id| desk.store.name_of(id));
+        let changes = session.repository.changes(draft, &|id| session.store.name_of(id));
         write_atomically(&folder.join(format!("{name}.json")), &draft.to_bytes())?;
         write_atomically(&folder.join(format!("{name}.bytes")), &draft.message())?;
         let text = describe(draft, &changes);

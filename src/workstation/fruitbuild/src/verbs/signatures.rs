@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use fruit_publish::signing::{Access, Desk, role};
+use fruit_publish::signing::{Access, SigningSession, role};
 use fruit_release::keys::{Lifetimes, Signed, Waiting};
 use fruit_release::tuf::Role;
 use serde_json::{Value, json};
@@ -43,15 +43,15 @@ fn lifetimes(options: &[String]) -> Result<Lifetimes, Failure> {
 }
 
 /// Says what was written and what waits.
-pub fn report(desk: &Desk, signed: &Signed, as_json: bool, progress: &Progress) {
+pub fn report(session: &SigningSession, signed: &Signed, as_json: bool, progress: &Progress) {
     let names: Vec<&str> = signed.files.iter().map(|(name, _)| name.as_str()).collect();
     if as_json {
-        let waiting: Vec<Value> = signed.waiting.iter().map(|waiting| waiting_json(desk, waiting)).collect();
+        let waiting: Vec<Value> = signed.waiting.iter().map(|waiting| waiting_json(session, waiting)).collect();
         outln!("{:#}", json!({"written": names, "waiting": waiting}));
         return;
     }
     for name in names {
-        progress.say(format!("wrote {}", desk.folder().join(name).display()));
+        progress.say(format!("wrote {}", session.folder().join(name).display()));
     }
     for waiting in &signed.waiting {
         progress.say(format!(
@@ -60,7 +60,7 @@ pub fn report(desk: &Desk, signed: &Signed, as_json: bool, progress: &Progress) 
             waiting.version,
             waiting.valid,
             waiting.needed,
-            desk.names(&waiting.missing).join(", ")
+            session.names(&waiting.missing).join(", ")
         ));
     }
     if !signed.waiting.is_empty() {
@@ -68,12 +68,12 @@ pub fn report(desk: &Desk, signed: &Signed, as_json: bool, progress: &Progress) 
     }
 }
 
-fn waiting_json(desk: &Desk, waiting: &Waiting) -> Value {
+fn waiting_json(session: &SigningSession, waiting: &Waiting) -> Value {
     json!({
         "role": waiting.role.name(),
         "version": waiting.version,
         "valid": waiting.valid,
         "needed": waiting.needed,
-        "missing": desk.names(&waiting.missing),
+        "missing": session.names(&waiting.missing),
     })
 }

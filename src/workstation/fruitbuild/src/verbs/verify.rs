@@ -141,7 +141,7 @@ fn show_found(release: &Published, found: &Found) {
 }
 
 /// What a bundle or repository says of itself, by its own first root: nothing that a node would trust for that.
-fn look(path: &Path) -> Result<(Trusted, Vec<Published>), Failure> {
+fn open(path: &Path) -> Result<(Trusted, Vec<Published>), Failure> {
     let mut place = Place::open(path)?;
     let source = place.source();
     let anchor = source.get(&Name::Root(1), Name::Root(1).limit())?;
@@ -160,7 +160,7 @@ pub fn inspect(path: &Path, keys: &Path, as_json: bool) -> Result<(), Failure> {
     if !waiting.is_empty() && !path.join("metadata").join("timestamp.json").exists() {
         return show_waiting(&waiting, as_json);
     }
-    let (trusted, releases) = look(path)?;
+    let (trusted, releases) = open(path)?;
     let expires: BTreeMap<&str, String> = fruit_release::tuf::Role::TOP
         .iter()
         .filter_map(|role| Some((role.name(), trusted.trust().expires(role)?.to_string())))
@@ -259,7 +259,7 @@ fn row(release: &Published) -> Value {
 /// The one release of a version.
 fn version(repository: &Path, version: &Path) -> Result<Published, Failure> {
     let version = version.to_string_lossy();
-    let mut releases = if repository.is_dir() { look(repository)?.1 } else { Vec::new() };
+    let mut releases = if repository.is_dir() { open(repository)?.1 } else { Vec::new() };
     let all: Vec<String> = releases.iter().map(|r| r.release.version.clone()).collect();
     releases.retain(|r| r.release.version == version);
     match (releases.pop(), releases.is_empty()) {
@@ -285,7 +285,7 @@ pub fn diff(old: &Path, new: &Path, repository: &Path, as_json: bool) -> Result<
         if !path.exists() {
             return version(repository, path);
         }
-        let (_, mut releases) = look(path)?;
+        let (_, mut releases) = open(path)?;
         releases.pop().ok_or_else(|| Failure::input(format!("{}: holds no release", path.display())))
     };
     let (before, after) = (newest(old)?, newest(new)?);

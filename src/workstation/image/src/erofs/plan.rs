@@ -160,7 +160,7 @@ impl<'t> Plan<'t> {
         }
         let mut packer = Packer::new(SUPERBLOCK_AT + SUPERBLOCK_LEN as u64);
         for node in &mut nodes {
-            settle(node, &options, &mut packer);
+            place(node, &options, &mut packer);
         }
         let mut free = Free { next: packer.end() / BLOCK };
         let xattr_block = free.next()?;
@@ -311,7 +311,7 @@ fn attach_xattrs<'t>(nodes: &mut [Node<'t>]) -> Result<Shared<'t>, WriteError> {
 }
 
 /// Chooses the form of an inode and its place.
-fn settle(node: &mut Node, options: &Options, packer: &mut Packer) {
+fn place(node: &mut Node, options: &Options, packer: &mut Packer) {
     let meta = &node.inode.meta;
     // The compact form has 16 bits for owner, group and links, 32 for the size, and the superblock's time.
     let small = |n: u32| n <= u32::from(u16::MAX);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::error::candidates;
 
 /// Ids that Debian's `adduser --system` and systemd-sysusers hand out dynamically (Debian policy 9.2.2): 100–999.
@@ -100,11 +100,11 @@ impl Accounts {
     ///
     /// # Errors
     /// A line that is not as passwd(5) or group(5) say.
-    pub(crate) fn load(root: &Root) -> Result<Accounts, Error> {
+    pub(crate) fn load(root: &TreeEditor) -> Result<Accounts, Error> {
         Accounts::parse(root, "etc/passwd", "etc/group", "etc/shadow")
     }
 
-    pub(crate) fn parse(root: &Root, passwd: &str, group: &str, shadow: &str) -> Result<Accounts, Error> {
+    pub(crate) fn parse(root: &TreeEditor, passwd: &str, group: &str, shadow: &str) -> Result<Accounts, Error> {
         let mut accounts = Accounts::default();
         let text = root.text(shadow)?.unwrap_or_default();
         let hidden: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once(':')).collect();
@@ -145,7 +145,7 @@ impl Accounts {
     }
 
     /// Writes passwd, group, shadow and gshadow.
-    pub(crate) fn store(&self, root: &mut Root) -> Result<(), Error> {
+    pub(crate) fn store(&self, root: &mut TreeEditor) -> Result<(), Error> {
         let (mut passwd, mut group, mut shadow, mut gshadow) =
             (String::new(), String::new(), String::new(), String::new());
         for u in &self.users {
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn lines_of_shadow_have_nine_fields_however_often_they_are_read_again() {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         let passwd = "root:x:0:0:root:/root:/bin/sh\nredis:x:110:110::/nonexistent:/usr/sbin/nologin\nnew:x:111:111::/:/bin/sh\nold:x:112:112::/:/bin/sh\n";
         root.write("etc/passwd", passwd, 0o644).unwrap();
         root.write("etc/group", "redis:x:110:\n", 0o644).unwrap();

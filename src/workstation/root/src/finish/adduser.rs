@@ -3,12 +3,12 @@
 
 use super::accounts::{Accounts, NO_AGEING, User};
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::scripts::{Command, Script, known};
 
 /// Makes the system accounts that scripts make by literal calls, with their homes, then puts users into groups: a group may
 /// be made by a package that comes later in `scripts`. Calls whose names are not known are left to the account of scripts.
-pub(crate) fn apply(root: &mut Root, scripts: &[Script<'_>], accounts: &mut Accounts) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut TreeEditor, scripts: &[Script<'_>], accounts: &mut Accounts) -> Result<(), Error> {
     let requests: Vec<Request> = scripts.iter().flat_map(Script::known_commands).filter_map(Request::of).collect();
     for request in &requests {
         request.make(root, accounts)?;
@@ -109,7 +109,7 @@ impl Request {
     }
 
     /// Makes the user with its home, or the group.
-    fn make(&self, root: &mut Root, accounts: &mut Accounts) -> Result<(), Error> {
+    fn make(&self, root: &mut TreeEditor, accounts: &mut Accounts) -> Result<(), Error> {
         let Some(name) = &self.user else {
             if let Some(group) = &self.group {
                 accounts.add_group(group, self.id)?;
@@ -184,7 +184,7 @@ mod tests {
             package("ssl-cert", "addgroup --quiet --system --force-badname ssl-cert"),
         ];
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         let mut accounts = Accounts::default();
         apply(&mut root, &scripts::read(&packages), &mut accounts).unwrap();
         let uid = |name: &str| accounts.uid(name).unwrap();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fruit_image::tree::Kind;
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::scripts::{Command, Script, known};
 
 /// One registered alternative.
@@ -24,7 +24,7 @@ struct Alternative {
 }
 
 /// Makes `/etc/alternatives` and the generic links. Alternatives whose provider is not in the root are left out.
-pub(crate) fn apply(root: &mut Root, scripts: &[Script<'_>]) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut TreeEditor, scripts: &[Script<'_>]) -> Result<(), Error> {
     let mut groups: BTreeMap<String, Alternative> = BTreeMap::new();
     for command in scripts.iter().flat_map(Script::known_commands) {
         for alternative in parse(command).into_iter().flatten() {
@@ -51,7 +51,7 @@ pub(crate) fn apply(root: &mut Root, scripts: &[Script<'_>]) -> Result<(), Error
     Ok(())
 }
 
-fn link(root: &mut Root, generic: &str, name: &str, provider: &str) -> Result<(), Error> {
+fn link(root: &mut TreeEditor, generic: &str, name: &str, provider: &str) -> Result<(), Error> {
     let generic = generic.trim_start_matches('/');
     // A real file there is not replaced (update-alternatives warns and leaves it).
     let taken = root.tree.get(generic).is_some_and(|inode| !matches!(inode.kind, Kind::Symlink(_)));

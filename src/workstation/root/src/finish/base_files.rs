@@ -1,9 +1,9 @@
 use super::accounts::Accounts;
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 
 /// base-files' postinst: default files from their templates, empty directories of the FHS, compatibility links.
-pub(crate) fn apply(root: &mut Root, accounts: &Accounts) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut TreeEditor, accounts: &Accounts) -> Result<(), Error> {
     for (template, path) in [
         ("dot.profile", "root/.profile"),
         ("dot.bashrc", "root/.bashrc"),
@@ -45,7 +45,7 @@ pub(crate) fn apply(root: &mut Root, accounts: &Accounts) -> Result<(), Error> {
 }
 
 /// Replaces an (empty) directory by a link.
-fn link_dir(root: &mut Root, path: &str, target: &str) -> Result<(), Error> {
+fn link_dir(root: &mut TreeEditor, path: &str, target: &str) -> Result<(), Error> {
     root.tree.remove(path);
     root.symlink(target, path)
 }

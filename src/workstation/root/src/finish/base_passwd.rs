@@ -1,10 +1,10 @@
 use super::accounts::Accounts;
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 
 /// base-passwd's postinst: the fixed accounts of every Debian system, from its master files. A root without base-passwd
 /// gets at least root and nobody, so that ids have names.
-pub(crate) fn accounts(root: &mut Root) -> Result<Accounts, Error> {
+pub(crate) fn accounts(root: &mut TreeEditor) -> Result<Accounts, Error> {
     if root.exists("etc/passwd") {
         return Accounts::load(root);
     }

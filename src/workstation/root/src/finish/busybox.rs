@@ -3,7 +3,7 @@
 
 use super::accounts::Accounts;
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 
 const PROGRAM: &str = "usr/bin/busybox";
 /// The applet names stand in the program one after another, each ended by NUL, in byte order (busybox's
@@ -81,7 +81,7 @@ const SBIN: &[&str] = &[
 /// Package tools, and a relic of the first initrds.
 const UNWANTED: &[&str] = &["busybox", "dpkg", "dpkg-deb", "linuxrc", "rpm", "rpm2cpio"];
 
-pub(crate) fn applets(root: &mut Root) -> Result<(), Error> {
+pub(crate) fn applets(root: &mut TreeEditor) -> Result<(), Error> {
     if !root.exists(PROGRAM) || root.exists("usr/lib/systemd/systemd") {
         return Ok(());
     }
@@ -100,7 +100,7 @@ pub(crate) fn applets(root: &mut Root) -> Result<(), Error> {
 }
 
 /// base-passwd gives root bash, which is not in such a root; dropbear refuses who has no shell.
-fn shells(root: &mut Root) -> Result<(), Error> {
+fn shells(root: &mut TreeEditor) -> Result<(), Error> {
     let mut accounts = Accounts::load(root)?;
     for user in &mut accounts.users {
         if user.shell.ends_with("/bash") && !root.exists(user.shell.trim_start_matches('/')) {
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn every_applet_that_nothing_else_brings_gets_a_link() {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write(PROGRAM, b"\x7fELF..\0[\0[[\0awk\0busybox\0init\0sh\0\0rest".to_vec(), 0o755).unwrap();
         root.write("usr/bin/awk", "mawk", 0o755).unwrap();
         applets(&mut root).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fruit_image::tree::{Kind, Tree};
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 
 const STORE: &str = "usr/share/ca-certificates";
 /// Where a person puts authorities of their own.
@@ -16,7 +16,7 @@ const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 /// `/etc/ca-certificates.conf` (byte order of the paths) and then local ones. The per-certificate links, which only
 /// OpenSSL's directory lookup uses, are made by name; their hash names need OpenSSL and are left out, since every
 /// OpenSSL program reads the bundle first.
-pub(crate) fn bundle(root: &mut Root) -> Result<(), Error> {
+pub(crate) fn bundle(root: &mut TreeEditor) -> Result<(), Error> {
     let mut found = BTreeMap::new();
     for dir in [STORE, LOCAL] {
         for (path, _, inode) in root.tree.below(dir) {
@@ -60,7 +60,7 @@ pub fn after_overlays(tree: &mut Tree, paths: &[String], epoch: i64) -> Result<(
     if !paths.iter().any(authority) || paths.iter().any(|path| path == BUNDLE) {
         return Ok(());
     }
-    bundle(&mut Root::new(tree, epoch))
+    bundle(&mut TreeEditor::new(tree, epoch))
 }
 
 #[cfg(test)]
@@ -74,22 +74,22 @@ mod tests {
     #[test]
     fn an_authority_that_an_overlay_brings_is_in_the_bundle() {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write(&format!("{STORE}/mozilla/A.crt"), pem("public"), 0o644).unwrap();
         bundle(&mut root).unwrap();
         let own = format!("{LOCAL}/fleet.crt");
         root.write(&own, pem("fleet"), 0o644).unwrap();
         after_overlays(&mut tree, &["etc/motd".to_owned()], 0).unwrap();
-        let text = |tree: &mut Tree| Root::new(tree, 0).text(BUNDLE).unwrap().unwrap();
+        let text = |tree: &mut Tree| TreeEditor::new(tree, 0).text(BUNDLE).unwrap().unwrap();
         assert!(!text(&mut tree).contains("fleet"));
         after_overlays(&mut tree, std::slice::from_ref(&own), 0).unwrap();
         assert_eq!(text(&mut tree), pem("public") + &pem("fleet"));
         assert!(tree.contains("etc/ssl/certs/fleet.pem"));
         // Who brings a bundle has said what is in it.
-        Root::new(&mut tree, 0).write(BUNDLE, "mine", 0o644).unwrap();
+        TreeEditor::new(&mut tree, 0).write(BUNDLE, "mine", 0o644).unwrap();
         after_overlays(&mut tree, &[own.clone(), BUNDLE.to_owned()], 0).unwrap();
         assert_eq!(text(&mut tree), "mine");
-        Root::new(&mut tree, 0).write(&own, "0\u{1}DER", 0o644).unwrap();
+        TreeEditor::new(&mut tree, 0).write(&own, "0\u{1}DER", 0o644).unwrap();
         let error = after_overlays(&mut tree, &[own], 0).unwrap_err().to_string();
         assert!(error.contains("fleet.crt") && error.contains("openssl x509"), "{error}");
     }

@@ -12,11 +12,11 @@ use fruit_image::tree::Kind;
 use super::accounts::Accounts;
 use super::capability;
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::scripts::{Command, Script, known, reviewed_apply};
 
 /// Applies the effects of all scripts in order.
-pub(crate) fn apply(root: &mut Root, scripts: &[Script<'_>], accounts: &Accounts) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut TreeEditor, scripts: &[Script<'_>], accounts: &Accounts) -> Result<(), Error> {
     let mut made = BTreeSet::new();
     for script in scripts {
         for command in script.known_commands() {
@@ -182,7 +182,7 @@ impl Effect {
         }
     }
 
-    fn apply(&self, root: &mut Root, accounts: &Accounts, certain: bool) -> Result<(), Error> {
+    fn apply(&self, root: &mut TreeEditor, accounts: &Accounts, certain: bool) -> Result<(), Error> {
         match self {
             Effect::Dirs { mode, owner, group, paths } => {
                 for path in paths.iter().filter(|p| lasting(p)) {
@@ -267,7 +267,7 @@ fn lasting(path: &str) -> bool {
     !VOLATILE.iter().any(|dir| path.starts_with(dir)) && !path.starts_with("var/lib/dpkg/")
 }
 
-fn meta<'a>(root: &'a mut Root, path: &str) -> Option<&'a mut fruit_image::tree::Meta> {
+fn meta<'a>(root: &'a mut TreeEditor, path: &str) -> Option<&'a mut fruit_image::tree::Meta> {
     let real = root.tree.resolve(path).ok()?;
     root.tree.get_mut(&real).map(|inode| &mut inode.meta)
 }

@@ -1,7 +1,7 @@
 //! Who and where the machine is: host name, name resolution, time zone, locale, machine id, file systems, release.
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::error::candidates;
 
 /// What a recipe says about the identity of its nodes.
@@ -27,7 +27,7 @@ pub struct Release {
     pub build_id: String,
 }
 
-pub(crate) fn apply(root: &mut Root, identity: &Identity) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut TreeEditor, identity: &Identity) -> Result<(), Error> {
     names(root, &identity.hostname)?;
     resolver(root)?;
     timezone(root, &identity.timezone)?;
@@ -43,7 +43,7 @@ pub(crate) fn apply(root: &mut Root, identity: &Identity) -> Result<(), Error> {
     os_release(root, &identity.release)
 }
 
-fn names(root: &mut Root, hostname: &str) -> Result<(), Error> {
+fn names(root: &mut TreeEditor, hostname: &str) -> Result<(), Error> {
     let hostname = if hostname.is_empty() { "fruit" } else { hostname };
     root.write("etc/hostname", format!("{hostname}\n"), 0o644)?;
     let hosts = format!(
@@ -53,7 +53,7 @@ fn names(root: &mut Root, hostname: &str) -> Result<(), Error> {
 }
 
 /// systemd-resolved's stub file, where it is installed; else a link to what fruit-init or a DHCP client writes.
-fn resolver(root: &mut Root) -> Result<(), Error> {
+fn resolver(root: &mut TreeEditor) -> Result<(), Error> {
     if root.exists("usr/lib/systemd/systemd-resolved") {
         root.symlink("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf")
     } else {
@@ -61,7 +61,7 @@ fn resolver(root: &mut Root) -> Result<(), Error> {
     }
 }
 
-fn timezone(root: &mut Root, zone: &str) -> Result<(), Error> {
+fn timezone(root: &mut TreeEditor, zone: &str) -> Result<(), Error> {
     let zone = if zone.is_empty() { "Etc/UTC" } else { zone };
     let path = format!("usr/share/zoneinfo/{zone}");
     if root.exists("usr/share/zoneinfo") && !root.exists(&path) {
@@ -77,7 +77,7 @@ fn timezone(root: &mut Root, zone: &str) -> Result<(), Error> {
     root.symlink(&format!("/{path}"), "etc/localtime")
 }
 
-fn locale(root: &mut Root, locale: &str) -> Result<(), Error> {
+fn locale(root: &mut TreeEditor, locale: &str) -> Result<(), Error> {
     let locale = if locale.is_empty() { "C.UTF-8" } else { locale };
     root.write("etc/locale.conf", format!("LANG={locale}\n"), 0o644)?;
     root.symlink("../locale.conf", "etc/default/locale")
@@ -85,7 +85,7 @@ fn locale(root: &mut Root, locale: &str) -> Result<(), Error> {
 
 /// os-release with the image's own fields in place of any that the distribution set. `/usr/lib/os-release` stays the
 /// distribution's; `/etc/os-release` becomes a file, as os-release(5) allows.
-fn os_release(root: &mut Root, release: &Release) -> Result<(), Error> {
+fn os_release(root: &mut TreeEditor, release: &Release) -> Result<(), Error> {
     let fields = [
         ("IMAGE_ID", &release.image_id),
         ("IMAGE_VERSION", &release.image_version),
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn os_release_carries_the_image_and_keeps_the_distribution() {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/lib/os-release", "ID=debian\nVERSION_ID=\"13\"\nBUILD_ID=old\n", 0o644).unwrap();
         let release = Release {
             image_id: "pistack".into(),
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn an_unknown_time_zone_is_refused_with_what_it_may_mean() {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/share/zoneinfo/Europe/Berlin", "TZif", 0o644).unwrap();
         let error = timezone(&mut root, "Europe/Berlinn").unwrap_err().to_string();
         assert!(error.contains("did you mean Europe/Berlin?"), "{error}");

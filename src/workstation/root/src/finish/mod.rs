@@ -22,7 +22,7 @@ use fruit_image::tree::Tree;
 
 pub use identity::{Identity, Release};
 
-use crate::edit::{Root, names};
+use crate::edit::{TreeEditor, names};
 use crate::scripts::Command;
 use crate::{Error, PackageScripts, scripts};
 
@@ -33,7 +33,7 @@ use crate::{Error, PackageScripts, scripts};
 /// A file of a package that is not as its format says, or an identity that this root cannot have.
 pub fn finish(tree: &mut Tree, packages: &[PackageScripts], identity: &Identity, epoch: i64) -> Result<(), Error> {
     let scripts = scripts::read(packages);
-    let root = &mut Root::new(tree, epoch);
+    let root = &mut TreeEditor::new(tree, epoch);
     let mut accounts = base_passwd::accounts(root)?;
     sysusers::apply(root, &mut accounts)?;
     adduser::apply(root, &scripts, &mut accounts)?;
@@ -74,6 +74,6 @@ pub(crate) fn reproduces(command: &Command, allowed: bool) -> bool {
 }
 
 /// Whether a shared library of this name is in one of the multiarch directories.
-fn library(root: &Root, name: &str) -> bool {
+fn library(root: &TreeEditor, name: &str) -> bool {
     names(root.tree, "usr/lib").iter().any(|dir| root.exists(&format!("usr/lib/{dir}/{name}")))
 }

@@ -1,10 +1,10 @@
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 use crate::{Error, PackageScripts};
 
 /// libc-bin's postinst (the template) and the services that the libnss-* packages put into it. Their postinst, made by
 /// dh_installnss, edits the file with sed and says in a comment what it does, which is read here:
 /// `# Installing hosts/resolve[!UNAVAIL=return] from libnss-resolve in position before=dns`.
-pub(crate) fn apply(root: &mut Root, packages: &[PackageScripts]) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut TreeEditor, packages: &[PackageScripts]) -> Result<(), Error> {
     let Some(mut text) = root.text("usr/share/libc-bin/nsswitch.conf")? else {
         return Ok(()); // a root without glibc's database switch
     };

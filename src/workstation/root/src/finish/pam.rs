@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::Error;
-use crate::edit::{Root, names};
+use crate::edit::{TreeEditor, names};
 
 /// A profile's fields; multi-line ones with their lines trimmed.
 type Profile = BTreeMap<String, String>;
@@ -15,7 +15,7 @@ const FALLBACK: &str = "# here's the fallback if no module succeeds";
 const ADDITIONAL: &str = "# and here are more per-package modules (the \"Additional\" block)";
 const END: &str = "# end of pam-auth-update config";
 
-pub(crate) fn apply(root: &mut Root) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut TreeEditor) -> Result<(), Error> {
     let mut profiles = Vec::new();
     for name in names(root.tree, "usr/share/pam-configs") {
         let text = root.text(&format!("usr/share/pam-configs/{name}"))?.unwrap_or_default();

@@ -1,9 +1,9 @@
 //! Small files that postinst scripts write from here-documents or templates, a line or two each.
 
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 
-pub(crate) fn apply(root: &mut Root) -> Result<(), Error> {
+pub(crate) fn apply(root: &mut TreeEditor) -> Result<(), Error> {
     debianutils(root)?;
     readline_common(root)?;
     netbase(root)?;
@@ -14,7 +14,7 @@ pub(crate) fn apply(root: &mut Root) -> Result<(), Error> {
 }
 
 /// debianutils' `/etc/shells`, with the shells that packages list in `shells.d` (update-shells(8)).
-fn debianutils(root: &mut Root) -> Result<(), Error> {
+fn debianutils(root: &mut TreeEditor) -> Result<(), Error> {
     let Some(mut text) = root.text("usr/share/debianutils/shells")? else {
         // Without debianutils: login programs refuse a shell that is not listed.
         let mut text = String::new();
@@ -46,11 +46,11 @@ fn debianutils(root: &mut Root) -> Result<(), Error> {
     root.write_new("etc/shells", text, 0o644)
 }
 
-fn readline_common(root: &mut Root) -> Result<(), Error> {
+fn readline_common(root: &mut TreeEditor) -> Result<(), Error> {
     root.copy_new("usr/share/readline/inputrc", "etc/inputrc", 0o644)
 }
 
-fn netbase(root: &mut Root) -> Result<(), Error> {
+fn netbase(root: &mut TreeEditor) -> Result<(), Error> {
     if root.exists("etc/protocols") {
         root.write_new("etc/networks", "default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n\n", 0o644)?;
     }
@@ -58,7 +58,7 @@ fn netbase(root: &mut Root) -> Result<(), Error> {
 }
 
 /// libwrap0: empty lists mean no restriction; only comments are lost.
-fn libwrap(root: &mut Root) -> Result<(), Error> {
+fn libwrap(root: &mut TreeEditor) -> Result<(), Error> {
     if super::library(root, "libwrap.so.0") {
         root.write_new(
             "etc/hosts.allow",
@@ -70,7 +70,7 @@ fn libwrap(root: &mut Root) -> Result<(), Error> {
     Ok(())
 }
 
-fn libpam_modules(root: &mut Root) -> Result<(), Error> {
+fn libpam_modules(root: &mut TreeEditor) -> Result<(), Error> {
     if root.exists("etc/security") {
         root.write_new("etc/security/opasswd", "", 0o600)?;
         root.write_new("etc/environment", "", 0o644)?;
@@ -78,7 +78,7 @@ fn libpam_modules(root: &mut Root) -> Result<(), Error> {
     Ok(())
 }
 
-fn openssl(root: &mut Root) -> Result<(), Error> {
+fn openssl(root: &mut TreeEditor) -> Result<(), Error> {
     if root.exists("usr/bin/openssl") && !root.exists("usr/lib/ssl") {
         root.symlink("/etc/ssl", "usr/lib/ssl")?;
     }
@@ -87,7 +87,7 @@ fn openssl(root: &mut Root) -> Result<(), Error> {
 
 /// Places for systemd's state. `/var/log/journal` is left out on purpose: journald keeps its journal in `/run` as long as
 /// that folder is missing, and on the data partition once the recipe makes it a state path.
-fn systemd(root: &mut Root) -> Result<(), Error> {
+fn systemd(root: &mut TreeEditor) -> Result<(), Error> {
     if root.exists("usr/lib/systemd/systemd") {
         root.dir("var/lib/systemd", 0o755, 0, 0)?;
         // A file, so that it can be a state path: what is missing becomes a folder there.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::accounts::{Accounts, NO_AGEING, User, malformed};
 use crate::Error;
-use crate::edit::{Root, names};
+use crate::edit::{TreeEditor, names};
 
 struct Line {
     kind: String,
@@ -18,7 +18,7 @@ struct Line {
 }
 
 /// Applies every `sysusers.d` file: groups first, then users, then memberships, as systemd-sysusers does.
-pub(crate) fn apply(root: &Root, accounts: &mut Accounts) -> Result<(), Error> {
+pub(crate) fn apply(root: &TreeEditor, accounts: &mut Accounts) -> Result<(), Error> {
     let lines = read(root)?;
     for line in lines.iter().filter(|line| line.kind == "g") {
         let wanted = line.id.parse().ok();
@@ -65,7 +65,7 @@ fn add_user(accounts: &mut Accounts, line: &Line) -> Result<(), Error> {
 }
 
 /// The lines of all files; a file in /etc replaces the one of the same name in /usr/lib.
-fn read(root: &Root) -> Result<Vec<Line>, Error> {
+fn read(root: &TreeEditor) -> Result<Vec<Line>, Error> {
     let mut files = BTreeMap::new();
     for dir in ["usr/lib/sysusers.d", "etc/sysusers.d"] {
         for name in names(root.tree, dir) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fruit_image::tree::{Kind, Tree};
 
-use crate::edit::{Root, names};
+use crate::edit::{TreeEditor, names};
 use crate::error::candidates;
 use crate::glob::Glob;
 use crate::scripts::{Script, known};
@@ -89,7 +89,7 @@ pub fn configure(
     units: &Units,
     epoch: i64,
 ) -> Result<Vec<Enabled>, Error> {
-    let root = Root::new(tree, epoch);
+    let root = TreeEditor::new(tree, epoch);
     if !root.exists("usr/lib/systemd/systemd") {
         return match units.enable.first().or(units.mask.first()) {
             Some(unit) => Err(Error::Invalid {
@@ -190,7 +190,7 @@ fn enabled_by(script: &Script<'_>) -> Vec<String> {
 
 /// Whether the distribution's presets (systemd.preset(5)) let a packaged unit be enabled, as deb-systemd-helper asks
 /// them: the first line that fits decides, no line means yes.
-fn preset(root: &Root, unit: &str) -> Result<bool, Error> {
+fn preset(root: &TreeEditor, unit: &str) -> Result<bool, Error> {
     let dir = "usr/lib/systemd/system-preset";
     for file in names(root.tree, dir) {
         // The image's own preset is for the running system: what this crate has not enabled stays off.
@@ -225,7 +225,7 @@ fn template(unit: &str) -> Option<(String, &str)> {
 }
 
 struct Enabler<'a> {
-    root: Root<'a>,
+    root: TreeEditor<'a>,
     /// Enabled units and who enabled each.
     enabled: BTreeMap<String, String>,
 }
@@ -404,7 +404,7 @@ mod tests {
 
     fn tree(units: &[(&str, &str)]) -> Tree {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/lib/systemd/systemd", "", 0o755).unwrap();
         root.write("usr/lib/systemd/system/multi-user.target", "", 0o644).unwrap();
         for (name, text) in units {
@@ -457,7 +457,7 @@ mod tests {
     fn what_packages_enable_starts_as_on_any_debian_and_their_names_are_told() {
         let install = "[Install]\nWantedBy=multi-user.target\n";
         let mut tree = tree(&[("web.service", install), ("off.service", install), ("quiet.service", install)]);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/lib/systemd/system-preset/90-x.preset", "disable quiet.*\nenable *\n", 0o644).unwrap();
         let package = |name: &str| {
             let helper = format!("deb-systemd-helper --quiet was-enabled '{name}.service'");

@@ -4,7 +4,7 @@ use fruit_image::tree::{Inode, Kind};
 
 use super::accounts::{AGEING_OF_PEOPLE, Accounts, HUMAN_IDS, NO_AGEING, User};
 use crate::Error;
-use crate::edit::Root;
+use crate::edit::TreeEditor;
 
 /// A group of a recipe. One that exists already stays as it is.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,7 @@ pub fn add(
     users: &[UserSpec],
     epoch: i64,
 ) -> Result<(), Error> {
-    let mut root = Root::new(tree, epoch);
+    let mut root = TreeEditor::new(tree, epoch);
     let mut accounts = Accounts::load(&root)?;
     for group in groups {
         add_group(&mut accounts, group)?;
@@ -87,7 +87,7 @@ fn add_group(accounts: &mut Accounts, spec: &GroupSpec) -> Result<(), Error> {
     accounts.add_group(&spec.name, Some(gid)).map(drop)
 }
 
-fn add_user(root: &Root, accounts: &mut Accounts, spec: &UserSpec) -> Result<(), Error> {
+fn add_user(root: &TreeEditor, accounts: &mut Accounts, spec: &UserSpec) -> Result<(), Error> {
     check(spec)?;
     if accounts.user(&spec.name).is_none() {
         let uid = user_id(accounts, spec)?;
@@ -188,7 +188,7 @@ fn user_id(accounts: &Accounts, spec: &UserSpec) -> Result<u32, Error> {
 }
 
 /// The home with a copy of /etc/skel, and the keys.
-fn home(root: &mut Root, accounts: &Accounts, spec: &UserSpec) -> Result<(), Error> {
+fn home(root: &mut TreeEditor, accounts: &Accounts, spec: &UserSpec) -> Result<(), Error> {
     let Some(user) = accounts.user(&spec.name) else { return Ok(()) };
     let home = user.home.trim_matches('/').to_owned();
     if home.is_empty() || home == "nonexistent" {
@@ -216,7 +216,7 @@ fn home(root: &mut Root, accounts: &Accounts, spec: &UserSpec) -> Result<(), Err
     Ok(())
 }
 
-fn sudoers(root: &mut Root, spec: &UserSpec) -> Result<(), Error> {
+fn sudoers(root: &mut TreeEditor, spec: &UserSpec) -> Result<(), Error> {
     if !spec.sudo {
         return Ok(());
     }

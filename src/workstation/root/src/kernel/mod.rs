@@ -11,7 +11,7 @@ mod select;
 use fruit_image::tree::{Inode, Kind, Tree};
 
 use crate::Error;
-use crate::edit::{Root, names, text};
+use crate::edit::{TreeEditor, names, text};
 
 pub use select::{Module, Selection, select};
 
@@ -56,7 +56,7 @@ pub fn install(tree: &mut Tree, selection: &Selection, epoch: i64) -> Result<(),
     for release in releases(tree) {
         tree.remove(&format!("{DIR}/{release}"));
     }
-    let mut root = Root::new(tree, epoch);
+    let mut root = TreeEditor::new(tree, epoch);
     for module in &selection.modules {
         root.put(&format!("{dir}/{}", module.path), Inode::file(module.content.clone(), 0o644, epoch))?;
     }

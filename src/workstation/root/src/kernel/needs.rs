@@ -227,12 +227,12 @@ fn first(tree: &Tree, patterns: &[&str]) -> Result<Option<String>, Error> {
 mod tests {
     use super::super::DIR;
     use super::*;
-    use crate::edit::Root;
+    use crate::edit::TreeEditor;
 
     #[test]
     fn lists_for_systemd_are_asked_for_and_only_where_systemd_is() {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/lib/modules-load.d/iscsi.conf", "# comment\niscsi-tcp\n\nib_iser\n", 0o644).unwrap();
         root.write("usr/lib/binfmt.d/python3.13.conf", ":python3.13:M::…", 0o644).unwrap();
         assert!(wanted(root.tree).unwrap().is_empty());
@@ -251,7 +251,7 @@ mod tests {
             let (_, what, modules) = KNOWN.iter().find(|(files, ..)| files.contains(&program)).unwrap();
             assert!(modules.contains(&"nf_tables"), "{what}");
             let mut tree = Tree::new(0);
-            let mut root = Root::new(&mut tree, 0);
+            let mut root = TreeEditor::new(&mut tree, 0);
             root.write(program, "", 0o755).unwrap();
             for module in *modules {
                 root.write(&format!("{DIR}/6.12/kernel/net/netfilter/{module}.ko.xz"), "", 0o644).unwrap();
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn programs_whose_modules_are_left_out_are_told_with_their_evidence() {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/sbin/dockerd", "", 0o755).unwrap();
         root.write("usr/sbin/rpc.nfsd", "", 0o755).unwrap();
         for module in ["net/bridge/bridge.ko.xz", "net/bridge/br_netfilter.ko.xz", "drivers/net/veth.ko.xz"] {

@@ -116,11 +116,11 @@ impl Before {
 mod tests {
     use super::super::{Installed, prune};
     use super::*;
-    use crate::edit::Root;
+    use crate::edit::TreeEditor;
 
     fn tree(files: &[(&str, &str)]) -> Tree {
         let mut tree = Tree::new(0);
-        let mut root = Root::new(&mut tree, 0);
+        let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/bin/perl", "\x7fELF", 0o755).unwrap();
         root.write("usr/sbin/update-rc.d", "#! /usr/bin/perl\n", 0o755).unwrap();
         for (path, text) in files {
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_program_that_the_recipe_takes_is_no_reason_and_one_that_loses_its_interpreter_is_told() {
         let mut tree = tree(&[("usr/bin/p", "#!/usr/bin/perl\n"), ("usr/bin/q", "#!/usr/bin/python3\n")]);
-        Root::new(&mut tree, 0).write("usr/bin/python3", "\x7fELF", 0o755).unwrap();
+        TreeEditor::new(&mut tree, 0).write("usr/bin/python3", "\x7fELF", 0o755).unwrap();
         let settings = Settings {
             remove: vec!["usr/bin/p".into(), "usr/bin/python3".into()],
             packages: vec![package("quick", &[], &["usr/bin/q"])],

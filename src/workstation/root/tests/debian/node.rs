@@ -6,7 +6,7 @@ use fruit_image::tree::{Kind, Tree};
 use fruit_root::finish::units::{self, Units};
 use fruit_root::finish::users::{self, UserSpec};
 use fruit_root::finish::{self, Identity};
-use fruit_root::{initramfs, kernel, overlay, prune, settle};
+use fruit_root::{initramfs, kernel, last_check, overlay, prune};
 
 use crate::archive::{Archive, unpack};
 
@@ -45,7 +45,7 @@ fn build(packages: &[&str], overlays: &[&str], enable: &[&str]) -> (Tree, Vec<pr
         ..UserSpec::default()
     };
     users::add(&mut root.tree, &[], &[user], EPOCH).unwrap();
-    let problems = settle::settle(&mut root.tree, EPOCH);
+    let problems = last_check::finish(&mut root.tree, EPOCH);
     assert!(problems.is_empty(), "{problems:#?}");
     (root.tree, saved)
 }

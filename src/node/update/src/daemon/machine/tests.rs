@@ -55,7 +55,7 @@ impl Scene {
     /// In its rounds, with sources, since time 0; sources are due at 100 s, nothing else is before.
     fn working(yaml: &str) -> Scene {
         let mut scene = Scene::new(yaml);
-        scene.state.stage = Stage::Work(Turn::Sources);
+        scene.state.stage = Stage::Work(Task::Sources);
         scene.state.sources = true;
         scene.state.next_check = Some(at(100));
         scene.state.next_restart = at(1000);

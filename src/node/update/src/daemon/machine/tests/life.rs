@@ -27,8 +27,8 @@ fn a_round_looks_at_sources_then_restarts_then_copies() {
 fn from_the_first_look_to_the_restart_into_what_was_found() {
     let mut scene = Scene::new("check: {every: 6h, jitter: 0s}\nwindows: [Sun 01:00-02:00]\ninstall: window\n");
     scene.circumstances.time = Some(WeekMinute::new(6, 0, 0));
-    assert_eq!(scene.next(), Action::Settle);
-    scene.after(Outcome::Settled { on_trial: false });
+    assert_eq!(scene.next(), Action::Reconcile);
+    scene.after(Outcome::Reconciled { on_trial: false });
     assert_eq!(scene.next(), Action::OpenSources);
     scene.after(Outcome::Opened(Some(vec![])));
     let run = |scene: &mut Scene, seconds: u64| -> Vec<Action> {
@@ -116,7 +116,7 @@ proptest! {
         let (install, reboot) = (POLICIES[install], POLICIES[reboot]);
         let mut scene = Scene::new(&format!("install: {install}\nreboot: {reboot}\nwindows: [Sun]\nclone: idle\n"));
         scene.random = random;
-        scene.after(Outcome::Settled { on_trial: false });
+        scene.after(Outcome::Reconciled { on_trial: false });
         scene.after(Outcome::Opened(Some(vec![])));
         for (wait, armed, inhibited, hour, plugged, round) in events {
             scene.now += Duration::from_millis(wait * 100);
@@ -159,7 +159,7 @@ proptest! {
                 prop_assert!(report.next_check.is_some_and(|next| next + 1 >= UNIX + scene.now.as_secs()));
                 prop_assert!(install != "manual" || scene.state.wanted.is_none());
             }
-            prop_assert_eq!(&scene.state.stage, &Stage::Work(Turn::Sources));
+            prop_assert_eq!(&scene.state.stage, &Stage::Work(Task::Sources));
         }
     }
 }

@@ -156,7 +156,7 @@ fn a_stick_that_is_plugged_in_is_looked_at_within_three_seconds() {
         let action = if leads { check(false) } else { Action::Rest(TICK) };
         assert_eq!(scene.next(), action, "{second} s");
         assert_eq!(scene.asked.contains(&Need::Sticks), looked_at, "{second} s");
-        scene.state.stage = Stage::Work(Turn::Sources);
+        scene.state.stage = Stage::Work(Task::Sources);
     }
 }
 
@@ -186,7 +186,7 @@ fn what_a_look_at_the_sources_changes() {
         let mut scene = Scene::working(&format!("install: {policy}\n"));
         scene.now = at(100);
         scene.state.wanted = before.then(|| "1.1".to_owned());
-        scene.state.stage = Stage::Work(Turn::Restart);
+        scene.state.stage = Stage::Work(Task::Restart);
         scene.after(Outcome::Checked(round.clone()));
         let state = &scene.state;
         assert_eq!(state.wanted.as_deref(), wanted.then_some("1.1"), "row {row}");

@@ -9,13 +9,13 @@ fn give_up() -> Stage {
 #[test]
 fn each_stage_has_its_action() {
     let table = [
-        (Stage::Start, Action::Settle),
+        (Stage::Start, Action::Reconcile),
         (Stage::Trial, Action::Prove),
         (Stage::Commit, Action::Commit),
         (give_up(), Action::GiveUp("no disk".into())),
         (Stage::FallBack, Action::Restart),
         (Stage::Open, Action::OpenSources),
-        (Stage::Work(Turn::Clone), Action::Rest(TICK)),
+        (Stage::Work(Task::Clone), Action::Rest(TICK)),
         (Stage::Over(End::Stopped), Action::End(End::Stopped)),
         (Stage::Over(End::Restarting), Action::End(End::Restarting)),
     ];
@@ -31,8 +31,8 @@ fn each_stage_has_its_action() {
 fn each_outcome_leads_to_its_stage() {
     let (good, bad) = (Outcome::Proved(Verdict::Good), Outcome::Proved(Verdict::Bad("no disk".into())));
     let table = [
-        (Stage::Start, Outcome::Settled { on_trial: true }, Stage::Trial),
-        (Stage::Start, Outcome::Settled { on_trial: false }, Stage::Open),
+        (Stage::Start, Outcome::Reconciled { on_trial: true }, Stage::Trial),
+        (Stage::Start, Outcome::Reconciled { on_trial: false }, Stage::Open),
         (Stage::Trial, good, Stage::Commit),
         (Stage::Trial, bad, give_up()),
         (Stage::Trial, Outcome::Proved(Verdict::Stopped), Stage::Over(End::Stopped)),
@@ -44,13 +44,13 @@ fn each_outcome_leads_to_its_stage() {
         (give_up(), Outcome::Failed, give_up()),
         (Stage::FallBack, Outcome::Restarting, Stage::Over(End::Restarting)),
         (Stage::FallBack, Outcome::Failed, Stage::FallBack),
-        (Stage::Open, Outcome::Opened(None), Stage::Work(Turn::Sources)),
-        (Stage::Open, Outcome::Opened(Some(vec![])), Stage::Work(Turn::Sources)),
-        (Stage::Work(Turn::Clone), Outcome::Restarting, Stage::Over(End::Restarting)),
-        (Stage::Work(Turn::Clone), Outcome::Failed, Stage::Work(Turn::Clone)),
-        (Stage::Work(Turn::Restart), Outcome::Checked(Round::Nothing("no".into())), Stage::Work(Turn::Restart)),
-        (Stage::Work(Turn::Sources), Outcome::Cloned, Stage::Work(Turn::Sources)),
-        (Stage::Work(Turn::Sources), Outcome::Rested, Stage::Work(Turn::Sources)),
+        (Stage::Open, Outcome::Opened(None), Stage::Work(Task::Sources)),
+        (Stage::Open, Outcome::Opened(Some(vec![])), Stage::Work(Task::Sources)),
+        (Stage::Work(Task::Clone), Outcome::Restarting, Stage::Over(End::Restarting)),
+        (Stage::Work(Task::Clone), Outcome::Failed, Stage::Work(Task::Clone)),
+        (Stage::Work(Task::Restart), Outcome::Checked(Round::Nothing("no".into())), Stage::Work(Task::Restart)),
+        (Stage::Work(Task::Sources), Outcome::Cloned, Stage::Work(Task::Sources)),
+        (Stage::Work(Task::Sources), Outcome::Rested, Stage::Work(Task::Sources)),
         (Stage::Commit, Outcome::Rested, Stage::Commit),
     ];
     for (stage, outcome, then) in table {
@@ -64,8 +64,8 @@ fn each_outcome_leads_to_its_stage() {
 #[test]
 fn being_told_to_stop_ends_everything_and_decides_nothing() {
     let stages = [Stage::Start, Stage::Trial, Stage::Commit, give_up(), Stage::FallBack, Stage::Open];
-    let turns = [Turn::Sources, Turn::Restart, Turn::Clone].map(Stage::Work);
-    for stage in stages.into_iter().chain(turns) {
+    let tasks = [Task::Sources, Task::Restart, Task::Clone].map(Stage::Work);
+    for stage in stages.into_iter().chain(tasks) {
         let mut scene = Scene::working("clone: idle\n");
         (scene.now, scene.armed) = (at(2000), true);
         scene.state.stage = stage.clone();
@@ -104,7 +104,7 @@ fn a_release_that_fails_its_checks_goes_back_without_a_look_at_windows_or_inhibi
     scene.inhibited(&["backup (runs)"]);
     let mut actions = Vec::new();
     for outcome in [
-        Outcome::Settled { on_trial: true },
+        Outcome::Reconciled { on_trial: true },
         Outcome::Proved(Verdict::Bad("no disk".into())),
         Outcome::GivenUp,
         Outcome::Restarting,
@@ -112,6 +112,6 @@ fn a_release_that_fails_its_checks_goes_back_without_a_look_at_windows_or_inhibi
         actions.push(scene.next());
         scene.after(outcome);
     }
-    assert_eq!(actions, [Action::Settle, Action::Prove, Action::GiveUp("no disk".into()), Action::Restart]);
+    assert_eq!(actions, [Action::Reconcile, Action::Prove, Action::GiveUp("no disk".into()), Action::Restart]);
     assert_eq!(scene.next(), Action::End(End::Restarting));
 }

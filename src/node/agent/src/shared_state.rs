@@ -41,7 +41,7 @@ pub struct AccountState {
 
 /// The daemon's state. The beat thread uses `permit` and `record` only, which never make it wait.
 #[derive(Debug)]
-pub struct Live {
+pub struct SharedState {
     pub config: AgentConfig,
     /// Why the configuration is not the one of the file.
     pub config_error: Option<String>,
@@ -65,12 +65,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Live {
-    pub fn new(config: AgentConfig, config_error: Option<String>, roots: Roots) -> Arc<Live> {
+impl SharedState {
+    pub fn new(config: AgentConfig, config_error: Option<String>, roots: Roots) -> Arc<SharedState> {
         let started = Monotonic.now();
         // A look at the conditions takes its interval and at most two answers of systemd, each as long again.
         let hang = config.health.check.millis().saturating_mul(4).saturating_add(1_000).saturating_mul(1_000_000);
-        Arc::new(Live {
+        Arc::new(SharedState {
             config,
             config_error,
             roots,

@@ -3,18 +3,13 @@
 use std::path::Path;
 
 use fruit_base::AtPath;
-use fruit_contract::cmdline::hex;
 use fruit_contract::installed::{self, InstalledFile};
 use fruit_image::tree::{Content, Inode, Source, Tree};
-use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
-/// Bytes of a content or file read at a time.
-pub(crate) const READ: usize = 1 << 16;
-
 /// A program of ours for the device, with the files that go with it.
-pub struct Baked {
+pub struct DeviceFiles {
     /// Path in the root, and the file.
     pub files: Vec<(String, Inode)>,
 }
@@ -49,16 +44,7 @@ pub fn installed(file: &InstalledFile, epoch: i64) -> (String, Inode) {
 /// # Errors
 /// A read error.
 pub fn sha256_of(content: &Content) -> Result<String, Error> {
-    let mut hash = Sha256::new();
-    let mut buf = vec![0; READ];
-    let (mut at, len) = (0, content.len());
-    while at < len {
-        let part = &mut buf[..(len - at).min(READ as u64) as usize];
-        content.read_at(part, at).map_err(|error| Error::other(error.to_string()))?;
-        hash.update(&*part);
-        at += part.len() as u64;
-    }
-    Ok(hex(&hash.finalize()))
+    content.sha256().map(|sum| sum.to_string()).map_err(|error| Error::other(error.to_string()))
 }
 
 /// Puts an entry into a root, links to folders followed.
@@ -77,11 +63,14 @@ pub(crate) fn put(tree: &mut Tree, path: &str, inode: Inode, epoch: i64) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use fruit_contract::cmdline::hex;
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     #[test]
     fn a_content_of_many_reads_has_the_hash_of_its_bytes() {
-        for bytes in [vec![7; 3 * READ + 5], Vec::new()] {
+        for bytes in [vec![7; 200_005], Vec::new()] {
             assert_eq!(sha256_of(&bytes.clone().into()).unwrap(), hex(&Sha256::digest(&bytes)));
         }
     }

@@ -11,28 +11,28 @@ use crate::clock::{Clock, Monotonic};
 use crate::condition::Condition;
 use crate::health::observe::observe;
 use crate::health::{Judge, Moments, State, Verdict, find};
-use crate::live::Live;
+use crate::shared_state::SharedState;
 
-/// Looks for ever.
-pub fn look(live: &Live) {
-    let health = &live.config.health;
-    let bus = live.roots.run.join(SYSTEM_BUS.trim_start_matches("/run/"));
+/// Checks for ever.
+pub fn run(shared: &SharedState) {
+    let health = &shared.config.health;
+    let bus = shared.roots.run.join(SYSTEM_BUS.trim_start_matches("/run/"));
     let mut systemd = Systemd::at(&bus, health.check.duration());
     let mut judge = Judge::default();
     let mut before = Verdict { states: [const { State::Holds }; Condition::COUNT] };
     let millis = |nanos: u64| nanos / 1_000_000;
     loop {
-        let observation = observe(health, &live.roots.proc, &mut systemd);
+        let observation = observe(health, &shared.roots.proc, &mut systemd);
         let now = Monotonic.now();
         let moments =
-            Moments { now: millis(now), started: millis(live.started), ending: live.ending_since().map(millis) };
+            Moments { now: millis(now), started: millis(shared.started), ending: shared.ending_since().map(millis) };
         let verdict = judge.judge(health, &find(health, &observation), moments);
         for condition in Condition::ALL {
             tell(condition, &before.states[condition as usize], &verdict.states[condition as usize]);
         }
-        *live.verdict() = Some(verdict.clone());
-        live.permit.set_failing(verdict.failing());
-        live.permit.stamp(Stamp::Health, now);
+        *shared.verdict() = Some(verdict.clone());
+        shared.permit.set_failing(verdict.failing());
+        shared.permit.stamp(Stamp::Health, now);
         before = verdict;
         thread::sleep(health.check.duration());
     }

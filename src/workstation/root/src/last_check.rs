@@ -13,7 +13,7 @@ pub struct Problem {
 
 /// Clamps every modification time to `epoch` (seconds since 1970), so that the time of the build does not show, and
 /// returns what is broken: alternatives and unit links that lead nowhere, units that start programs that are not there.
-pub fn settle(tree: &mut Tree, epoch: i64) -> Vec<Problem> {
+pub fn finish(tree: &mut Tree, epoch: i64) -> Vec<Problem> {
     let paths: Vec<(String, InodeId)> = tree.iter().map(|(path, id, _)| (path.to_owned(), id)).collect();
     for (path, _) in paths {
         if let Some(inode) = tree.get_mut(&path) {
@@ -85,19 +85,19 @@ fn missing_programs(tree: &Tree, problems: &mut Vec<Problem>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edit::Root;
+    use crate::edit::TreeEditor;
 
     #[test]
     fn times_are_clamped_and_broken_links_are_told() {
         let mut tree = Tree::new(99);
-        let mut root = Root::new(&mut tree, 99);
+        let mut root = TreeEditor::new(&mut tree, 99);
         root.write("usr/lib/systemd/system/a.service", "[Service]\nExecStart=/usr/bin/none\n", 0o644).unwrap();
         root.symlink("/usr/lib/systemd/system/a.service", "etc/systemd/system/multi-user.target.wants/a.service")
             .unwrap();
         root.symlink("/usr/lib/systemd/system/gone.service", "etc/systemd/system/gone.service").unwrap();
         root.symlink("/dev/null", "etc/systemd/system/masked.service").unwrap();
         root.symlink("/usr/bin/nothing", "etc/alternatives/x").unwrap();
-        let problems = settle(&mut tree, 50);
+        let problems = finish(&mut tree, 50);
         let paths: Vec<&str> = problems.iter().map(|p| p.path.as_str()).collect();
         assert_eq!(
             paths,

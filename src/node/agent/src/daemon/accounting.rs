@@ -10,7 +10,7 @@ use crate::account::store::Store;
 use crate::account::{Account, Boot, Ending, WriteBudget};
 use crate::clock::{Clock, Monotonic, unix_seconds};
 use crate::condition::{Condition, Conditions};
-use crate::live::Live;
+use crate::shared_state::SharedState;
 use crate::vitals::{boot_id, reset_cause};
 
 /// Time between two looks at whether something is to be written.
@@ -29,8 +29,8 @@ pub enum Entry {
 }
 
 /// The account and what it takes to keep it.
-struct Book<'a> {
-    live: &'a Live,
+struct Accounting<'a> {
+    shared: &'a SharedState,
     store: Option<Store>,
     account: Account,
     /// Counts of this boot by earlier agents of it.
@@ -48,9 +48,9 @@ fn now_millis() -> u64 {
 }
 
 /// Keeps the account for as long as somebody may enter something.
-pub fn keep(live: &Live, entries: &Receiver<Entry>) {
-    let mut book = Book {
-        live,
+pub fn keep(shared: &SharedState, entries: &Receiver<Entry>) {
+    let mut accounting = Accounting {
+        shared,
         store: None,
         account: Account::default(),
         base: Boot::default(),
@@ -60,18 +60,18 @@ pub fn keep(live: &Live, entries: &Receiver<Entry>) {
         urgent: false,
     };
     loop {
-        book.open();
-        book.write(false);
-        let wait = if book.store.is_some() { LOOK } else { RETRY };
+        accounting.open();
+        accounting.write(false);
+        let wait = if accounting.store.is_some() { LOOK } else { RETRY };
         match entries.recv_timeout(wait) {
-            Ok(Entry::Withheld(conditions, why)) => book.withhold(conditions, why),
+            Ok(Entry::Withheld(conditions, why)) => accounting.withhold(conditions, why),
             Ok(Entry::Ending(ending, done)) => {
-                book.account.end(ending);
-                book.write(true);
+                accounting.account.end(ending);
+                accounting.write(true);
                 let _ = done.send(());
             }
             Ok(Entry::Close(done)) => {
-                book.write(true);
+                accounting.write(true);
                 let _ = done.send(());
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -80,21 +80,21 @@ pub fn keep(live: &Live, entries: &Receiver<Entry>) {
     }
 }
 
-impl Book<'_> {
+impl Accounting<'_> {
     /// Opens the store, unless it is open. Until it can be, nothing is lost but what a power cut would take.
     fn open(&mut self) {
         if self.store.is_some() {
             return;
         }
-        let (store, account) = match Store::open(self.live.config.state.0.path()) {
+        let (store, account) = match Store::open(self.shared.config.state.0.path()) {
             Ok(opened) => opened,
             Err(error) => return self.trouble(&error),
         };
         self.account = account;
-        let id = boot_id(&self.live.roots.proc).unwrap_or_default();
-        let is_new = self.account.open(id, reset_cause(&self.live.roots));
+        let id = boot_id(&self.shared.roots.proc).unwrap_or_default();
+        let is_new = self.account.open(id, reset_cause(&self.shared.roots));
         (self.base, self.base_withheld_for) = (self.account.current, self.account.withheld_for);
-        if let Some(ending) = self.live.ending() {
+        if let Some(ending) = self.shared.ending() {
             self.account.end(ending);
         }
         if let Some((conditions, why)) = self.early.take() {
@@ -130,7 +130,7 @@ impl Book<'_> {
 
     fn trouble(&self, error: &std::io::Error) {
         let error = error.to_string();
-        let mut state = self.live.account();
+        let mut state = self.shared.account();
         if state.trouble.as_ref() != Some(&error) {
             journal::error(&format!("the account is not kept: {error}"));
             state.trouble = Some(error);
@@ -139,7 +139,7 @@ impl Book<'_> {
 
     /// Brings the numbers up to date and writes the account if it is time to, or at `once`.
     fn write(&mut self, once: bool) {
-        let record = &self.live.record;
+        let record = &self.shared.record;
         self.account.current = Boot {
             uptime: uptime(),
             beats_given: self.base.beats_given + record.given.load(Relaxed),
@@ -149,14 +149,14 @@ impl Book<'_> {
             self.account.withheld_for[index] = base + record.withheld_for[index].load(Relaxed);
         }
         let Some(store) = &mut self.store else { return };
-        self.live.account().account = Some(self.account.clone());
+        self.shared.account().account = Some(self.account.clone());
         if !(self.budget.spend(self.urgent, now_millis()) || once) {
             return;
         }
         match store.write(&self.account) {
             Ok(()) => {
                 self.urgent = false;
-                let mut state = self.live.account();
+                let mut state = self.shared.account();
                 state.writes += 1;
                 state.trouble = None;
             }
