@@ -179,3 +179,72 @@ fn mistakes_are_told_on_their_line() {
     assert!(answer.code == 4 || answer.code == 5, "{}: {}", answer.code, answer.stderr);
     assert!(answer.stderr.contains("SHA-256") || answer.stderr.contains("longer"), "{}", answer.stderr);
 }
+
+/// What `docker save` would write of an image for arm64 with one layer, whose one file says `text`.
+fn saved_image(project: &Project, text: &str) {
+    let folder = project.path("saved");
+    project.write("saved/layer/etc/says", text);
+    succeed(tool("tar", "tar").args(["--mtime=@0", "-cf", "layer.tar", "-C", "layer", "."]).current_dir(&folder));
+    let diff_id = Sum::of(&fs::read(folder.join("layer.tar")).unwrap());
+    let config = serde_json::json!({
+        "architecture": "arm64", "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
+    });
+    project.write("saved/config.json", &config.to_string());
+    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": null, "Layers": ["layer.tar"]}]);
+    project.write("saved/manifest.json", &manifest.to_string());
+    let mut tar = tool("tar", "tar");
+    succeed(
+        tar.args(["--mtime=@0", "-cf", "../recipes/app.tar", "manifest.json", "config.json", "layer.tar"])
+            .current_dir(&folder),
+    );
+}
+
+#[test]
+fn an_image_of_a_container_is_in_the_root_for_podman_and_follows_its_archive() {
+    let project = Project::of("minimal");
+    fs::copy(project.path("recipes/minimal.lock"), project.path("recipes/exporter.lock")).unwrap();
+    let recipe = "extends: minimal.yaml\nname: exporter\nboard: raspberrypi3\nstate: [/var/lib/containers]\n\
+        files: {/usr/bin/podman: {content: \"#!/bin/sh\\n\", mode: \"0755\"}}\ncontainers:\n  app: {archive: app.tar}\n";
+    project.write("recipes/exporter.yaml", recipe);
+    saved_image(&project, "one\n");
+    let all = ["build", "recipes/exporter.yaml", "--offline"];
+    project.succeed(&all);
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(project.path(name)).unwrap()).unwrap() };
+    let manifest = read("out/exporter-0.1.0-raspberrypi3.manifest.json");
+    let container = &manifest["containers"][0];
+    assert_eq!(container["image"], "localhost/app:latest");
+    let config = Sum::of(&fs::read(project.path("saved/config.json")).unwrap());
+    assert_eq!(container["id"], format!("sha256:{config}"));
+    let sbom = fs::read_to_string(project.path("out/exporter-0.1.0-raspberrypi3.spdx.json")).unwrap();
+    assert!(sbom.contains(container["digest"].as_str().unwrap()) && sbom.contains("SPDXRef-container-app"));
+    let root = root(&project, &manifest, "0.1.0");
+    let settings = fs::read_to_string(root.join("etc/containers/storage.conf")).unwrap();
+    assert!(settings.contains("\"/run/fruit/root/usr/lib/containers/storage\""), "{settings}");
+    let store = root.join("usr/lib/containers/storage");
+    assert_eq!(owner_and_mode(&store).2, 0o700);
+    let layer = Sum::of(&fs::read(project.path("saved/layer.tar")).unwrap());
+    assert_eq!(fs::read_to_string(store.join(format!("overlay/{layer}/diff/etc/says"))).unwrap(), "one\n");
+
+    // The same archive is the same lock; another one is told in CI, and taken by a person's build.
+    let locked = project.run(&[&all[..], &["--locked"]].concat());
+    assert_eq!(locked.code, 0, "{}", locked.stderr);
+    saved_image(&project, "two\n");
+    let locked = project.run(&[&all[..], &["--locked"]].concat());
+    assert!(locked.code == 3 && locked.stderr.contains("fruitbuild lock"), "{}: {}", locked.code, locked.stderr);
+    project.succeed(&all);
+    let again = read("out/exporter-0.1.0-raspberrypi3.manifest.json");
+    assert_ne!(again["containers"][0]["digest"], container["digest"]);
+
+    // Without Podman, and for another machine.
+    let said = |text: String| {
+        project.write("recipes/exporter.yaml", &text);
+        let answer = project.run(&all);
+        assert_eq!(answer.code, 3, "{}", answer.stderr);
+        answer.stderr
+    };
+    let docker = said(recipe.replace("/usr/bin/podman", "/usr/bin/docker"));
+    assert!(docker.contains("it has no Podman") && docker.contains("Docker and containerd"), "{docker}");
+    let unkept = said(recipe.replace("state: [/var/lib/containers]\n", ""));
+    assert!(unkept.contains("state: [/var/lib/containers]"), "{unkept}");
+}

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fruit_contract::init::{OverlaySize, RootFormat};
+use fruit_contract::init::{OverlaySize, READ_ONLY_ROOT, RootFormat};
 use fruit_contract::report::{BootReport, DataReport};
 use fruit_contract::{
     BOOT_REPORT_PATH, CommandLine, Guid, HostFacts, HostName, INIT_CONFIG_PATH, InitConfig, NODE_CONFIG_NAME,
     NodeConfig, Problem, Slot, line_of, read,
 };
 use fruit_device::disk::{self, Disk};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, unmount};
 
 use crate::board::{Board, slot_of_firmware};
 use crate::handover::{c_string, restart_after_failure, switch_root};
@@ -93,6 +93,9 @@ fn boot(log: &mut Log) -> Result<std::convert::Infallible, Failure> {
     open_root(&disk, slot, &line, &config)?;
     log.step("root");
     lay_overlay(config.overlay.size)?;
+    if config.root.apart {
+        show_root_apart().unwrap_or_else(|e| log.warn(format!("{READ_ONLY_ROOT}: {e}")));
+    }
     let root = NewRoot::open(Path::new(NEW_ROOT)).map_err(failed("the new root"))?;
     log.step("overlay");
 
@@ -242,6 +245,12 @@ fn lay_overlay(size: OverlaySize) -> Result<(), Failure> {
     create_folder(NEW_ROOT)?;
     mount(c"overlay", NEW_ROOT, c"overlay", MountFlags::empty(), c"lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work")
         .map_err(|e| Failure(format!("can't mount the overlay: {e}")))
+}
+
+/// Lets the running system see the root below the overlay, which goes on with a mount of its own.
+fn show_root_apart() -> io::Result<()> {
+    fs::create_dir_all(READ_ONLY_ROOT)?;
+    Ok(mount_move(LOWER, READ_ONLY_ROOT)?)
 }
 
 /// fruit.yaml of partition 1, empty if there is none. Whatever goes wrong, the node boots with the image's settings.

@@ -34,6 +34,9 @@ pub struct ImageManifest {
     /// Files that came by their address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub downloads: Vec<Download>,
+    /// Images of containers that it carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<Container>,
     pub pruned: Vec<Pruned>,
     /// What rules of pruning would have taken and did not; older programs do not say, as with the next two.
     #[serde(default)]
@@ -182,6 +185,25 @@ pub struct Download {
     pub files: Vec<String>,
 }
 
+/// An image of a container.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Container {
+    /// The recipe's name of it.
+    pub name: String,
+    /// What Podman calls it: `docker.io/library/nginx:1.27`.
+    pub image: String,
+    /// Of its manifest, `sha256:…`.
+    pub digest: String,
+    /// Of its configuration, `sha256:…`, by which Podman knows it.
+    pub id: String,
+    /// Digests of its layers as they were fetched, from the lowest one up.
+    pub layers: Vec<String>,
+    /// Bytes of the layers when they are not compressed.
+    pub size: u64,
+    /// Whether it is run from boot on.
+    pub runs: bool,
+}
+
 /// What a rule of pruning took away.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Pruned {
@@ -280,6 +302,7 @@ mod tests {
             repositories: Vec::new(),
             packages: Vec::new(),
             downloads: Vec::new(),
+            containers: Vec::new(),
             pruned: Vec::new(),
             kept: Vec::new(),
             units: Vec::new(),

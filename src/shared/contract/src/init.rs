@@ -106,7 +106,14 @@ pub struct Root {
     /// Program that becomes process 1.
     #[serde(default = "default_init")]
     pub init: String,
+    /// Whether it is seen by itself at [`READ_ONLY_ROOT`] as well, without the RAM overlay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
 }
+
+/// Where the running system sees its root without the RAM overlay, if the image asks for it: whoever lays files of the root over
+/// each other by overlayfs, as container engines do, needs its whiteouts, which an overlay does not show.
+pub const READ_ONLY_ROOT: &str = "/run/fruit/root";
 
 fn default_init() -> String {
     "/sbin/init".into()
@@ -114,7 +121,7 @@ fn default_init() -> String {
 
 impl Default for Root {
     fn default() -> Root {
-        Root { format: RootFormat::default(), init: default_init() }
+        Root { format: RootFormat::default(), init: default_init(), apart: false }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::download::LockedDownload;
 use crate::error::{Error, Result};
 use crate::package::HashingWriter;
 use crate::store::Store;
-use crate::tarball::{EntryKind, Tarball, clean_path};
+use crate::tarball::{Entry, EntryKind, Tarball, clean_path};
 
 /// Entries of one archive.
 const MAX_ENTRIES: usize = 1 << 20;
@@ -54,6 +54,20 @@ pub enum MemberKind {
     Folder,
     /// A device, FIFO or the like; or a hard link to nothing.
     Other,
+}
+
+/// A layer of a container image: an archive whose every entry counts.
+#[derive(Debug)]
+pub struct Layer {
+    /// In the order of the archive, with places in `source`.
+    pub entries: Vec<Entry>,
+    pub source: Arc<Source>,
+    /// Of the archive when it is not compressed: what image configurations call `diff_id`.
+    pub sha256: Sha256,
+    /// Its bytes.
+    pub size: u64,
+    /// Whether the file that was fetched is compressed, and by what.
+    pub compression: Option<Compression>,
 }
 
 /// What the first bytes of a file say.
@@ -101,13 +115,7 @@ impl Store {
         let path = self.download_path(download);
         match Form::of(&mut file).at(&path)? {
             Form::Compressed(compression) => {
-                let input = || -> Result<File> { self.open_download(download) };
-                let (source, len) = self.unpacked(download, |out| {
-                    let input = BufReader::with_capacity(128 << 10, input()?);
-                    let limit = limit_of(download.size);
-                    let mut decoder = decoder(input, compression).map_err(|why| Error::deb(label, why))?;
-                    copy(&mut *decoder, limit, out).map_err(|why| Error::deb(label, why)).map(drop)
-                })?;
+                let (source, len, _) = self.decompressed(download, compression)?;
                 let mut inner = source.file().try_clone().at(&path)?;
                 match Form::of(&mut inner).at(&path)? {
                     Form::Tar => read_tar(source, label),
@@ -125,6 +133,46 @@ impl Store {
         }
     }
 
+    /// Opens a layer of a container image, decompressed.
+    ///
+    /// # Errors
+    /// As [`Store::open_archive`]; what is no tar archive.
+    pub fn open_layer(&self, download: &LockedDownload) -> Result<Layer> {
+        let label = &download.name;
+        let mut file = self.open_download(download)?;
+        let path = self.download_path(download);
+        let (source, sha256, size, compression) = match Form::of(&mut file).at(&path)? {
+            Form::Compressed(compression) => {
+                let (source, len, sha256) = self.decompressed(download, compression)?;
+                (source, sha256, len, Some(compression))
+            }
+            Form::Tar => (Source::open(&path).at(&path)?, download.sha256, download.size, None),
+            // A tar archive of nothing is a row of zeros.
+            Form::Plain if is_empty_tar(&mut file).at(&path)? => {
+                (Source::open(&path).at(&path)?, download.sha256, download.size, None)
+            }
+            Form::Plain | Form::Zip => {
+                return Err(Error::deb(label, "is no tar archive, compressed by gzip, zstd or not"));
+            }
+        };
+        let mut entries = Vec::new();
+        each_entry(&source, label, |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
+        Ok(Layer { entries, source, sha256, size, compression })
+    }
+
+    /// What a compressed file holds.
+    fn decompressed(&self, download: &LockedDownload, compression: Compression) -> Result<(Arc<Source>, u64, Sha256)> {
+        let label = &download.name;
+        self.unpacked(download, |out| {
+            let input = BufReader::with_capacity(128 << 10, self.open_download(download)?);
+            let mut decoder = decoder(input, compression).map_err(|why| Error::deb(label, why))?;
+            copy(&mut *decoder, limit_of(download.size), out).map_err(|why| Error::deb(label, why)).map(drop)
+        })
+    }
+
     /// The file as it is, whatever it holds.
     ///
     /// # Errors
@@ -136,16 +184,16 @@ impl Store {
         Ok(Content::Range { source, offset: 0, len: download.size })
     }
 
-    /// What `write` makes of a download, from the store if it was made before and is as it was.
+    /// What `write` makes of a download, from the store if it was made before and is as it was; with its length and hash.
     fn unpacked(
         &self,
         download: &LockedDownload,
         write: impl Fn(&mut dyn Write) -> Result<()>,
-    ) -> Result<(Arc<Source>, u64)> {
+    ) -> Result<(Arc<Source>, u64, Sha256)> {
         let blob = |extension| self.blob(download.vouched(), extension);
         let (path, note) = (blob("unpacked"), blob("content"));
-        if let Some(len) = kept(&path, &note) {
-            return Ok((Source::open(&path).at(&path)?, len));
+        if let Some((len, sha256)) = kept(&path, &note) {
+            return Ok((Source::open(&path).at(&path)?, len, sha256));
         }
         let (tmp, mut file) = self.new_file()?;
         let mut make = || {
@@ -163,7 +211,7 @@ impl Store {
         let len = file.metadata().at(&tmp)?.len();
         fs::rename(&tmp, &path).at(&path)?;
         self.put(&note, format!("{len} {sha256}\n").as_bytes())?;
-        Ok((Source::open(&path).at(&path)?, len))
+        Ok((Source::open(&path).at(&path)?, len, sha256))
     }
 
     fn read_zip(&self, download: &LockedDownload, file: &File) -> Result<Archive> {
@@ -175,7 +223,7 @@ impl Store {
         if zip.len() > MAX_ENTRIES {
             return Err(Error::deb(label, format!("has more than {MAX_ENTRIES} entries")));
         }
-        let (source, total) = self.unpacked(download, |out| {
+        let (source, total, _) = self.unpacked(download, |out| {
             let mut zip = open(clone()?)?;
             let mut room = limit_of(download.size);
             for number in 0..zip.len() {
@@ -237,14 +285,14 @@ fn link(content: &Content) -> MemberKind {
     }
 }
 
-/// Length of the file, if it is what its note says.
-fn kept(path: &PathBuf, note: &PathBuf) -> Option<u64> {
+/// Length and hash of the file, if it is what its note says.
+fn kept(path: &PathBuf, note: &PathBuf) -> Option<(u64, Sha256)> {
     let text = fs::read_to_string(note).ok()?;
     let (len, sha256) = text.trim_end().split_once(' ')?;
     let (len, sha256): (u64, Sha256) = (len.parse().ok()?, sha256.parse().ok()?);
     let mut reader = HashingReader::new(File::open(path).ok()?);
     std::io::copy(&mut reader, &mut std::io::sink()).ok()?;
-    (reader.finish() == (sha256, len)).then_some(len)
+    (reader.finish() == (sha256, len)).then_some((len, sha256))
 }
 
 /// Entries, each path once.
@@ -274,20 +322,37 @@ impl Members {
     }
 }
 
+/// Whether a file that is no archive by its magic begins as the end of one does.
+fn is_empty_tar(file: &mut File) -> std::io::Result<bool> {
+    let mut head = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    Read::by_ref(file).take(TAR_MAGIC + 5).read_to_end(&mut head)?;
+    Ok(head.len() as u64 == TAR_MAGIC + 5 && head.iter().all(|byte| *byte == 0))
+}
+
 /// Entries of an uncompressed tar archive that is a file of the store.
-fn read_tar(source: Arc<Source>, label: &str) -> Result<Archive> {
+fn each_entry(source: &Source, label: &str, mut take: impl FnMut(Entry) -> Result<()>) -> Result<()> {
     let mut file = source.file().try_clone().map_err(|error| Error::deb(label, error.to_string()))?;
     file.seek(SeekFrom::Start(0)).map_err(|error| Error::deb(label, error.to_string()))?;
     let mut tar = Tarball::new(file).tolerant();
-    let mut members = Members::default();
     let wrong = |error: crate::tarball::TarError| match error.entry {
         Some(entry) => Error::entry(label, &entry, error.why),
         None => Error::deb(label, error.why),
     };
+    let mut count = 0;
     while let Some(entry) = tar.next_entry().map_err(wrong)? {
-        if members.all.len() == MAX_ENTRIES {
+        count += 1;
+        if count > MAX_ENTRIES {
             return Err(Error::deb(label, format!("has more than {MAX_ENTRIES} entries")));
         }
+        take(entry)?;
+    }
+    Ok(())
+}
+
+fn read_tar(source: Arc<Source>, label: &str) -> Result<Archive> {
+    let mut members = Members::default();
+    each_entry(&source, label, |entry| {
         let kind = match entry.kind {
             EntryKind::File => {
                 MemberKind::File(Content::Range { source: source.clone(), offset: entry.offset, len: entry.size })
@@ -301,6 +366,7 @@ fn read_tar(source: Arc<Source>, label: &str) -> Result<Archive> {
             EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } | EntryKind::Fifo => MemberKind::Other,
         };
         members.add(Member { path: entry.path, kind, executable: entry.mode & 0o111 != 0 });
-    }
+        Ok(())
+    })?;
     Ok(Archive::Many(members.finish()))
 }

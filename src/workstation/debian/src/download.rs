@@ -10,15 +10,17 @@
 //! ```
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use ureq::http::header;
 
 use fruit_base::AtPath;
 
-use crate::digest::{Digest, Sha256};
+use crate::digest::{Digest, HashingReader, Sha256};
 use crate::error::{Error, Result};
-use crate::fetch::{Pinned, Validators};
+use crate::fetch::{Answer, Pinned, Validators};
 use crate::progress::{Progress, Step};
 use crate::release::Vouched;
 use crate::store::{Store, lock_part};
@@ -162,6 +164,20 @@ impl Store {
     /// # Errors
     /// As [`Store::ensure`].
     pub fn ensure_download(&self, file: &LockedDownload, urls: &[&str], progress: &dyn Progress) -> Result<()> {
+        self.ensure_authorized(file, urls, None, progress)
+    }
+
+    /// As [`Store::ensure_download`], with what the servers of `urls` want to see in `Authorization`.
+    ///
+    /// # Errors
+    /// As [`Store::ensure`].
+    pub fn ensure_authorized(
+        &self,
+        file: &LockedDownload,
+        urls: &[&str],
+        authorization: Option<&str>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let vouched = file.vouched();
         if self.has(vouched, EXTENSION) {
             return Ok(());
@@ -178,7 +194,7 @@ impl Store {
         progress.start(Step::Download, 1, file.size);
         let mut outcome = Ok(());
         for (number, url) in urls.iter().enumerate() {
-            outcome = self.fetcher().large(url, vouched, &mut part, Step::Download, progress);
+            outcome = self.fetcher().large(url, authorization, vouched, &mut part, Step::Download, progress);
             match &outcome {
                 Err(error @ (Error::Fetch { .. } | Error::Missing { .. })) => {
                     if let Some(next) = urls.get(number + 1) {
@@ -194,6 +210,76 @@ impl Store {
         }
         outcome?;
         Ok(fs::rename(&part_path, &path).at(&path)?)
+    }
+
+    /// Whether the file is there; its hash is checked when it is used.
+    pub fn has_download(&self, file: &LockedDownload) -> bool {
+        self.has(file.vouched(), EXTENSION)
+    }
+
+    /// One GET with whatever status it ends, for servers with an interface of their own: with the media types in `accept`, and
+    /// what the server wants to see in `Authorization`. At most `limit` bytes.
+    ///
+    /// # Errors
+    /// No answer, or a longer one; offline.
+    pub fn ask(
+        &self,
+        url: &str,
+        accept: &str,
+        authorization: Option<&str>,
+        limit: u64,
+        progress: &dyn Progress,
+    ) -> Result<Answer> {
+        if self.is_offline() {
+            return Err(Error::Offline { store: self.root().to_owned(), missing: vec![url.to_owned()] });
+        }
+        let mut headers = vec![(header::ACCEPT, accept.to_owned())];
+        headers.extend(authorization.map(|value| (header::AUTHORIZATION, value.to_owned())));
+        self.fetcher().answer(url, &headers, limit, progress)
+    }
+
+    /// Takes what `source` gives into the store, at most `limit` bytes; `label` is what errors call it.
+    ///
+    /// # Errors
+    /// More bytes, a read error, or those of the store's file system.
+    pub fn import(&self, source: &mut dyn Read, limit: u64, label: &str) -> Result<(u64, Sha256)> {
+        let (tmp, mut file) = self.new_file()?;
+        let outcome = self.import_into(source, limit, label, (&tmp, &mut file));
+        if outcome.is_err() {
+            let _ = fs::remove_file(&tmp);
+        }
+        outcome
+    }
+
+    fn import_into(
+        &self,
+        source: &mut dyn Read,
+        limit: u64,
+        label: &str,
+        (tmp, file): (&Path, &mut File),
+    ) -> Result<(u64, Sha256)> {
+        let mut reader = HashingReader::new(source);
+        let mut buf = vec![0; 64 << 10];
+        let mut size = 0u64;
+        loop {
+            let n = match reader.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::deb(label, error.to_string())),
+            };
+            size = size.saturating_add(n as u64);
+            if size > limit {
+                return Err(Error::deb(label, format!("has more than {limit} bytes")));
+            }
+            file.write_all(&buf[..n]).at(tmp)?;
+        }
+        let (sha256, _) = reader.finish();
+        let path = self.blob(Vouched { size, digest: Digest::Sha256(sha256) }, EXTENSION);
+        let folder = path.parent().unwrap_or(self.root());
+        fs::create_dir_all(folder).at(folder)?;
+        fs::rename(tmp, &path).at(&path)?;
+        Ok((size, sha256))
     }
 
     /// Opens the file, checked against its hash.

@@ -39,6 +39,17 @@ pub(crate) enum Fetched {
     New { bytes: Vec<u8>, validators: Validators },
 }
 
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// As the server wrote it; empty if it did not.
+    pub content_type: String,
+    /// Values of `WWW-Authenticate`.
+    pub challenges: Vec<String>,
+    pub bytes: Vec<u8>,
+}
+
 /// A file whose size and hash nobody vouches for.
 pub(crate) enum Pinned {
     /// The server has the state that it was asked about.
@@ -108,10 +119,42 @@ impl Fetcher {
         })
     }
 
+    /// One GET, retried where that may help; whatever status the server answers with, and at most `limit` bytes of its body.
+    pub(crate) fn answer(
+        &self,
+        url: &str,
+        headers: &[(header::HeaderName, String)],
+        limit: u64,
+        progress: &dyn Progress,
+    ) -> Result<Answer> {
+        retry(url, progress, || {
+            let mut response = self.network.get(url, headers)?;
+            let status = response.status().as_u16();
+            if is_passing(status) {
+                return Err(Failure::Passing(format!("the server answered {}", response.status())));
+            }
+            if let Some(why) = portal_status(status) {
+                return Err(Failure::Final(why));
+            }
+            let text = |name: header::HeaderName| -> Vec<String> {
+                let all = response.headers().get_all(name).iter();
+                all.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+            };
+            let (content_type, challenges) = (text(header::CONTENT_TYPE), text(header::WWW_AUTHENTICATE));
+            let mut bytes = Vec::new();
+            let mut body = response.body_mut().with_config().limit(u64::MAX).reader().take(limit + 1);
+            body.read_to_end(&mut bytes).map_err(|e| Failure::Passing(e.to_string()))?;
+            within(bytes.len() as u64, limit).map_err(Failure::Final)?;
+            let content_type = content_type.into_iter().next().unwrap_or_default();
+            Ok(Answer { status, content_type, challenges, bytes })
+        })
+    }
+
     /// Fills `part`, which may hold the beginning of the file already, until it is what `expected` says.
     pub(crate) fn large(
         &self,
         url: &str,
+        authorization: Option<&str>,
         expected: Vouched,
         part: &mut File,
         step: Step,
@@ -134,7 +177,7 @@ impl Fetcher {
                 progress.advance(step, have - counted); // what an earlier attempt or program left
             }
             if have < expected.size {
-                let mut response = self.request_from(url, have)?;
+                let mut response = self.request_from(url, authorization, have)?;
                 if have > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
                     restart(part)?;
                 }
@@ -235,9 +278,11 @@ impl Fetcher {
         Ok(Pinned::New { size: hashes.size, sha256: hashes.sha256, validators: state.unwrap_or_default() })
     }
 
-    fn request_from(&self, url: &str, have: u64) -> Result<Response<ureq::Body>, Failure> {
-        let range = (have > 0).then(|| (header::RANGE, format!("bytes={have}-")));
-        let response = self.network.get(url, range.as_slice())?;
+    fn request_from(&self, url: &str, authorization: Option<&str>, have: u64) -> Result<Response<ureq::Body>, Failure> {
+        let mut headers = Vec::new();
+        headers.extend((have > 0).then(|| (header::RANGE, format!("bytes={have}-"))));
+        headers.extend(authorization.map(|value| (header::AUTHORIZATION, value.to_owned())));
+        let response = self.network.get(url, &headers)?;
         check_status(response.status())?;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             check_range(&response, have)?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use fruit_base::AtPath;
 use serde::{Deserialize, Serialize};
 
+use crate::containers::LockedContainer;
 use crate::date;
 use crate::download::LockedDownload;
 use crate::error::{Error, Result};
@@ -45,6 +46,9 @@ pub struct Lock {
     /// What maintainer scripts run over, one for each architecture of workstations that ran them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub twins: Vec<LockedTwin>,
+    /// Container images, in order of the recipe's names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<LockedContainer>,
 }
 
 impl Lock {
@@ -97,6 +101,7 @@ impl Lock {
             repositories,
             downloads: Vec::new(),
             twins: Vec::new(),
+            containers: Vec::new(),
         })
     }
 

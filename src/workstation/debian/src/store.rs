@@ -109,7 +109,8 @@ impl Store {
         &self.root
     }
 
-    pub(crate) fn is_offline(&self) -> bool {
+    /// Whether transfers are forbidden.
+    pub fn is_offline(&self) -> bool {
         self.offline
     }
 
@@ -174,7 +175,7 @@ impl Store {
         let fetched = self.ask_in_turn(mirrors, &wanted.archive, progress, |mirror| {
             let mut result = Ok(());
             for below in &wanted.paths {
-                result = self.fetcher.large(&mirror.join(below), wanted.vouched, &mut part, step, progress);
+                result = self.fetcher.large(&mirror.join(below), None, wanted.vouched, &mut part, step, progress);
                 if !matches!(result, Err(Error::Fetch { .. } | Error::Missing { .. })) {
                     break;
                 }

@@ -182,7 +182,9 @@ impl From<fruit_pipeline::Error> for Failure {
                 let failure = Failure::from(*error);
                 Failure::new(failure.exit, format!("{}: {failure}", file.display()))
             }
-            Error::Programs(_) | Error::Path(_) | Error::Other(_) => Failure::general(error.to_string()),
+            Error::Containers(_) | Error::Programs(_) | Error::Path(_) | Error::Other(_) => {
+                Failure::general(error.to_string())
+            }
         }
     }
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use fruit_contract::NodeConfig;
 use fruit_debian::Repository;
-use fruit_recipe::{Recipe, UnitName};
-use fruit_root::overlay::{Overlay, RULES_FILE};
+use fruit_recipe::{Diagnostic, Recipe, UnitName};
+use fruit_root::overlay::{EntryKind, Overlay, RULES_FILE};
 
 use super::{node_defaults, programs, search, sources};
-use crate::error::Error;
+use crate::error::{Error, diagnostic};
 
 /// A recipe and all that it names on this machine.
 pub struct Checked {
@@ -38,7 +38,9 @@ pub fn check_set(path: &Path, settings: &[String]) -> Result<Checked, Error> {
     let recipe = fruit_recipe::load_set(path, &search(), settings)?;
     let node = node_defaults(&recipe)?;
     let programs = programs::wanted(&recipe)?;
-    let overlays = recipe.overlays.iter().map(|folder| overlay(&folder.path)).collect::<Result<_, _>>()?;
+    let overlays: Vec<Overlay> =
+        recipe.overlays.iter().map(|folder| overlay(&folder.path)).collect::<Result<_, _>>()?;
+    fits(&recipe, &overlays)?;
     let repositories = sources::repositories(&recipe)?;
     Ok(Checked { recipe, node, programs, overlays, repositories })
 }
@@ -50,6 +52,27 @@ fn overlay(folder: &Path) -> Result<Overlay, Error> {
             .map_err(|why| Error::input(format!("{}: enable: {why}", folder.join(RULES_FILE).display())))?;
     }
     Ok(overlay)
+}
+
+/// Largest root that a recipe may ask for, in bytes.
+const LARGEST_ROOT: u64 = 65536 << 20;
+
+/// That overlays fit is known from their files' sizes, before anything reads them: a file with holes takes minutes to read.
+fn fits(recipe: &Recipe, overlays: &[Overlay]) -> Result<(), Error> {
+    let room = recipe.partitions.root.bytes().unwrap_or(LARGEST_ROOT);
+    for (folder, overlay) in recipe.overlays.iter().zip(overlays) {
+        for entry in overlay.entries() {
+            if let EntryKind::File { len, .. } = entry.kind
+                && len > room
+            {
+                let message =
+                    format!("/{} of this overlay has {len} bytes, and a root has room for {room}", entry.path);
+                let made = Diagnostic::error(message).maybe_place(folder.name.place.clone());
+                return Err(diagnostic(made.help("make the file smaller, or `partitions: {root: SIZE}` larger")));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -98,9 +121,18 @@ mod tests {
         const RULES: &str = "overlays/odd/overlay.yaml";
         const KEY: &str = "recipes/key.asc";
         const REPOSITORY: &str = "repositories: {r: {url: 'http://x.invalid/', suite: s, key: key.asc}}\n";
-        let table: [(&str, Spoil); 9] = [
+        let table: [(&str, Spoil); 11] = [
             ("overlays/odd/etc/pipe: an overlay holds", &|f| fifo(&f.join("overlays/odd/etc/pipe"))),
             ("overlay.yaml: is not a regular file", &|f| fifo(&f.join(RULES))),
+            ("made anew at each boot", &|f| {
+                fs::create_dir_all(f.join("overlays/odd/run")).unwrap();
+                fs::write(f.join("overlays/odd/run/x"), "").unwrap();
+            }),
+            ("has room for", &|f| {
+                // No byte of it is read.
+                let file = fs::File::create(f.join("overlays/odd/etc/large")).unwrap();
+                file.set_len(1 << 40).unwrap();
+            }),
             ("matches no file", &|f| fs::write(f.join(RULES), "files: [{path: etc/none, mode: '0600'}]").unwrap()),
             ("enable:", &|f| fs::write(f.join(RULES), "enable: [ssh]").unwrap()),
             ("key.asc", &|f| more(f, REPOSITORY)),

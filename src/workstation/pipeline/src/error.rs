@@ -18,6 +18,8 @@ pub enum Error {
     #[error(transparent)]
     Packages(#[from] fruit_debian::Error),
     #[error(transparent)]
+    Containers(fruit_containers::Error),
+    #[error(transparent)]
     Root(#[from] fruit_root::Error),
     #[error(transparent)]
     Programs(#[from] DeviceError),
@@ -28,6 +30,17 @@ pub enum Error {
     About { file: PathBuf, error: Box<Error> },
     #[error("{0}")]
     Other(String),
+}
+
+/// What is wrong with the store is what is wrong with packages: the network, the disk, a file of them.
+impl From<fruit_containers::Error> for Error {
+    fn from(error: fruit_containers::Error) -> Error {
+        match error {
+            fruit_containers::Error::Store(error) => Error::Packages(error),
+            fruit_containers::Error::Path(error) => Error::Path(error),
+            other => Error::Containers(other),
+        }
+    }
 }
 
 impl Error {

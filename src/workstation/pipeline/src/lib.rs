@@ -4,6 +4,7 @@ mod accounts;
 pub mod boot_files;
 pub mod card;
 pub mod check;
+pub mod containers;
 pub mod device_files;
 pub mod downloads;
 pub mod error;
@@ -113,6 +114,7 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
     if lock.twins.len() != twins {
         inputs = Inputs::gather(recipe, overlays, &lock, &baked, epoch)?;
     }
+    containers::ensure(recipe, &lock, &store, progress)?;
     let archive =
         |modules: Selection| card::compress_initramfs(&initramfs(recipe, &modules, node, &baked, &inputs, epoch)?);
     // Beside the root, which takes longer than both.
@@ -264,6 +266,7 @@ fn initramfs(
         fruit_recipe::RootFormat::Erofs => fruit_contract::init::RootFormat::Erofs,
         fruit_recipe::RootFormat::Ext4 => fruit_contract::init::RootFormat::Ext4,
     };
+    config.root.apart = !recipe.containers.is_empty();
     config.overlay = Overlay { size: recipe.overlay_cap().to_string().parse().map_err(wrong("overlay"))? };
     for path in &recipe.state {
         config.state_paths.push(path.as_str().parse().map_err(wrong("state"))?);

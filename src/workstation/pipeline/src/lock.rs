@@ -8,8 +8,8 @@ use fruit_debian::{Lock, LockedPackage, Mirrors, Repository, Request, Store, Uni
 use fruit_progress::Progress;
 use fruit_recipe::{At, Bootloader, Diagnostic, Diagnostics, InitSystem, Recipe};
 
-use super::downloads;
 use super::sources::Bars;
+use super::{containers, downloads};
 use crate::error::Error;
 
 /// What kernel packages depend on for their scripts, whose work fruitbuild does itself: it makes the initramfs, puts the
@@ -84,16 +84,23 @@ pub fn for_build(
     let old = if path.exists() { Some(Lock::load(&path)?) } else { None };
     match &old {
         Some(lock) if lock.request == request && lock.architecture == recipe.board.architecture.to_string() => {
-            if downloads::answered(recipe, lock) {
-                return Ok(lock.clone());
+            let answered = downloads::answered(recipe, lock) && containers::answered(recipe, lock);
+            if !answered && locked {
+                return Err(out_of_step(&path, recipe));
             }
-            if !locked {
-                let mut lock = lock.clone();
-                lock.downloads = downloads::pin(recipe, &lock.downloads, store, progress)?;
-                lock.write(&path)?;
-                return Ok(lock);
+            let mut new = lock.clone();
+            if !answered {
+                new.downloads = downloads::pin(recipe, &lock.downloads, store, progress)?;
             }
-            return Err(out_of_step(&path, recipe));
+            // Archives are files of the person's own, which may have become others.
+            new.containers = containers::pin(recipe, &lock.containers, store, progress)?;
+            if new != *lock {
+                if locked {
+                    return Err(out_of_step(&path, recipe));
+                }
+                new.write(&path)?;
+            }
+            return Ok(new);
         }
         Some(_) if locked => return Err(out_of_step(&path, recipe)),
         None if locked => {
@@ -111,6 +118,8 @@ pub fn for_build(
     let mut lock = resolve(recipe, &request, &pins, repositories, store, mirrors, progress)?;
     let kept = old.as_ref().map(|old| old.downloads.as_slice()).unwrap_or_default();
     lock.downloads = downloads::pin(recipe, kept, store, progress)?;
+    let kept = old.as_ref().map(|old| old.containers.as_slice()).unwrap_or_default();
+    lock.containers = containers::pin(recipe, kept, store, progress)?;
     lock.write(&path)?;
     Ok(lock)
 }

@@ -306,6 +306,7 @@ fn manifest(result: &BuildResult<'_>, mapped: u64, epoch: i64) -> Result<ImageMa
         repositories: repositories.collect(),
         packages: packages.collect(),
         downloads: root.report.downloads.clone(),
+        containers: root.report.containers.clone(),
         pruned: saved
             .map(|s| image_manifest::Pruned { rule: s.rule.clone(), files: s.files, bytes: s.bytes })
             .collect(),
@@ -386,7 +387,14 @@ fn sbom_of(result: &BuildResult<'_>, epoch: i64) -> String {
         .iter()
         .map(|d| sbom::Download { name: d.name.clone(), url: d.url.clone(), sha256: d.sha256.clone() })
         .collect();
-    sbom::spdx(&subject, &components, &downloads)
+    let containers: Vec<sbom::Container> = made
+        .root
+        .report
+        .containers
+        .iter()
+        .map(|c| sbom::Container { name: c.name.clone(), image: c.image.clone(), digest: c.digest.clone() })
+        .collect();
+    sbom::spdx(&subject, &components, &sbom::Besides { downloads: &downloads, containers: &containers })
 }
 
 fn component(result: &BuildResult<'_>, package: &PackageContents) -> Component {

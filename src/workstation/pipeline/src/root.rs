@@ -23,7 +23,7 @@ use crate::device_files::{DeviceFiles, put};
 use crate::error::{Error, diagnostic};
 use crate::read_scripts::package_scripts;
 use crate::scripts::{Laid, Ran, Scripts};
-use crate::{accounts, downloads, files, sysctl};
+use crate::{accounts, containers, downloads, files, sysctl};
 
 /// A root that only needs to be written.
 pub struct FinishedRoot {
@@ -58,6 +58,7 @@ pub struct RootReport {
     pub problems: Vec<Problem>,
     pub enabled_units: Vec<Enabled>,
     pub downloads: Vec<image_manifest::Download>,
+    pub containers: Vec<image_manifest::Container>,
 }
 
 /// Makes the root of a recipe from `tree`, in which `packages` are unpacked. `epoch` is in seconds since 1970. The modules
@@ -125,6 +126,7 @@ pub fn finish_root<T>(
     finish::certificates::after_overlays(&mut tree, &laid_over, epoch)?;
     load_at_boot(recipe, &mut tree, epoch)?;
     sysctl::write(recipe, &mut tree, epoch)?;
+    containers::settings(recipe, supply.lock, &mut tree, epoch)?;
     let linked = scripts.ran.as_ref().map(|_| laid.enabled);
     let more = MoreUnits { linked, enable, mask: needs::hopeless_units(&missing) };
     let enabled_units = configure_units(recipe, &mut tree, &texts, more, epoch)?;
@@ -133,6 +135,7 @@ pub fn finish_root<T>(
     files::own(&mut tree, &files)?;
     records::write(&mut tree, &package_records(packages), epoch)?;
     let problems = last_check::finish(&mut tree, epoch);
+    let containers = containers::lay(recipe, supply.lock, supply.store, &mut tree, epoch)?;
 
     let acknowledged: BTreeSet<&str> = recipe.acknowledge.iter().map(|p| p.as_str()).collect();
     let here = |name: &str| packages.iter().any(|p| p.name == name);
@@ -150,6 +153,7 @@ pub fn finish_root<T>(
         problems,
         enabled_units,
         downloads,
+        containers,
     };
     Ok((FinishedRoot { tree, kernel, kernel_release: release, device_trees, report }, started))
 }

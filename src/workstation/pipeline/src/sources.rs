@@ -17,6 +17,9 @@ use crate::error::Error;
 const DEBIAN: &str = "debian";
 const DEBIAN_SECURITY: &str = "debian-security";
 
+/// Variable of the environment that names registries of containers.
+const REGISTRIES: &str = "FRUITBUILD_REGISTRY";
+
 /// Where packages are taken from and kept.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -35,6 +38,31 @@ struct Configuration {
     /// Archive name to address.
     #[serde(default)]
     mirrors: BTreeMap<String, String>,
+    /// Name of a registry of containers to the address of the server that stands in for it.
+    #[serde(default)]
+    registries: BTreeMap<String, String>,
+}
+
+/// Servers that stand in for registries of containers: of the environment (`FRUITBUILD_REGISTRY`, each NAME=URL), else of the
+/// user's configuration.
+///
+/// # Errors
+/// A value that is not NAME=URL, an unreadable configuration.
+pub fn registries() -> Result<BTreeMap<String, String>, Error> {
+    let mut all = configuration()?.registries;
+    let environment = std::env::var(REGISTRIES).unwrap_or_default();
+    for word in environment.split([' ', ',']).filter(|word| !word.is_empty()) {
+        let (name, url) = word
+            .split_once('=')
+            .ok_or_else(|| Error::input(format!("{REGISTRIES}: {word:?} is not of the form NAME=URL")))?;
+        all.insert(name.to_owned(), url.to_owned());
+    }
+    for (name, url) in &all {
+        if !url.starts_with("https://") && !url.starts_with("http://") {
+            return Err(Error::input(format!("the registry {name}: {url:?} is no address; expected https://HOST")));
+        }
+    }
+    Ok(all)
 }
 
 /// Folder of all that can be made again: `--cache`, or `fruitbuild` in the user's cache folder.

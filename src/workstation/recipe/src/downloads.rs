@@ -7,7 +7,7 @@ use crate::board::Architecture;
 use crate::declare::{mapping, text};
 use crate::decode::{Decode, Flaw};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::files::{FileMode, FileOwner, FilePath};
+use crate::files::{FileMode, FileOwner, file_path};
 use crate::node::{Kind, Node, shorten};
 use crate::source::{At, Place};
 use crate::words::{SLUG, Url, slug};
@@ -60,7 +60,14 @@ text! {
 text! {
     /// Where something goes in the image: the path of a file, or a folder with `/` at its end.
     "an absolute path, with `/` at the end for a folder"
-    pub struct Destination = |text| FilePath::new(text.strip_suffix('/').unwrap_or(text)).map(drop).map_err(Flaw::new), pattern r"^/.+";
+    pub struct Destination = |text| {
+        let folder = text.ends_with('/');
+        file_path(text.strip_suffix('/').unwrap_or(text)).map_err(|mut flaw| {
+            // What is suggested for a folder is a folder.
+            flaw.suggestion = flaw.suggestion.map(|path| if folder { path + "/" } else { path });
+            flaw
+        })
+    }, pattern r"^/.+";
 }
 
 impl Destination {

@@ -15,17 +15,22 @@ const ACCOUNTS: &[&str] = &["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gs
 text! {
     /// The path of a file in the image: absolute, and not in a folder that is made anew at each boot.
     "an absolute path"
-    pub struct FilePath = |text| {
-        absolute(text)?;
-        let top = text[1..].split('/').next().unwrap_or_default();
-        if VOLATILE.iter().any(|v| &v[1..] == top) {
-            return Err(Flaw::new(format!("`{}` is made anew at each boot: no file of the image is seen there", shorten(text))));
-        }
-        if ACCOUNTS.contains(&text) {
-            return Err(Flaw::new(format!("`{text}` is written by fruitbuild")).help("name accounts under `users` and `groups`"));
-        }
-        Ok(())
-    }, pattern r"^/.+";
+    pub struct FilePath = file_path, pattern r"^/.+";
+}
+
+/// The rule of the path of a file in the image.
+pub(crate) fn file_path(text: &str) -> Result<(), Flaw> {
+    absolute(text)?;
+    let top = text[1..].split('/').next().unwrap_or_default();
+    if VOLATILE.iter().any(|v| &v[1..] == top) {
+        let why = format!("`{}` is made anew at each boot: no file of the image is seen there", shorten(text));
+        return Err(Flaw::new(why));
+    }
+    if ACCOUNTS.contains(&text) {
+        let flaw = Flaw::new(format!("`{text}` is written by fruitbuild"));
+        return Err(flaw.help("name accounts under `users` and `groups`"));
+    }
+    Ok(())
 }
 
 text! {

@@ -4,6 +4,7 @@
 //! [`At`], and [`Diagnostic::at`] shows the line that such a value was written on.
 
 mod board;
+mod containers;
 mod declare;
 mod decode;
 mod describe;
@@ -30,6 +31,10 @@ mod words;
 pub use board::{
     Alignment, Architecture, Board, BoardKernel, BoardModules, Compatible, DeviceTrees, FileOfPackage, FirmwareFiles,
     FirmwarePartition, KernelForm, PartitionTable, Qemu, QemuDisk,
+};
+pub use containers::{
+    Container, ContainerDevice, ContainerName, ContainerNetwork, EnvironmentName, ImageReference, OneLine,
+    PublishedPorts, RunContainer, VolumeMount,
 };
 pub use decode::{Named, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};

@@ -2,6 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::containers::{Container, ContainerName};
 use crate::declare::{keyword, mapping};
 use crate::decode::{Decode, Named, Whole, wrong_type};
 use crate::diagnostic::Diagnostics;
@@ -77,6 +78,10 @@ mapping! {
         /// lock pins each by size and SHA-256.
         #[serde(skip_serializing_if = "Named::is_empty")]
         downloads: Named<DownloadName, Download>,
+        /// Images of containers that are baked in, by a name of your choice, for Podman to start without a network. The lock pins each
+        /// by its digests.
+        #[serde(skip_serializing_if = "Named::is_empty")]
+        containers: Named<ContainerName, Container>,
         /// Files of the image by their path, each with its text, or with text, owner and mode: `/etc/motd: "Hello\\n"`. They are laid
         /// over packages and overlays; one that is there already must be replaced on purpose.
         #[serde(skip_serializing_if = "Named::is_empty")]

@@ -23,6 +23,7 @@ pub(crate) fn check(recipe: &RecipeFile, board: Option<&Board>, found: &mut Diag
     for (name, download) in recipe.downloads.iter() {
         crate::downloads::check(name, download, board.map(|board| board.architecture.value), found);
     }
+    containers(recipe, found);
     state(recipe, found);
     if let Some(board) = board
         && let Some(cap) = &recipe.root.overlay
@@ -76,6 +77,32 @@ fn lean(recipe: &RecipeFile, found: &mut Diagnostics) {
             let made = Diagnostic::error(format!("`{name}` is lean without a reason")).maybe_place(name.place.clone());
             found.push(made.help(format!("say why nodes do without it: `{name}: nothing on them runs it`")));
         }
+    }
+}
+
+/// Where Podman keeps what containers write.
+const STORAGE: &str = "/var/lib/containers";
+
+/// Rules that bind the keys of containers to others.
+fn containers(recipe: &RecipeFile, found: &mut Diagnostics) {
+    let Some((first, _)) = recipe.containers.iter().next() else { return };
+    for (name, container) in recipe.containers.iter() {
+        if container.image.is_none() && container.archive.is_none() {
+            let made =
+                Diagnostic::error(format!("nothing says which image `{name}` is")).maybe_place(name.place.clone());
+            found.push(made.help("write `image: REGISTRY/NAME:TAG`, or `archive: FILE`"));
+        }
+        if container.run.is_some() && recipe.init.value != InitSystem::Systemd {
+            let made = Diagnostic::error(format!("nothing starts `{name}`: this image has no systemd"));
+            found.push(made.maybe_place(name.place.clone()).help("write `init: systemd`, or leave `run` out"));
+        }
+    }
+    let kept = |path: &str| STORAGE == path || STORAGE.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    if !recipe.state.iter().any(|path| kept(path.as_str())) {
+        let made = Diagnostic::error(format!(
+            "what containers write has no place: Podman cannot keep {STORAGE} in the RAM overlay"
+        ));
+        found.push(made.maybe_place(first.place.clone()).help(format!("add it to `state`: `state: [{STORAGE}]`")));
     }
 }
 

@@ -28,6 +28,10 @@ text! {
         }
         let flaw = Flaw::new(format!("/proc/sys has no `{}`", shorten(parts[0])));
         Err(match similar(parts[0], TOPS) {
+            // `netipv4` lacks a dot; that nothing else is wrong with it is likelier than three letters too many.
+            Some(best) if parts[0].starts_with(best.as_str()) && parts[0].len() > best.len() => {
+                flaw.did_you_mean(format!("{best}{}{}", if dots { '.' } else { '/' }, &text[best.len()..]))
+            }
             Some(best) => flaw.did_you_mean(format!("{best}{}", &text[parts[0].len()..])),
             None => flaw.help(format!("names begin with one of {}", TOPS.join(", "))),
         })

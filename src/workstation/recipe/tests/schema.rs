@@ -82,6 +82,13 @@ fn the_schema_and_the_reader_refuse_the_same_mistakes() {
         ("sysctl: {vm.overcommit: true}", false),
         ("downloads: {k3s: {url: \"https://a.example/k3s-${machine}\", to: /usr/bin/k3s, mode: \"0755\"}}", true),
         ("downloads: {k: {url: {arm64: \"https://a.example/k\"}, files: [{from: \"*/bin/*\", to: /usr/bin/}]}}", true),
+        (
+            "state: [/var/lib/containers]\ncontainers: {web: {image: \"docker.io/library/nginx:1\", run: {publish: [\"80:80\"], environment: {A: b}}}}",
+            true,
+        ),
+        ("state: [/var/lib/containers]\ncontainers: {web: {archive: web.tar}}", true),
+        ("state: [/var/lib/containers]\ncontainers: {web: {image: nginx}}", false),
+        ("state: [/var/lib/containers]\ncontainers: {web: {archive: web.tar, run: {comand: [x]}}}", false),
         ("downloads: {k: {url: {arm46: \"https://a.example/k\"}, to: /usr/bin/k}}", false),
         ("downloads: {k: {url: \"ftp://a.example/k\", to: /usr/bin/k}}", false),
         ("downloads: {k: {url: \"https://a.example/k\", sha256: abc, to: /usr/bin/k}}", false),

@@ -79,6 +79,19 @@ fn left_behind(name: &str) -> bool {
         || name.starts_with(".#")
 }
 
+/// Why nobody would see a file of an image at `path`.
+fn hidden(path: &str) -> Option<&'static str> {
+    match path.split('/').next().unwrap_or_default() {
+        "dev" | "proc" | "run" | "sys" | "tmp" => Some(
+            "its folder is made anew at each boot, and no file of an image is seen there; have it made by a file of /etc/tmpfiles.d (tmpfiles.d(5)) or by a service",
+        ),
+        "data" => Some(
+            "the data partition is mounted over this folder, and no file of an image is seen there; lay it where it belongs and list its folder under `state:`",
+        ),
+        _ => None,
+    }
+}
+
 /// An overlay that was looked through, and in which nothing is wrong that can be seen without a root. Its files have been
 /// opened but not read.
 #[derive(Debug)]
@@ -184,6 +197,10 @@ impl Overlay {
                 return Err(invalid(&file, what));
             };
             let folder = kind == EntryKind::Folder;
+            // Folders alone are places to mount at.
+            if !folder && let Some(hidden) = hidden(&path) {
+                return Err(invalid(&file, hidden));
+            }
             self.entries.push(Entry { path: path.clone(), file, kind });
             if folder {
                 self.scan(base, &path, depth + 1)?;

@@ -57,11 +57,13 @@ enum Route {
 }
 
 impl Network {
-    /// GET, following redirects; each hop takes the proxy that its own address asks for.
+    /// GET, following redirects; each hop takes the proxy that its own address asks for. What authorizes counts for the server of
+    /// `url` alone: where it redirects to another one, as registries do to object stores, that one does not get it.
     pub(crate) fn get(&self, url: &str, headers: &[(HeaderName, String)]) -> Result<Response<Body>, Trouble> {
         let mut address = parse(url)?;
+        let mut headers = headers.to_vec();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.get_once(&address, headers)?;
+            let response = self.get_once(&address, &headers)?;
             let location = response.headers().get(header::LOCATION).filter(|_| response.status().is_redirection());
             let Some(location) = location else { return Ok(response) };
             let next = follow(&address, location.to_str().unwrap_or_default());
@@ -69,6 +71,9 @@ impl Network {
             // As apt: who asked for TLS gets it.
             if address.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
                 return Err(Trouble::lasting(format!("redirects from https to {next}, which is not accepted")));
+            }
+            if address.authority() != next.authority() || address.scheme() != next.scheme() {
+                headers.retain(|(name, _)| *name != header::AUTHORIZATION);
             }
             address = next;
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fruit_debian::{Lock, Store};
 use fruit_pipeline::check::{Checked, check_set};
-use fruit_pipeline::{downloads, lock, scripts, sources};
+use fruit_pipeline::{containers, downloads, lock, scripts, sources};
 
 use crate::cli;
 use crate::failure::Failure;
@@ -36,6 +36,7 @@ pub fn lock(
     new.downloads = downloads::pin(&recipe, &[], &store, progress)?;
     let from = scripts::Fetching { store: &store, mirrors: &mirrors, locked: false };
     scripts::lock_twin(&recipe, old.as_ref(), &mut new, from, progress)?;
+    new.containers = containers::pin(&recipe, &[], &store, progress)?;
     new.write(&path)?;
     match old {
         Some(old) => print_changes(&new.changes_since(&old), json),

@@ -40,6 +40,23 @@ pub struct Download {
     pub sha256: String,
 }
 
+/// The image of a container.
+#[derive(Clone, Debug, Default)]
+pub struct Container {
+    pub name: String,
+    /// `docker.io/library/nginx:1.27`.
+    pub image: String,
+    /// `sha256:…`.
+    pub digest: String,
+}
+
+/// What is in an image besides packages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Besides<'a> {
+    pub downloads: &'a [Download],
+    pub containers: &'a [Container],
+}
+
 /// The image that the document is about.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
@@ -57,7 +74,7 @@ pub struct Subject {
 
 /// The document, pretty-printed with a line break at its end. Same input, same bytes: the namespace is a hash of the
 /// content, the time is the epoch.
-pub fn spdx(subject: &Subject, components: &[Component], downloads: &[Download]) -> String {
+pub fn spdx(subject: &Subject, components: &[Component], besides: &Besides<'_>) -> String {
     let mut packages = vec![image(subject)];
     let mut relationships = vec![relationship("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-image")];
     let mut extracted: BTreeMap<String, Value> = BTreeMap::new();
@@ -68,9 +85,14 @@ pub fn spdx(subject: &Subject, components: &[Component], downloads: &[Download])
         packages.push(package(subject, component, &id, &mut extracted));
         relationships.push(relationship("SPDXRef-image", "CONTAINS", &id));
     }
-    for one in downloads {
+    for one in besides.downloads {
         let id = format!("SPDXRef-download-{}", id_text(&one.name));
         packages.push(download(one, &id));
+        relationships.push(relationship("SPDXRef-image", "CONTAINS", &id));
+    }
+    for one in besides.containers {
+        let id = format!("SPDXRef-container-{}", id_text(&one.name));
+        packages.push(container(one, &id));
         relationships.push(relationship("SPDXRef-image", "CONTAINS", &id));
     }
     let content = json!([packages, relationships]).to_string();
@@ -168,6 +190,37 @@ fn download(one: &Download, id: &str) -> Value {
         "licenseDeclared": "NOASSERTION",
         "copyrightText": "NOASSERTION",
         "checksums": [{ "algorithm": "SHA256", "checksumValue": one.sha256 }],
+        "externalRefs": [{
+            "referenceCategory": "PACKAGE-MANAGER",
+            "referenceType": "purl",
+            "referenceLocator": purl,
+        }],
+    })
+}
+
+fn container(one: &Container, id: &str) -> Value {
+    // purl-spec, types/oci: the name is the last component of the repository, which stands in full in `repository_url`.
+    let repository = one.image.split('@').next().unwrap_or_default();
+    let (repository, tag) = match repository.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => (before, Some(tag)),
+        _ => (repository, None),
+    };
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let mut purl = format!("pkg:oci/{}@{}?repository_url={}", escape(name), escape(&one.digest), escape(repository));
+    if let Some(tag) = tag {
+        purl += &format!("&tag={}", escape(tag));
+    }
+    json!({
+        "SPDXID": id,
+        "name": one.image,
+        "versionInfo": one.digest,
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": false,
+        "primaryPackagePurpose": "CONTAINER",
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+        "checksums": [{ "algorithm": "SHA256", "checksumValue": one.digest.trim_start_matches("sha256:") }],
         "externalRefs": [{
             "referenceCategory": "PACKAGE-MANAGER",
             "referenceType": "purl",
@@ -278,8 +331,14 @@ mod tests {
         };
         let url = "https://example.org/k3s?a=1".to_owned();
         let downloads = [Download { name: "k3s".into(), url, sha256: "11".repeat(32) }];
-        let text = spdx(&subject, &[component("libstdc++6"), component("bash")], &downloads);
-        assert_eq!(text, spdx(&subject, &[component("bash"), component("libstdc++6")], &downloads));
+        let containers = [Container {
+            name: "web".into(),
+            image: "r.example:5000/team/web:1".into(),
+            digest: format!("sha256:{}", "22".repeat(32)),
+        }];
+        let besides = Besides { downloads: &downloads, containers: &containers };
+        let text = spdx(&subject, &[component("libstdc++6"), component("bash")], &besides);
+        assert_eq!(text, spdx(&subject, &[component("bash"), component("libstdc++6")], &besides));
         let document: Value = serde_json::from_str(&text).unwrap();
         for key in ["spdxVersion", "dataLicense", "SPDXID", "name", "documentNamespace", "creationInfo"] {
             assert!(document.get(key).is_some(), "{key}");
@@ -306,6 +365,10 @@ mod tests {
             purl,
             format!("pkg:generic/k3s?checksum=sha256:{sum}&download_url=https:%2F%2Fexample.org%2Fk3s%3Fa%3D1")
         );
+        let purl = document["packages"][4]["externalRefs"][0]["referenceLocator"].as_str().unwrap();
+        let digest = "22".repeat(32);
+        let url = "r.example:5000%2Fteam%2Fweb";
+        assert_eq!(purl, format!("pkg:oci/web@sha256:{digest}?repository_url={url}&tag=1"));
         assert_eq!(document["packages"][1]["licenseDeclared"], "GPL-2.0-or-later AND LicenseRef-Odd");
         assert_eq!(document["hasExtractedLicensingInfos"][0]["extractedText"], "May be odd.");
         let purl = document["packages"][1]["externalRefs"][0]["referenceLocator"].as_str().unwrap();
