@@ -12,13 +12,12 @@ use std::path::Path;
 use fruit_base::Sha256;
 use fruit_contract::invite::INVITE_PATH;
 use fruit_contract::peer::config::{CHARTERS, STATE_PATH};
-use fruit_record::{FleetId, Invite, KeyId, RecordHash, Trust, limits};
-use serde::{Deserialize, Serialize};
+use fruit_record::{FleetId, KeyId, RecordHash, Trust, invite, limits};
 
 use crate::store::Store;
 
 /// What is kept of the newest charter.
-const KEPT: &str = "fleet.json";
+const KEPT: &str = "fleet";
 /// Most bytes of that.
 const KEPT_MAX: u64 = 256 << 10;
 
@@ -45,7 +44,7 @@ pub enum Membership {
 }
 
 /// The newest charter that was verified here, as far as it counts for releases.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 struct Kept {
     fleet: String,
     /// The charter that the invite names. Another invite wants the row verified anew.
@@ -71,24 +70,22 @@ pub fn membership(root: &Path, store: &dyn Store, product: &str) -> io::Result<M
         }
         Err(error) => return Ok(Membership::None(format!("{INVITE_PATH}: {error}"))),
     };
-    let invite = match Invite::from_text(&String::from_utf8_lossy(&text)) {
-        Ok(invite) => invite,
+    let (id, pin) = match invite::pins(&String::from_utf8_lossy(&text)) {
+        Ok(pins) => pins,
         Err(why) => return Ok(Membership::None(format!("the invite is of no use: {why}"))),
     };
-    let (fleet, pin) = (invite.fleet.to_string(), invite.charter.to_string());
-    let kept = store.read(KEPT, KEPT_MAX)?.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-    let kept = kept.filter(|kept| kept.fleet == fleet && kept.pin == pin);
+    let (fleet, named) = (id.to_string(), pin.to_string());
+    let kept = store.read(KEPT, KEPT_MAX)?.and_then(|bytes| Kept::read(&bytes));
+    let kept = kept.filter(|kept| kept.fleet == fleet && kept.pin == named);
     let charters = root.join(STATE_PATH.trim_start_matches('/')).join(CHARTERS);
-    let (row, trouble) = read_row(&charters, invite.fleet);
-    let row = row.filter(|row| row.has(&invite.charter));
+    let (row, trouble) = read_row(&charters, id);
+    let row = row.filter(|row| row.has(&pin));
     let newest = match (row, kept) {
         (Some(row), kept) if kept.as_ref().is_none_or(|kept| goes_on(kept, &row)) => {
-            let newest = Kept::of(&row, pin);
-            if kept.as_ref() != Some(&newest)
-                && let Ok(json) = serde_json::to_vec(&newest)
-            {
+            let newest = Kept::of(&row, named);
+            if kept.as_ref() != Some(&newest) {
                 // A full disk must not keep the node from its fleet.
-                let _ = store.replace(KEPT, &json);
+                let _ = store.replace(KEPT, newest.write().as_bytes());
             }
             newest
         }
@@ -104,6 +101,35 @@ pub fn membership(root: &Path, store: &dyn Store, product: &str) -> io::Result<M
 }
 
 impl Kept {
+    /// Lines of words, of which names come last: the program stays smaller than by JSON.
+    fn read(bytes: &[u8]) -> Option<Kept> {
+        let mut lines = std::str::from_utf8(bytes).ok()?.lines();
+        let mut words = lines.next()?.splitn(6, ' ');
+        let mut word = || words.next().map(str::to_owned);
+        let (fleet, pin, hash) = (word()?, word()?, word()?);
+        let (version, threshold, name) = (word()?.parse().ok()?, word()?.parse().ok()?, word()?);
+        let mut kept = Kept { fleet, pin, name, version, hash, root: Vec::new(), threshold, releases: Vec::new() };
+        for line in lines {
+            match line.split_once(' ') {
+                Some((root, product)) => kept.releases.push((product.to_owned(), root.parse().ok()?)),
+                None => kept.root.push(line.to_owned()),
+            }
+        }
+        Some(kept)
+    }
+
+    fn write(&self) -> String {
+        let Kept { fleet, pin, hash, version, threshold, name, .. } = self;
+        let mut text = format!("{fleet} {pin} {hash} {version} {threshold} {name}\n");
+        for key in &self.root {
+            text.push_str(&format!("{key}\n"));
+        }
+        for (product, root) in &self.releases {
+            text.push_str(&format!("{root} {product}\n"));
+        }
+        text
+    }
+
     fn of(row: &Trust, pin: String) -> Kept {
         let charter = row.charter();
         Kept {

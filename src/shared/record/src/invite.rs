@@ -69,6 +69,15 @@ pub fn check_text(text: &str) -> Result<Vec<u8>, NotAnInvite> {
     if Sha256::of(&bytes).0[..CHECKSUM] == *checksum { Ok(bytes) } else { Err(NotAnInvite::Copied) }
 }
 
+/// The fleet of an invite, and the charter that it names: for who wants to know whom to believe, and does not use its key.
+///
+/// # Errors
+/// [`NotAnInvite`].
+pub fn pins(text: &str) -> Result<(FleetId, RecordHash), NotAnInvite> {
+    let parts: Parts = decode(&check_text(text)?, limits::INVITE)?;
+    Ok((parts.fleet, parts.charter))
+}
+
 struct Parts {
     fleet: FleetId,
     secret: [u8; 32],

@@ -69,22 +69,41 @@ impl Body {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Body::Charter(body) => wire::encode(&**body),
+            #[cfg(feature = "operations")]
             Body::Revocation(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Recall(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Halt(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Floor(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Plan(body) => wire::encode(&**body),
+            #[cfg(feature = "operations")]
             Body::Group(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Config(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::App(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Job(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Hold(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Member(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Invite(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Report(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Beacon(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::Vote(body) => wire::encode(body),
+            #[cfg(feature = "operations")]
             Body::JobResult(body) => wire::encode(body),
+            // None is read, and who has this switched off makes none.
+            #[cfg(not(feature = "operations"))]
+            _ => Vec::new(),
         }
     }
 
@@ -96,28 +115,57 @@ impl Body {
         let limit = class.body_limit();
         Ok(match class {
             Class::Charter => Body::Charter(Box::new(wire::decode(bytes, limit)?)),
+            #[cfg(feature = "operations")]
             Class::Revocation => Body::Revocation(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Recall => Body::Recall(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Halt => Body::Halt(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Floor => Body::Floor(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Plan => Body::Plan(Box::new(wire::decode(bytes, limit)?)),
+            #[cfg(feature = "operations")]
             Class::Group => Body::Group(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Config => Body::Config(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::App => Body::App(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Job => Body::Job(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Hold => Body::Hold(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Member => Body::Member(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Invite => Body::Invite(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Report => Body::Report(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Beacon => Body::Beacon(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::Vote => Body::Vote(wire::decode(bytes, limit)?),
+            #[cfg(feature = "operations")]
             Class::JobResult => Body::JobResult(wire::decode(bytes, limit)?),
+            #[cfg(not(feature = "operations"))]
+            _ => return Err(Malformed::Newer { what: "class", number: class as u64 }),
         })
     }
 
     /// The nodes that it concerns: they must be within the record's domain. `None` for what concerns its whole domain.
     #[must_use]
     pub fn concerns(&self) -> Option<Selector> {
+        match self {
+            Body::Charter(_) | Body::Revocation(_) | Body::Floor(_) => None,
+            #[cfg(not(feature = "operations"))]
+            _ => None,
+            #[cfg(feature = "operations")]
+            _ => self.concerns_of_operations(),
+        }
+    }
+
+    #[cfg(feature = "operations")]
+    fn concerns_of_operations(&self) -> Option<Selector> {
         match self {
             Body::Recall(body) => Some(body.nodes.clone()),
             Body::Halt(body) => Some(body.nodes.clone()),
@@ -129,9 +177,8 @@ impl Body {
             Body::Hold(body) => Some(body.nodes.clone()),
             Body::Member(body) => Some(Selector::labels(body.labels.clone())),
             Body::Invite(body) => Some(Selector::labels(body.labels.clone())),
-            Body::Charter(_) | Body::Revocation(_) | Body::Floor(_) => None,
-            // Of the node that signs them.
-            Body::Report(_) | Body::Beacon(_) | Body::Vote(_) | Body::JobResult(_) => None,
+            // Of its whole domain, or of the node that signs it.
+            _ => None,
         }
     }
 
