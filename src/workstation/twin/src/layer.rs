@@ -197,6 +197,8 @@ impl Sifting<'_> {
                     let bytes = read(&path, content)?;
                     self.file(path, inode, &bytes)?;
                 }
+                // The program that makes the files on the node wants an empty folder for them.
+                _ if first_boot::maker(&path).is_some() => self.leave_out(PER_NODE),
                 Kind::Symlink(_) => self.link(path, inode),
                 _ => drop(self.layer.puts.insert(path, inode)),
             },
