@@ -32,8 +32,8 @@ use fruit_record::body::{Charter, Grant, ReleaseRoot};
 use fruit_release::local::{Answer, AnswerHead, LocalError, Request, Status, read_magic};
 use fruit_release::{Digest, Name, Source, SourceError};
 use fruit_update::anchor::Anchor;
-use fruit_update::daemon::{Daemon, Node, Site};
-use fruit_update::health::Places;
+use fruit_update::daemon::{Daemon, Installation, Node};
+use fruit_update::health::Endpoints;
 use fruit_update::http::{Limits, Settings, Stop};
 use fruit_update::peers::Peers;
 use fruit_update::status;
@@ -150,9 +150,9 @@ impl Scene {
     fn check(&self, sources: &str) -> Report {
         let bench = Rc::clone(&self.bench);
         let node = Node {
-            site: Site { root: self.root.path().to_owned(), anchor: self.anchor.clone() },
+            installation: Installation { root: self.root.path().to_owned(), anchor: self.anchor.clone() },
             lock: self.path("run/fruit/update.lock"),
-            places: Places::default(),
+            endpoints: Endpoints::default(),
             disk: "/dev/mmcblk0".into(),
             open: Box::new(move || Ok(bench.borrow().updater())),
             time: Box::new(|| None),
@@ -483,7 +483,8 @@ fn charters_of_others_damaged_ones_and_what_is_no_file_change_nothing() {
         fs::create_dir_all(scene.path(first).parent().unwrap()).unwrap();
         scene.path(first)
     };
-    let others: Vec<(&str, Box<dyn Fn(&Path)>)> = vec![
+    type Spoils = Box<dyn Fn(&Path)>;
+    let others: Vec<(&str, Spoils)> = vec![
         ("another fleet's", Box::new(|path| fs::write(path, &Fleet::new().row()[0]).unwrap())),
         ("noise", Box::new(|path| fs::write(path, noise(1000, 1)).unwrap())),
         ("too long", Box::new(|path| fs::write(path, vec![0; 1 << 20]).unwrap())),

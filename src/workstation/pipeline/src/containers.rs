@@ -9,7 +9,7 @@ use fruit_image::tree::{Inode, Tree};
 use fruit_progress::Progress;
 use fruit_recipe::{At, Container, ContainerName, Diagnostic, Recipe, RunContainer};
 
-use crate::baked::put;
+use crate::device_files::put;
 use crate::error::{Error, diagnostic};
 use crate::sources::{self, Bars};
 

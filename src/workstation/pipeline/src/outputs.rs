@@ -387,7 +387,7 @@ fn sbom_of(result: &BuildResult<'_>, epoch: i64) -> String {
         .iter()
         .map(|d| sbom::Download { name: d.name.clone(), url: d.url.clone(), sha256: d.sha256.clone() })
         .collect();
-    let containers: Vec<sbom::Container> = made
+    let containers: Vec<sbom::Container> = result
         .root
         .report
         .containers

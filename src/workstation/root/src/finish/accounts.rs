@@ -1,6 +1,7 @@
 //! The user and group databases while a root is being finished.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::Error;
 use crate::edit::TreeEditor;
@@ -270,7 +271,7 @@ pub struct Renumbered {
 /// A line that is not as passwd(5) or group(5) say; no id left.
 pub fn renumber(passwd: &str, group: &str, shadow: &str) -> Result<Renumbered, Error> {
     let mut tree = fruit_image::tree::Tree::new(0);
-    let root = &mut Root::new(&mut tree, 0);
+    let root = &mut TreeEditor::new(&mut tree, 0);
     for (path, text) in [("etc/passwd", passwd), ("etc/group", group), ("etc/shadow", shadow)] {
         root.write(path, text, 0o600)?;
     }
@@ -296,9 +297,8 @@ pub fn renumber(passwd: &str, group: &str, shadow: &str) -> Result<Renumbered, E
     let mut groups: Vec<Group> = accounts.groups.iter().filter(|g| dynamic(g.gid)).cloned().collect();
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     for group in groups {
-        if !made.groups.contains_key(&group.gid) {
-            let id = settled.free_system_id(&group.name)?;
-            made.groups.insert(group.gid, id);
+        if let Entry::Vacant(place) = made.groups.entry(group.gid) {
+            let id = *place.insert(settled.free_system_id(&group.name)?);
             settled.groups.push(Group { gid: id, ..group });
         }
     }

@@ -56,7 +56,7 @@ pub fn finish(tree: &mut Tree, packages: &[PackageScripts], identity: &Identity,
 /// # Errors
 /// As [`finish`].
 pub fn complete(tree: &mut Tree, identity: &Identity, epoch: i64) -> Result<(), Error> {
-    let root = &mut Root::new(tree, epoch);
+    let root = &mut TreeEditor::new(tree, epoch);
     let mut accounts = base_passwd::accounts(root)?;
     // Those of fruitbuild's own programs.
     sysusers::apply(root, &mut accounts)?;
