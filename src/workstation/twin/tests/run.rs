@@ -192,10 +192,11 @@ fn what_scripts_do_is_carried_over_and_a_second_run_gives_the_same(base: &Base) 
 }
 
 fn a_script_that_fails_is_named_with_its_last_words_and_what_to_do(base: &Base) {
-    let postinst = "#!/bin/sh\necho the disk is on fire\nexit 3\n";
+    let postinst = "#!/bin/sh\nprintf '\\033[2Jthe disk is on fire\\n'\nexit 3\n";
     let templates = "Template: bad/fire\nType: boolean\nDescription: Fire?\n";
     let scripts = [("./postinst", 0o755, postinst), ("./templates", 0o644, templates)];
     let error = base.run("bad", &scripts, &[]).err().unwrap().to_string();
+    assert!(!error.contains('\u{1b}'), "{error:?}");
     for part in
         ["bad: its postinst failed", "the disk is on fire", "exit status 3", "scripts: never", "bad/fire", ".log"]
     {
