@@ -2,7 +2,6 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
 use std::net::TcpStream;
@@ -43,7 +42,6 @@ impl Node {
 
     /// As [`Node::new`], of an image that was made of the recipe in that file.
     pub fn of_image(image: &Path, recipe: &Path, machine: &str, more: &str) -> Node {
-        take_turn();
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
         succeed(tool("ssh-keygen", "openssh-client").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
@@ -305,42 +303,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.disconnect();
     }
-}
-
-/// Held by a test that has nodes, to its end.
-struct Turn;
-
-/// Tests that have nodes now.
-static TURNS: Mutex<usize> = Mutex::new(0);
-
-thread_local! {
-    // A test has a thread of its own, with which this ends.
-    static TURN: RefCell<Option<Turn>> = const { RefCell::new(None) };
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        *TURNS.lock().unwrap() -= 1;
-    }
-}
-
-/// Waits until this test may have nodes. While the file that `FRUIT_TESTS_BESIDE` names is there, other test programs
-/// need the machine as well, and one test at a time has nodes: an emulator that shares its processor with two others is so
-/// slow that time limits inside the node are over.
-fn take_turn() {
-    let beside = std::env::var_os("FRUIT_TESTS_BESIDE").map(PathBuf::from);
-    TURN.with_borrow_mut(|turn| {
-        while turn.is_none() {
-            let mut turns = TURNS.lock().unwrap();
-            if *turns == 0 || !beside.as_ref().is_some_and(|file| file.exists()) {
-                *turns += 1;
-                *turn = Some(Turn);
-            } else {
-                drop(turns);
-                std::thread::sleep(Duration::from_millis(200));
-            }
-        }
-    });
 }
 
 /// Emulators end with this program; and this program ends when whoever runs the tests is killed, so that nothing of a
