@@ -1,10 +1,13 @@
 //! The units, as systemd's own checkers see them.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
-use std::process::{Command, Output};
+#[path = "../../device/tests/checkers/mod.rs"]
+mod checkers;
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use checkers::analyze;
 use fruit_contract::agent::files::{FILES, PROGRAM_PATH};
 use fruit_contract::installed::Content;
 
@@ -12,19 +15,7 @@ use fruit_contract::installed::Content;
 const EXPOSURE_MAX: &str = "20";
 
 fn root() -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for file in FILES {
-        let path = root.path().join(file.path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        match file.content {
-            Content::Text(text) | Content::Script(text) => fs::write(path, text).unwrap(),
-            Content::Link(target) => symlink(target, path).unwrap(),
-        }
-    }
-    let program = root.path().join(PROGRAM_PATH);
-    fs::create_dir_all(program.parent().unwrap()).unwrap();
-    fs::write(&program, "").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let root = checkers::root(FILES, PROGRAM_PATH);
     // Units that ours are ordered by: the distribution's own.
     let units = Path::new("/usr/lib/systemd/system");
     for name in [
@@ -45,11 +36,6 @@ fn root() -> tempfile::TempDir {
         }
     }
     root
-}
-
-fn analyze(arguments: &[&str]) -> Output {
-    let run = Command::new("systemd-analyze").args(arguments).env("SYSTEMD_LOG_COLOR", "0").output();
-    run.expect("systemd-analyze does not start; install the Debian package systemd")
 }
 
 fn units() -> impl Iterator<Item = &'static str> {

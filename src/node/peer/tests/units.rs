@@ -1,10 +1,12 @@
 //! The unit, as systemd's own checkers see it.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Command, Output};
+#[path = "../../device/tests/checkers/mod.rs"]
+mod checkers;
 
-use fruit_contract::installed::Content;
+use std::fs;
+use std::process::Command;
+
+use checkers::analyze;
 use fruit_contract::peer::files::{FILES, PROGRAM_PATH};
 
 /// Exposure that `systemd-analyze security` may find at most, of 100: it faces the network, and is hardened as the agent is.
@@ -12,29 +14,12 @@ const EXPOSURE_MAX: &str = "20";
 const UNIT: &str = "fruit-peer.service";
 
 fn root() -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for file in FILES {
-        let path = root.path().join(file.path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        match file.content {
-            Content::Text(text) | Content::Script(text) => fs::write(path, text).unwrap(),
-            Content::Link(target) => symlink(target, path).unwrap(),
-        }
-    }
-    let program = root.path().join(PROGRAM_PATH);
-    fs::create_dir_all(program.parent().unwrap()).unwrap();
-    fs::write(&program, "").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let root = checkers::root(FILES, PROGRAM_PATH);
     let units = root.path().join("usr/lib/systemd/system");
     for target in ["sysinit", "basic", "multi-user", "shutdown", "network", "local-fs"] {
         fs::write(units.join(format!("{target}.target")), "[Unit]\nDescription=x\n").unwrap();
     }
     root
-}
-
-fn analyze(arguments: &[&str]) -> Output {
-    let run = Command::new("systemd-analyze").args(arguments).env("SYSTEMD_LOG_COLOR", "0").output();
-    run.expect("systemd-analyze does not start; install the Debian package systemd")
 }
 
 #[test]

@@ -123,14 +123,7 @@ impl Peers {
             Some(stream) => stream,
             None => self.connect()?,
         };
-        let mut watched = Watched {
-            stream: &stream,
-            end,
-            limits: &self.limits,
-            stop: &self.stop,
-            alive: &self.alive,
-            spent: &mut self.spent,
-        };
+        let mut watched = self.watched(&stream, end);
         let answer = watched.write_all(&request.encode()).map_err(LocalError::from);
         let answer = answer.and_then(|()| Answer::read(&mut watched, limit));
         match answer {
@@ -152,16 +145,14 @@ impl Peers {
         let stream = connect_in_time(&self.socket, self.limits.connect, &self.stop)
             .map_err(|error| if self.stop.load(Relaxed) { Failure::Stopped } else { Failure::Gone(error) })?;
         let end = Instant::now() + self.limits.connect;
-        let mut watched = Watched {
-            stream: &stream,
-            end,
-            limits: &self.limits,
-            stop: &self.stop,
-            alive: &self.alive,
-            spent: &mut self.spent,
-        };
+        let mut watched = self.watched(&stream, end);
         watched.write_all(&MAGIC).map_err(Failure::Gone)?;
         Ok(stream)
+    }
+
+    fn watched<'w>(&'w mut self, stream: &'w UnixStream, end: Instant) -> Watched<'w> {
+        let Peers { limits, stop, alive, spent, .. } = self;
+        Watched { stream, end, limits, stop, alive, spent }
     }
 
     /// Waits before the process is asked again that wants to be asked later.

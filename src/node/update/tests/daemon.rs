@@ -32,18 +32,11 @@ use fruit_update::http::Stop;
 use fruit_update::inhibit::Inhibitor;
 use fruit_update::state::Phase;
 use fruit_update::store::Store;
-use kit::{Image, Repository, noise};
+use kit::{Image, Repository, changed, old};
 use server::{Answer, Server};
 
-fn old() -> Image {
-    Image::new("1.0", noise((2 << 20) + 12288, 1), noise(300 << 10, 2))
-}
-
 fn new() -> Image {
-    let old = old();
-    let mut root = old.root.clone();
-    root[5000..5100].fill(1);
-    Image::new("1.1", root, old.boot.clone())
+    changed(&[(5000, 1)])
 }
 
 /// A node whose restarts are written down and whose time and inhibitors are as a test says.

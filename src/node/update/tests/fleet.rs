@@ -37,18 +37,11 @@ use fruit_update::health::Endpoints;
 use fruit_update::http::{Limits, Settings, Stop};
 use fruit_update::peers::Peers;
 use fruit_update::status;
-use kit::{Image, Repository, noise};
+use kit::{Image, Repository, changed, noise, old};
 use server::Server;
 
-fn old() -> Image {
-    Image::new("1.0", noise((2 << 20) + 12288, 1), noise(300 << 10, 2))
-}
-
 fn new() -> Image {
-    let old = old();
-    let mut root = old.root.clone();
-    root[5000..5100].fill(1);
-    Image::new("1.1", root, old.boot.clone())
+    changed(&[(5000, 1)])
 }
 
 /// Both releases and the way from one to the other.

@@ -62,7 +62,7 @@ impl Place {
         self.stem.parent().unwrap_or(Path::new("."))
     }
 
-    /// Writes a layer, and gives it as it is kept.
+    /// Writes a layer.
     ///
     /// # Errors
     /// Those of the file system.

@@ -16,8 +16,8 @@ use fruit_update::state::Phase;
 use fruit_update::status;
 
 use crate::card::Bench;
-use crate::install::{installed, new, old};
-use crate::kit::{Image, Repository, anchor, noise};
+use crate::install::{installed, new};
+use crate::kit::{Image, Repository, anchor, noise, old};
 
 /// The node runs what it ran, will boot it again, and says why.
 fn is_untouched(bench: &mut Bench, image: &Image, error: &InstallError) {

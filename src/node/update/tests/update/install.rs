@@ -6,21 +6,11 @@ use fruit_update::install::{Installed, Outcome};
 use fruit_update::state::Phase;
 
 use crate::card::Bench;
-use crate::kit::{Image, Repository, noise};
-
-/// A root of a little more than two chunks, and a boot volume.
-pub fn old() -> Image {
-    Image::new("1.0", noise((2 << 20) + 12288, 1), noise(300 << 10, 2))
-}
+use crate::kit::{Image, Repository, changed, old};
 
 /// The old one with some blocks changed.
 pub fn new() -> Image {
-    let old = old();
-    let mut root = old.root.clone();
-    for (at, byte) in [(5000, 1), (9000, 2), (1 << 20, 3), (2 << 20, 4)] {
-        root[at..at + 100].fill(byte);
-    }
-    Image::new("1.1", root, old.boot.clone())
+    changed(&[(5000, 1), (9000, 2), (1 << 20, 3), (2 << 20, 4)])
 }
 
 pub fn installed(outcome: Outcome) -> Installed {

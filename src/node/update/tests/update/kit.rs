@@ -56,6 +56,20 @@ impl fruit_verity::WriteAt for Memory {
     }
 }
 
+/// A root of a little more than two chunks, and a boot volume.
+pub fn old() -> Image {
+    Image::new("1.0", noise((2 << 20) + 12288, 1), noise(300 << 10, 2))
+}
+
+/// The old one with a hundred bytes of its root changed to a value, at each of these places.
+pub fn changed(places: &[(usize, u8)]) -> Image {
+    let Image { mut root, boot, .. } = old();
+    for (at, byte) in places {
+        root[*at..*at + 100].fill(*byte);
+    }
+    Image::new("1.1", root, boot)
+}
+
 impl Image {
     /// The command line with the root hash is in the boot volume, as in real ones.
     pub fn new(version: &str, root: Vec<u8>, mut boot: Vec<u8>) -> Image {

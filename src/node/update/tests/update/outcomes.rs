@@ -15,8 +15,8 @@ use fruit_update::updater::Updater;
 
 use crate::card::{Bench, facts, stop_never};
 use crate::disk::{Content, Disk, Place};
-use crate::install::{installed, new, old};
-use crate::kit::{Repository, TIME, anchor};
+use crate::install::{installed, new};
+use crate::kit::{Repository, TIME, anchor, old};
 
 fn sentence(bench: &Bench) -> String {
     status::of(&bench.updater(), &anchor(), None).unwrap().summary
