@@ -102,6 +102,8 @@ fn a_crate_uses_only_what_its_storey_stands_on() {
         (_, "shared") => true,
         // A program of a node uses none of its neighbours, only what is there to be shared.
         ("node", "node") => used == "fruit-device",
+        // The operator's machine takes part in the network by the nodes' own program.
+        ("fleet", "node") => user.name == "fruitctl" && ["fruit-device", "fruit-peer"].contains(&used),
         (user, used) => user == used && user != "shared",
     };
     let edges = crates.iter().flat_map(|user| user.uses.iter().map(move |used| (user, used)));

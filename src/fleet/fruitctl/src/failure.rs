@@ -18,7 +18,7 @@ Exit codes:
   1  a board refused, or a value or file could not be read or written
   2  the command line, the stacks file, a name or an address is wrong
   3  a port cannot be opened, or is gone
-  4  a board does not answer
+  4  a board, or no node of the fleet, answers
   5  gave up waiting: no headroom below the limit, or a Pi still powered
   6  not confirmed
   7  a record, charter or key is not signed as the fleet wants, or is another fleet's";
@@ -57,6 +57,12 @@ impl Failure {
             output::talk(format_args!("fruitctl: {}", self.message));
         }
         ExitCode::from(self.code as u8)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

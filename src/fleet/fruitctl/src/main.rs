@@ -1,4 +1,5 @@
-//! The operator's command. `fruitctl stack` speaks to Pi Stack boards; `fleet`, `operator` and `node` sign what a fleet believes.
+//! The operator's command. `fruitctl stack` speaks to Pi Stack boards; `fleet`, `operator` and `node` sign what a fleet believes; `sync`,
+//! `serve`, `net` and `release` talk with its nodes.
 
 mod complete;
 mod config;
@@ -8,11 +9,13 @@ mod failure;
 mod fleet;
 mod identify;
 mod led;
+mod net;
 mod node;
 mod operator;
 mod output;
 mod power;
 mod record;
+mod release;
 mod scan;
 mod serve;
 mod session;
@@ -41,10 +44,18 @@ struct Cli {
 enum Verb {
     /// Make a fleet, show it, and pass its records on.
     Fleet(Box<fleet::FleetArgs>),
+    /// Show this machine's part of the fleet's network, and what is in its way.
+    Net(Box<net::NetArgs>),
     /// Invite nodes to a fleet, take them in, list and revoke them.
     Node(Box<node::NodeArgs>),
     /// Say who may sign what in a fleet.
     Operator(Box<operator::OperatorArgs>),
+    /// Hand releases on to the fleet's nodes, and see how far they have come.
+    Release(Box<release::ReleaseArgs>),
+    /// Stay connected with the fleet: exchange records, take in nodes whose invites allow it, hand releases on.
+    Serve(Box<net::ServeArgs>),
+    /// Exchange records with the fleet's nodes: what was signed here goes out, what they have comes in.
+    Sync(Box<net::SyncArgs>),
     /// Power and watch the boards of Pi Stacks over their RS-485 bus.
     Stack(Box<stack::StackArgs>),
     /// Print the completions of a shell.
@@ -88,8 +99,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let mut text = Vec::new();
     match cli.verb {
         Verb::Fleet(args) => args.run()?,
+        Verb::Net(args) => args.run()?,
         Verb::Node(args) => args.run()?,
         Verb::Operator(args) => args.run()?,
+        Verb::Release(args) => args.run()?,
+        Verb::Serve(args) => args.run()?,
+        Verb::Sync(args) => args.run()?,
         Verb::Stack(args) => args.run()?,
         Verb::Completions { shell } => complete::script(shell, &mut text)?,
         Verb::Man { folder: None } => clap_mangen::Man::new(Cli::command()).render(&mut text)?,

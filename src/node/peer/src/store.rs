@@ -50,11 +50,9 @@ impl Pieces {
         self.served.iter().filter_map(|folder| id(folder)).collect()
     }
 
-    /// Another folder that is handed on from now on.
-    pub fn serve(&mut self, folder: PathBuf) {
-        if !self.served.contains(&folder) {
-            self.served.push(folder);
-        }
+    /// The folders that are handed on from now on.
+    pub fn serve(&mut self, folders: Vec<PathBuf>) {
+        self.served = folders;
     }
 
     fn folders(&self, repository: &Sha256) -> Vec<PathBuf> {

@@ -44,6 +44,13 @@ pub fn selectors() -> Vec<CompletionCandidate> {
     candidates(pairs.into_iter().chain(["all".to_owned()]).map(|pair| (pair, String::new())))
 }
 
+/// Words of the nodes that wait.
+pub fn pending() -> Vec<CompletionCandidate> {
+    let Some(opened) = opened() else { return Vec::new() };
+    let all = super::requests(&opened).unwrap_or_default();
+    candidates(all.into_iter().map(|pending| (pending.words(), pending.request.name.clone())))
+}
+
 pub fn operators() -> Vec<CompletionCandidate> {
     let Some(opened) = opened() else { return Vec::new() };
     candidates(opened.charter().operators.iter().map(|operator| (operator.name.clone(), operator.roles.to_string())))

@@ -141,8 +141,29 @@ impl ImportArgs {
     }
 }
 
+/// Takes over from one replica into another what that one lacks; how many records are new, and why others are left out.
+pub fn merge(from: &Replica, into: &mut Replica) -> Result<(usize, Vec<Refused>), Failure> {
+    let mut taken = Taken::default();
+    if from.trust().last_hash() != into.trust().last_hash() {
+        let row: Vec<Vec<u8>> = from.trust().charters().iter().map(|charter| charter.encode()).collect();
+        let outcome = into.offer_charters(row.iter().map(Vec::as_slice));
+        taken.count(Ok(outcome.map_err(|why| of_file(Path::new("the fleet's nodes"), why))?));
+    }
+    let lacking = from.records().filter(|record| {
+        into.get(record.key()).is_none_or(|here| here.hash() != record.hash() || here.encode() != record.encode())
+    });
+    let lacking: Vec<Vec<u8>> = lacking.map(|record| record.encode()).collect();
+    take_all(into, lacking.iter().map(Vec::as_slice).collect(), &mut taken);
+    if from.of_class(Class::Floor).next().is_some() {
+        for blob in Replica::unpack_blobs(&from.pack()).map_err(Refused::from)? {
+            taken.new += usize::from(into.supply(blob).map_err(Refused::from)?);
+        }
+    }
+    Ok((taken.new, taken.refused))
+}
+
 /// Says what does not count any more under what has come: nobody has signed it anew.
-fn note_void(opened: &Opened, before: &[Key], options: &Options) {
+pub fn note_void(opened: &Opened, before: &[Key], options: &Options) {
     let by_operators = |key: &&Key| matches!(key.class.signers(), Signers::Operators(_));
     let mut void = std::collections::BTreeMap::new();
     for key in before.iter().filter(by_operators).filter(|key| opened.replica.get(key).is_none()) {
@@ -167,7 +188,7 @@ fn name(name: &Name) -> String {
 fn of_file(path: &Path, why: Refused) -> Failure {
     let hint = match why {
         Refused::CharterFork { .. } => {
-            ": this file has other charters than the ones here, and root keys that count here have not signed their end. Two \
+            ": it has other charters than the ones here, and root keys that count here have not signed their end. Two \
              people changed the charter at once, or somebody has root keys that were replaced: ask those who have the root keys"
         }
         _ => "",
@@ -178,9 +199,17 @@ fn of_file(path: &Path, why: Refused) -> Failure {
 fn import(replica: &mut Replica, bytes: &[u8]) -> Result<Taken, Refused> {
     let mut taken = Taken::default();
     let is_charter = |record: &&[u8]| record.get(1) == Some(&(Class::Charter as u8));
-    let (charters, mut others): (Vec<&[u8]>, Vec<&[u8]>) = Replica::unpack(bytes)?.into_iter().partition(is_charter);
+    let (charters, others): (Vec<&[u8]>, Vec<&[u8]>) = Replica::unpack(bytes)?.into_iter().partition(is_charter);
     taken.count(Ok(replica.offer_charters(charters)?));
-    // What stands on a record that comes later in the file is taken on the next way through it.
+    take_all(replica, others, &mut taken);
+    for blob in Replica::unpack_blobs(bytes)? {
+        taken.new += usize::from(replica.supply(blob)?);
+    }
+    Ok(taken)
+}
+
+/// Takes records. What stands on one that comes later is taken on the next way through them.
+fn take_all(replica: &mut Replica, mut others: Vec<&[u8]>, taken: &mut Taken) {
     loop {
         let (mut again, new) = (Vec::new(), taken.new);
         for record in others {
@@ -195,8 +224,4 @@ fn import(replica: &mut Replica, bytes: &[u8]) -> Result<Taken, Refused> {
         }
         others = again;
     }
-    for blob in Replica::unpack_blobs(bytes)? {
-        taken.new += usize::from(replica.supply(blob)?);
-    }
-    Ok(taken)
 }

@@ -1,22 +1,34 @@
-//! `fruitctl fleet`, and what the verbs about operators and nodes share with it. All of them work offline, on the records that
-//! have come here.
+//! `fruitctl fleet`, and what the verbs about operators, nodes and releases share with it. All of them work offline, on the records
+//! that have come here.
 
+mod accept;
+mod admission;
 pub mod candidates;
 mod charter;
 mod exchange;
 mod folder;
 mod init;
+mod known;
 mod moment;
 mod opened;
+mod repositories;
+mod requests;
 mod root;
 mod rule;
+mod seed;
 mod show;
 mod sign;
 mod signing;
 
+pub use admission::{admit, admit_automatic, are_automatic};
 pub use charter::{CharterArgs, Next, adopt};
-pub use moment::{Moment, now, set_clock, shown};
+pub use exchange::{merge, note_void};
+pub use folder::RECORDS;
+pub use known::Known;
+pub use moment::{Moment, age, now, set_clock, shown};
 pub use opened::{Opened, file};
+pub use repositories::{REPOSITORIES, Repositories, Repository};
+pub use requests::{Pending, keep as keep_request, requests};
 pub use show::operator_as_json;
 pub use signing::{Signer, cover, domain, domains, public_key, scopes};
 
@@ -70,6 +82,16 @@ impl Options {
         self.passphrase_file.clone().or_else(named)
     }
 
+    /// Operators that `--as` names.
+    pub fn named(&self) -> &[String] {
+        &self.operators
+    }
+
+    /// Whether `--as` leaves it to this operator to sign.
+    pub fn means(&self, operator: &str) -> bool {
+        self.operators.is_empty() || self.operators.iter().any(|name| name == operator)
+    }
+
     /// Talk, as opposed to results.
     pub fn say(&self, message: std::fmt::Arguments<'_>) {
         if !self.quiet {
@@ -105,6 +127,10 @@ enum FleetVerb {
     Rule(rule::RuleArgs),
     /// Replace root keys, or change how many of them sign a charter. Root keys sign it, old and new ones.
     Root(root::RootArgs),
+    /// Say whose releases the nodes install: repositories by their first root metadata. Root keys sign it.
+    Accept(accept::AcceptArgs),
+    /// Name members that others turn to first, with their addresses: invites carry them. Root keys sign it.
+    Seed(seed::SeedArgs),
     /// Sign a charter with the root keys that are here, and take it as soon as enough have signed.
     Sign(sign::SignArgs),
 }
@@ -121,8 +147,19 @@ impl FleetArgs {
             FleetVerb::Import(args) => args.run(options),
             FleetVerb::Rule(args) => args.run(options),
             FleetVerb::Root(args) => args.run(options),
+            FleetVerb::Accept(args) => args.run(options),
+            FleetVerb::Seed(args) => args.run(options),
             FleetVerb::Sign(args) => args.run(options),
         }
+    }
+}
+
+/// Says how old the records are, once they have come from the network.
+pub fn tell_age(options: &Options) {
+    let Ok(folder) = options.folder() else { return };
+    let contact = Known::read(&folder).contact;
+    if contact != 0 {
+        options.say(format_args!("note: last contact with the fleet: {} ago", age(contact, now())));
     }
 }
 

@@ -84,6 +84,18 @@ fn day(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// How long ago, in the largest unit that fits; `never` if it is not known.
+pub fn age(time: u64, now: u64) -> String {
+    let seconds = now.saturating_sub(time);
+    match (time, seconds) {
+        (0, _) => "never".into(),
+        (_, 0..60) => format!("{seconds}s"),
+        (_, 60..3600) => format!("{}min", seconds / 60),
+        (_, 3600..86_400) => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +112,12 @@ mod tests {
         }
         assert!(!shown(u64::MAX).is_empty());
         assert_eq!(shown(12 * 3600), "1970-01-01", "a clock at 1970 makes nothing that never ends");
+    }
+
+    #[test]
+    fn ages_are_in_the_largest_unit() {
+        let ages = [(0, 5), (95, 100), (100, 400), (1, 8000), (1, 200_000), (100, 5)].map(|(time, now)| age(time, now));
+        assert_eq!(ages, ["never", "5s", "5min", "2h", "2d", "0s"]);
     }
 
     #[test]

@@ -111,6 +111,21 @@ impl Opened {
         })
     }
 
+    /// A member by its name, its id, or the first 8 digits or more of it.
+    pub fn member_named(&self, text: &str) -> Result<KeyId, Failure> {
+        let is =
+            |id: &KeyId, member: &Member| member.name == text || (text.len() >= 8 && id.to_string().starts_with(text));
+        let nodes = self.nodes();
+        let found = nodes.iter().filter(|(id, _, member)| is(id, member) && self.replica.is_member(id));
+        let mut found: Vec<KeyId> = found.map(|(id, ..)| *id).collect();
+        found.dedup();
+        match found.as_slice() {
+            [one] => Ok(*one),
+            [] => Err(usage(format!("{text:?} is no member of this fleet (`fruitctl node list`)"))),
+            _ => Err(usage(format!("{text:?} means several nodes; name one by its id"))),
+        }
+    }
+
     /// Nodes with what is signed about them, revoked ones included, by name.
     pub fn nodes(&self) -> Vec<(KeyId, &Record, &Member)> {
         let members = self.replica.of_class(Class::Member).filter_map(|record| match (record.id(), record.body()) {

@@ -4,11 +4,14 @@ use super::opened::file;
 use super::{Opened, Options, at, usage};
 use crate::failure::{Code, Failure};
 use fruit_record::body::Operator;
-use fruit_record::{Draft, FleetId, KeyId, Labels, Selector, Signature};
-use fruit_release::keys::passphrase::ask;
-use fruit_release::keys::{Entry, Held, KeyError, KeyFileError, KeyStore, SecretKey, public_half, read_public_line};
+use fruit_record::{Draft, FleetId, KeyId, Labels, Role, Selector, Signature};
+use fruit_release::keys::passphrase::{NoAnswer, ask};
+use fruit_release::keys::{
+    Entry, Held, KeyError, KeyFileError, KeyStore, Passphrase, SecretKey, public_half, read_public_line,
+};
 use fruit_release::tuf::PublicKey;
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +24,8 @@ pub struct Signer<'o> {
     store: KeyStore,
     /// Files that were named, by the key that is in them.
     files: Vec<(KeyId, PathBuf)>,
+    /// What was asked for, by key: a program that goes on asks once.
+    asked: RefCell<BTreeMap<String, Passphrase>>,
 }
 
 impl<'o> Signer<'o> {
@@ -30,7 +35,7 @@ impl<'o> Signer<'o> {
             let public = public_half(&file(path, LIMIT)?).map_err(|why| in_file(path, &why))?;
             files.extend(public.as_ed25519().map(|key| (KeyId(*key), path.clone())));
         }
-        Ok(Signer { options, store: store.clone(), files })
+        Ok(Signer { options, store: store.clone(), files, asked: RefCell::default() })
     }
 
     /// Whether a key can sign.
@@ -75,6 +80,31 @@ impl<'o> Signer<'o> {
         }
     }
 
+    /// Operators with a role whose keys are here, as far as `--as` names them, at `now`.
+    pub fn able(&self, opened: &Opened, role: Role, now: u64) -> Vec<Operator> {
+        let able = |operator: &&Operator| {
+            let ended = operator.expires != 0 && operator.expires < now;
+            self.options.means(&operator.name) && operator.roles.have(role) && !ended && self.has(opened, &operator.key)
+        };
+        opened.charter().operators.iter().filter(able).cloned().collect()
+    }
+
+    /// The signature of a key over a message.
+    pub fn sign_message(&self, message: &[u8], key: KeyId) -> Result<Option<Signature>, Failure> {
+        let signed = self.collect_messages(&[message.to_vec()], &[key], |done| done.contains(&key))?;
+        Ok(signed.into_iter().flatten().next())
+    }
+
+    /// Asks for a passphrase, or gives the one that was asked for before.
+    fn passphrase(&self, what: &str) -> Result<Passphrase, NoAnswer> {
+        if let Some(known) = self.asked.borrow().get(what) {
+            return Ok(known.clone());
+        }
+        let given = ask(self.options.passphrase_file(), what, false)?;
+        self.asked.borrow_mut().insert(what.to_owned(), given.clone());
+        Ok(given)
+    }
+
     /// Signs drafts with these keys, as far as they are at hand. A passphrase is asked for once.
     pub fn sign(&self, fleet: &FleetId, drafts: &[Draft], keys: &[KeyId]) -> Result<Vec<Vec<u8>>, Failure> {
         self.sign_enough(fleet, drafts, keys, keys.len() as u64)
@@ -101,14 +131,24 @@ impl<'o> Signer<'o> {
         keys: &[KeyId],
         enough: impl Fn(&BTreeSet<KeyId>) -> bool,
     ) -> Result<Vec<Vec<Signature>>, Failure> {
+        let messages: Vec<Vec<u8>> = drafts.iter().map(|draft| draft.message(fleet)).collect();
+        self.collect_messages(&messages, keys, enough)
+    }
+
+    fn collect_messages(
+        &self,
+        messages: &[Vec<u8>],
+        keys: &[KeyId],
+        enough: impl Fn(&BTreeSet<KeyId>) -> bool,
+    ) -> Result<Vec<Vec<Signature>>, Failure> {
         let mut trouble = None;
         let mut unlock = |entry: &Entry| {
-            ask(self.options.passphrase_file(), &format!("key {}", entry.name), false).map_err(|why| {
+            self.passphrase(&format!("key {}", entry.name)).map_err(|why| {
                 trouble = Some(why);
                 KeyError::NoPassphrase
             })
         };
-        let mut signed: Vec<Vec<Signature>> = vec![Vec::new(); drafts.len()];
+        let mut signed: Vec<Vec<Signature>> = vec![Vec::new(); messages.len()];
         let (mut done, mut failed) = (BTreeSet::new(), None);
         {
             let mut signer = self.store.signer(&mut unlock);
@@ -116,7 +156,7 @@ impl<'o> Signer<'o> {
                 if enough(&done) {
                     break;
                 }
-                match self.by_key(&mut signer, fleet, drafts, *key) {
+                match self.by_key(&mut signer, messages, *key) {
                     Ok(Some(signatures)) => {
                         done.insert(*key);
                         signed.iter_mut().zip(signatures).for_each(|(all, one)| all.push(one));
@@ -138,8 +178,7 @@ impl<'o> Signer<'o> {
     fn by_key(
         &self,
         signer: &mut impl fruit_release::keys::Signer,
-        fleet: &FleetId,
-        drafts: &[Draft],
+        messages: &[Vec<u8>],
         key: KeyId,
     ) -> Result<Option<Vec<Signature>>, Failure> {
         let Some(public) = PublicKey::ed25519(&key.0) else { return Ok(None) };
@@ -152,11 +191,10 @@ impl<'o> Signer<'o> {
         }
         let secret = file.map(|path| self.open(path)).transpose()?;
         let mut signatures = Vec::new();
-        for draft in drafts {
-            let message = draft.message(fleet);
+        for message in messages {
             let bytes = match &secret {
-                Some(secret) => Some(secret.sign(&message)),
-                None => signer.sign(&public, &message)?,
+                Some(secret) => Some(secret.sign(message)),
+                None => signer.sign(&public, message)?,
             };
             let Some(bytes) = bytes else { return Ok(None) };
             signatures.push(Signature { key, bytes });
@@ -181,7 +219,7 @@ impl<'o> Signer<'o> {
             false => None,
             true => {
                 let what = format!("key {}", path.display());
-                let asked = ask(self.options.passphrase_file(), &what, false);
+                let asked = self.passphrase(&what);
                 Some(asked.map_err(|why| Failure::new(Code::Refused, why.to_string()))?)
             }
         };

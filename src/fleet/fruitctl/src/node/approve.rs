@@ -1,25 +1,31 @@
 //! `fruitctl node approve`
 
-use super::pending::{Pending, requests};
-use crate::failure::{Code, Failure};
-use crate::fleet::{Opened, Options, Signer, cover, file, scopes, set_clock, usage};
+use crate::failure::Failure;
+use crate::fleet::{Opened, Options, Pending, Signer, admit, candidates, file, requests, set_clock, usage};
+use crate::net::Contact;
 use crate::output::print;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
-use fruit_record::body::{Body, Member, Operator};
+use fruit_record::body::Member;
 use fruit_record::wire::is_name;
-use fruit_record::{Draft, KeyId, Labels, Request, Verified, limits};
+use fruit_record::{KeyId, Request, Verified, limits};
 use serde_json::{Value, json};
 use std::path::Path;
 
 #[derive(Args)]
 pub struct ApproveArgs {
     /// Nodes that are pending, by their four words, name, id, or the first 8 digits or more of it; or files with requests.
-    #[arg(required = true, value_name = "NODE", add = ArgValueCandidates::new(super::pending::candidates))]
+    #[arg(required = true, value_name = "NODE", add = ArgValueCandidates::new(candidates::pending))]
     requests: Vec<String>,
     /// Name of the node, instead of the one that it asks for. For one request.
     #[arg(long)]
     name: Option<String>,
+    /// Ask the fleet's nodes for requests first, and tell them afterwards. Without it, they hear of it from `fruitctl serve` or with
+    /// the next `fruitctl sync`.
+    #[arg(long)]
+    sync: bool,
+    #[command(flatten)]
+    contact: Contact,
 }
 
 impl ApproveArgs {
@@ -29,6 +35,7 @@ impl ApproveArgs {
         {
             return Err(usage("--name is one name (letters, digits, `-`, `_` and `.`), for one request"));
         }
+        let sync = self.sync.then(|| self.contact.begin(options)).transpose()?;
         let mut opened = Opened::change(options)?;
         let signer = Signer::new(&opened.store, options)?;
         let operators = signer.operators(&opened)?;
@@ -37,8 +44,8 @@ impl ApproveArgs {
         let mut taken = Vec::new();
         for asked in &self.requests {
             let request = find(&opened, &pending, asked).map_err(|failure| failure.at(asked))?;
-            let Some(member) =
-                self.approve(&mut opened, &signer, &operators, &request, now).map_err(|failure| failure.at(asked))?
+            let Some(member) = admit(&mut opened, &signer, &operators, &request, self.name.as_deref(), now)
+                .map_err(|failure| failure.at(asked))?
             else {
                 options.say(format_args!("{asked}: node {} is a member already", request.node.short()));
                 continue;
@@ -49,55 +56,13 @@ impl ApproveArgs {
             opened.save()?;
         }
         pending.iter().filter(|pending| opened.replica.is_member(&pending.request.node)).for_each(Pending::drop);
+        drop(opened);
         report(&taken, options);
-        Ok(())
+        match sync {
+            Some(sync) => sync.end(),
+            None => Ok(()),
+        }
     }
-
-    /// Signs the member that the request asks for; `None` if it is one.
-    fn approve(
-        &self,
-        opened: &mut Opened,
-        signer: &Signer<'_>,
-        operators: &[Operator],
-        request: &Verified<Request>,
-        now: u64,
-    ) -> Result<Option<Member>, Failure> {
-        let node = request.node;
-        if opened.replica.member(&node).is_some_and(|member| Some(member.invite) == request.invite().id()) {
-            return Ok(None);
-        }
-        let (head, mut member) = opened.replica.admit(request, Some(now))?;
-        if let Some(name) = &self.name {
-            member.name.clone_from(name);
-        }
-        let is_twin = |id: &KeyId, other: &Member| {
-            *id != node && !member.name.is_empty() && other.name == member.name && opened.replica.is_member(id)
-        };
-        if let Some((id, ..)) = opened.nodes().into_iter().find(|(id, _, other)| is_twin(id, other)) {
-            let (id, name) = (id.short(), &member.name);
-            let message = format!("node {id} is called {name:?} already; give this one another name with --name");
-            return Err(Failure::new(Code::Refused, message));
-        }
-        if !cover(operators, &head.domain) {
-            return Err(outside(operators, &head.domain));
-        }
-        let draft = Draft::new(head, Body::Member(member.clone()))?;
-        let keys: Vec<KeyId> = operators.iter().map(|operator| operator.key).collect();
-        for bytes in signer.sign(&opened.id(), std::slice::from_ref(&draft), &keys)? {
-            opened.take(&bytes)?;
-        }
-        Ok(Some(member))
-    }
-}
-
-/// The node has agreed to the domain of its invite, and to no other.
-fn outside(operators: &[Operator], domain: &Labels) -> Failure {
-    let wanted = if domain.is_empty() { "all nodes".to_owned() } else { domain.to_string() };
-    let message = format!(
-        "its invite wants an operator for {wanted} ({}). Have one approve it, or invite with `node invite --domain` for those of a part",
-        scopes(operators)
-    );
-    Failure::new(Code::Untrusted, message)
 }
 
 /// The request that is meant.

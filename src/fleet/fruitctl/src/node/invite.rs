@@ -34,7 +34,7 @@ pub struct InviteArgs {
     /// When they end: 30d, 12h, 2027-01-31 or never.
     #[arg(long, default_value = "30d", value_name = "TIME")]
     expires: Moment,
-    /// Nodes need nobody's approval: an operator's machine that hears of them takes them in. (None does it by itself yet.)
+    /// Nodes need nobody's approval: an operator's machine that hears of them takes them in (`fruitctl sync` and `serve`).
     #[arg(long)]
     auto: bool,
     /// Serial number of a board that may use them; repeatable. Without it: any board.

@@ -1,7 +1,7 @@
 //! `fruitctl node list`
 
 use crate::failure::Failure;
-use crate::fleet::{Opened, Options, candidates, now, shown};
+use crate::fleet::{Known, Opened, Options, age, candidates, now, shown, tell_age};
 use crate::output::print;
 use crate::table::{self, plain};
 use crate::watch::Watch;
@@ -42,35 +42,25 @@ pub fn report<'o>(opened: &'o Opened, node: &KeyId) -> Option<&'o Report> {
     }
 }
 
-/// How long ago, in the largest unit that fits; `never` if it is not known.
-pub fn age(time: u64, now: u64) -> String {
-    let seconds = now.saturating_sub(time);
-    match (time, seconds) {
-        (0, _) => "never".into(),
-        (_, 0..60) => format!("{seconds}s"),
-        (_, 60..3600) => format!("{}min", seconds / 60),
-        (_, 3600..86_400) => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
 impl ListArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
         self.watch.run(options.json, |clear| {
             let text = self.render(options)?;
             print(format_args!("{clear}{text}"));
             Ok(())
-        })
+        })?;
+        tell_age(options);
+        Ok(())
     }
 
     /// What the records say now.
     fn render(&self, options: &Options) -> Result<String, Failure> {
         let opened = Opened::read(options)?;
-        let now = now();
+        let (now, known) = (now(), Known::read(&opened.folder));
         let (mut rows, mut values) = (Vec::new(), Vec::new());
         for (id, record, member) in opened.nodes() {
             if self.nodes.means(&member.labels.of_node(&id)) {
-                let (value, cells) = node(&opened, &id, record, member, now);
+                let (value, cells) = node(&opened, &id, record, member, known.seen(&id), now);
                 values.push(value);
                 rows.push(cells.map(plain).into());
             }
@@ -95,7 +85,7 @@ impl ListArgs {
 }
 
 /// A node, for `--json` and for the table.
-fn node(opened: &Opened, id: &KeyId, record: &Record, member: &Member, now: u64) -> (Value, [String; 6]) {
+fn node(opened: &Opened, id: &KeyId, record: &Record, member: &Member, seen: u64, now: u64) -> (Value, [String; 6]) {
     let state = state(opened, record, now);
     let report = report(opened, id);
     let (release, time) = report.map_or(("", 0), |report| (report.release.as_str(), report.time));
@@ -109,9 +99,10 @@ fn node(opened: &Opened, id: &KeyId, record: &Record, member: &Member, now: u64)
         "invite": member.invite.to_string(),
         "release": report.map(|report| &report.release),
         "reported": (time != 0).then_some(time),
+        "seen": (seen != 0).then_some(seen),
     });
     let labels = member.labels.to_string();
-    (value, [member.name.clone(), id.short(), state.into(), labels, release.into(), age(time, now)])
+    (value, [member.name.clone(), id.short(), state.into(), labels, release.into(), age(time.max(seen), now)])
 }
 
 fn invites(opened: &Opened, now: u64) -> Vec<(Value, [String; 5])> {
@@ -132,15 +123,4 @@ fn invites(opened: &Opened, now: u64) -> Vec<(Value, [String; 5])> {
         ))
     };
     opened.replica.of_class(Class::Invite).filter_map(one).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_in_the_largest_unit() {
-        let ages = [(0, 5), (95, 100), (100, 400), (1, 8000), (1, 200_000), (100, 5)].map(|(time, now)| age(time, now));
-        assert_eq!(ages, ["never", "5s", "5min", "2h", "2d", "0s"]);
-    }
 }

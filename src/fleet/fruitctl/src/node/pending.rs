@@ -1,103 +1,41 @@
-//! `fruitctl node pending`: requests that wait for an operator, in the fleet's folder.
+//! `fruitctl node pending`: requests that wait for an operator.
 
 use crate::failure::{Failure, Failures};
-use crate::fleet::{Opened, Options, at, candidates, file, now, usage};
+use crate::fleet::{Opened, Options, file, keep_request, now, requests};
+use crate::net::Contact;
 use crate::output::print;
 use crate::table::{self, plain};
 use clap::Args;
-use clap_complete::engine::CompletionCandidate;
-use fruit_base::{Replace, replace_with};
-use fruit_record::{Request, Verified, limits, words};
+use fruit_record::limits;
 use serde_json::{Value, json};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// Requests of a fleet's folder.
-const FOLDER: &str = "requests";
-/// How many of them wait at most.
-const MOST: usize = 4096;
 
 #[derive(Args)]
 pub struct PendingArgs {
     /// Files with requests, which are taken and wait here from now on.
     files: Vec<PathBuf>,
+    /// Ask the fleet's nodes first. Without it, what is shown has come here before.
+    #[arg(long)]
+    sync: bool,
+    #[command(flatten)]
+    contact: Contact,
 }
 
-/// A request that waits.
-pub struct Pending {
-    pub request: Verified<Request>,
-    path: PathBuf,
-}
-
-impl Pending {
-    /// Whether a person means it: by its words, name, id, or 8 digits of the id or more.
-    pub fn is(&self, text: &str) -> bool {
-        let id = self.request.node.to_string();
-        let word = text.trim().to_lowercase().replace(' ', "-");
-        (!self.request.name.is_empty() && self.request.name == text)
-            || (text.len() >= 8 && id.starts_with(text))
-            || word == self.words()
-    }
-
-    /// What the node shows on its screen.
-    pub fn words(&self) -> String {
-        words(&self.request.node).join("-")
-    }
-
-    /// It waits no longer.
-    pub fn drop(&self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// What waits in the fleet's folder and is still signed as it must be, by name.
-pub fn requests(opened: &Opened) -> Result<Vec<Pending>, Failure> {
-    let folder = opened.folder.join(FOLDER);
-    let entries = match std::fs::read_dir(&folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        found => found.map_err(at(&folder))?,
-    };
-    let mut all = Vec::new();
-    for entry in entries.take(MOST) {
-        let path = entry.map_err(at(&folder))?.path();
-        let Ok(bytes) = file(&path, limits::REQUEST as u64) else { continue };
-        // An invite whose operator was removed since is none.
-        let Ok(request) = opened.replica.verify_request(&bytes) else { continue };
-        all.push(Pending { request, path });
-    }
-    all.sort_by(|a, b| (&a.request.name, a.request.node).cmp(&(&b.request.name, b.request.node)));
-    Ok(all)
-}
-
-/// What a shell offers: words.
-pub fn candidates() -> Vec<CompletionCandidate> {
-    let Some(opened) = candidates::opened() else { return Vec::new() };
-    let all = requests(&opened).unwrap_or_default();
-    candidates::candidates(all.into_iter().map(|pending| (pending.words(), pending.request.name.clone())))
-}
-
-/// Puts a request into the fleet's folder.
-fn keep(opened: &Opened, path: &Path) -> Result<(), Failure> {
+/// Takes a request out of a file.
+fn take(opened: &Opened, path: &Path) -> Result<(), Failure> {
     let bytes = file(path, limits::REQUEST as u64)?;
-    let request = opened.replica.verify_request(&bytes).map_err(|why| Failure::from(why).at(&path.display()))?;
-    let folder = opened.folder.join(FOLDER);
-    std::fs::create_dir_all(&folder).map_err(at(&folder))?;
-    let kept = folder.join(format!("{}.request", request.node));
-    if !kept.exists() && std::fs::read_dir(&folder).map_err(at(&folder))?.count() >= MOST {
-        return Err(usage(format!(
-            "{}: {MOST} requests wait already; approve some, or remove files",
-            folder.display()
-        )));
-    }
-    replace_with(&kept, &bytes, Replace { mode: 0o600, durable: true }).map_err(at(&kept))
+    keep_request(opened, &bytes).map(drop).map_err(|failure| failure.at(&path.display()))
 }
 
 impl PendingArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
+        if self.sync {
+            self.contact.sync(options)?;
+        }
         let opened = if self.files.is_empty() { Opened::read(options)? } else { Opened::change(options)? };
         let mut failures = Failures::default();
         for path in &self.files {
-            if let Err(failure) = keep(&opened, path) {
+            if let Err(failure) = take(&opened, path) {
                 failures.take(failure);
             }
         }

@@ -4,6 +4,7 @@ use super::{Found, find};
 use crate::confirm::answer;
 use crate::failure::{Code, Failure};
 use crate::fleet::{Opened, Options, Signer, candidates, domain, domains};
+use crate::net::Contact;
 use crate::output::print;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -22,6 +23,11 @@ pub struct RemoveArgs {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    /// Tell the fleet's nodes at once. Without it, they hear of it from `fruitctl serve` or with the next `fruitctl sync`.
+    #[arg(long)]
+    sync: bool,
+    #[command(flatten)]
+    contact: Contact,
 }
 
 impl RemoveArgs {
@@ -52,6 +58,7 @@ impl RemoveArgs {
         if !drafts.is_empty() {
             opened.save()?;
         }
+        drop(opened);
         if options.json {
             let ids: Vec<Value> =
                 found.iter().map(|node| json!({"id": node.id.to_string(), "name": node.name})).collect();
@@ -59,7 +66,7 @@ impl RemoveArgs {
         } else {
             found.iter().for_each(|node| print(format_args!("{} ({}): revoked", node.name, node.id.short())));
         }
-        Ok(())
+        if self.sync { self.contact.sync(options) } else { Ok(()) }
     }
 
     /// Where these operators can revoke it: none if that was done.

@@ -1,9 +1,9 @@
 //! `fruitctl node show`
 
-use super::list::{age, report, state};
+use super::list::{report, state};
 use super::{Found, find};
 use crate::failure::Failure;
-use crate::fleet::{Opened, Options, candidates, now, shown, usage};
+use crate::fleet::{Known, Opened, Options, age, candidates, now, shown, usage};
 use crate::output::print;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -34,6 +34,7 @@ impl ShowArgs {
         let release = report.map(|report| report.release.as_str());
         let time = report.map_or(0, |report| report.time);
         let addresses = addresses(&opened, &id);
+        let seen = Known::read(&opened.folder).seen(&id);
         let value = json!({
             "id": id.to_string(),
             "words": words,
@@ -41,6 +42,7 @@ impl ShowArgs {
             "revocations": revocations,
             "release": release,
             "reported": (time != 0).then_some(time),
+            "seen": (seen != 0).then_some(seen),
             "facts": facts.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
             "addresses": addresses,
         });
@@ -57,7 +59,7 @@ impl ShowArgs {
             lines(revocation, &["revoked_for", "revoked_by", "reason"]);
         }
         print(format_args!("release: {}", release.unwrap_or("unknown")));
-        print(format_args!("heard of: {}", age(time, now)));
+        print(format_args!("heard of: {}", age(time.max(seen), now)));
         facts.iter().for_each(|(key, value)| print(format_args!("{key}: {value}")));
         addresses.iter().for_each(|address| print(format_args!("address: {address}")));
         Ok(())

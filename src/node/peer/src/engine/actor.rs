@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fruit_contract::peer::status::{PeerStatus, PieceStatus, Status};
+use fruit_contract::peer::status::{PeerStatus, PieceStatus, RelayStatus, Status};
 use fruit_record::body::Relay;
 use fruit_record::{KeyId, words};
-use iroh::Endpoint;
 use iroh::endpoint::{Connection, VarInt};
+use iroh::{Endpoint, TransportAddr, Watcher};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -49,6 +49,9 @@ pub struct Actor {
     pub dirty: bool,
     pub state_error: Option<String>,
     pub relays: Vec<Relay>,
+    /// Goes up with every change of records or charters.
+    pub changes: u64,
+    pub surveys: HashMap<u64, oneshot::Sender<Vec<(KeyId, u64)>>>,
 }
 
 impl Actor {
@@ -189,11 +192,17 @@ impl Actor {
             Command::Requests(reply) => {
                 drop(reply.send(self.machine.requests().map(|(_, request)| request.to_vec()).collect()));
             }
+            Command::Changes(reply) => drop(reply.send(self.changes)),
+            Command::Survey { repository, names, reply } => {
+                self.next += 1;
+                self.surveys.insert(self.next, reply);
+                self.machine.survey(self.next, repository, &names, now);
+            }
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Learn(peer, address) => self.machine.learn(peer, address),
-            Command::Serve(folder) => {
+            Command::Serve(folders) => {
                 let shared = self.shared.clone();
-                spawn_local(async move { shared.with_pieces(move |pieces| pieces.serve(folder)).await });
+                spawn_local(async move { shared.with_pieces(move |pieces| pieces.serve(folders)).await });
             }
             Command::Stop => {}
         }
@@ -240,7 +249,15 @@ impl Actor {
                         drop(reply.send(piece));
                     }
                 }
-                Action::Keep => self.dirty = true,
+                Action::Surveyed { ticket, found } => {
+                    if let Some(reply) = self.surveys.remove(&ticket) {
+                        drop(reply.send(found));
+                    }
+                }
+                Action::Keep => {
+                    self.dirty = true;
+                    self.changes += 1;
+                }
             }
         }
         for (link, line) in &self.lines {
@@ -267,6 +284,7 @@ impl Actor {
         let (me, replica) = (self.machine.me(), self.machine.replica());
         let member = replica.and_then(|replica| replica.member(&me));
         let state = match (self.machine.is_member(), self.machine.is_revoked()) {
+            _ if self.machine.is_operator() => "operator",
             (true, _) => "member",
             (_, true) => "revoked",
             _ => "pending",
@@ -288,6 +306,7 @@ impl Actor {
             records: replica.map_or(0, |replica| replica.records().count() as u64),
             requests: self.machine.requests().count() as u64,
             peers: self.machine.links().map(|(link, _)| self.peer(link)).collect(),
+            relays: self.relay_status(),
             pieces: PieceStatus {
                 cached: pieces.0,
                 cached_bytes: pieces.1,
@@ -318,6 +337,26 @@ impl Actor {
         }
     }
 
+    /// Whether the fleet's relays can be reached: the one that this program is at home on, or all of them while there is none.
+    fn relay_status(&self) -> Vec<RelayStatus> {
+        let home: Vec<RelayStatus> = self
+            .endpoint
+            .home_relay_status()
+            .get()
+            .iter()
+            .map(|relay| RelayStatus {
+                url: relay.url().to_string(),
+                connected: relay.is_connected(),
+                error: relay.last_error().map(|why| format!("{why:#}")),
+            })
+            .collect();
+        if !home.is_empty() {
+            return home;
+        }
+        let url = |relay: &Relay| format!("https://{}", relay.address);
+        self.relays.iter().map(|relay| RelayStatus { url: url(relay), ..RelayStatus::default() }).collect()
+    }
+
     fn peer(&self, id: LinkId) -> PeerStatus {
         let Some((_, link)) = self.machine.links().find(|(link, _)| *link == id) else { return PeerStatus::default() };
         let member = self.machine.replica().and_then(|replica| replica.member(&link.peer));
@@ -327,19 +366,37 @@ impl Actor {
             State::Member => ("member", member.map(|member| member.name).unwrap_or_default()),
             State::Operator { name, .. } => ("operator", name.clone()),
         };
-        let moved = self.lines.get(&id).map(|line| line.connection.stats());
+        let line = self.lines.get(&id);
+        let moved = line.map(|line| line.connection.stats());
+        let (path, address, rtt_ms) = line.map(|line| way(&line.connection)).unwrap_or_default();
         PeerStatus {
             id: link.peer.to_string(),
             name,
             state: state.into(),
             dialed: link.dialed,
             seconds: self.now().saturating_sub(link.since) / 1000,
+            path,
+            address,
+            rtt_ms,
             records_in: link.records_in,
             records_out: link.records_out,
             bytes_in: moved.as_ref().map_or(0, |moved| moved.udp_rx.bytes),
             bytes_out: moved.as_ref().map_or(0, |moved| moved.udp_tx.bytes),
         }
     }
+}
+
+/// How bytes go: the kind of way, the address at its other end, and milliseconds there and back.
+fn way(connection: &Connection) -> (String, String, u64) {
+    let paths = connection.paths();
+    let Some(path) = paths.iter().find(|path| path.is_selected()) else { return Default::default() };
+    let address = match path.remote_addr() {
+        TransportAddr::Ip(address) => address.to_string(),
+        TransportAddr::Relay(url) => url.to_string(),
+        _ => String::new(),
+    };
+    let rtt = u64::try_from(path.rtt().as_millis()).unwrap_or(u64::MAX);
+    (if path.is_relay() { "relay" } else { "direct" }.to_owned(), address, rtt)
 }
 
 /// Takes connections, a bounded number of them at once.

@@ -40,11 +40,18 @@ pub enum Command {
     },
     /// Neighbours that belong to the fleet.
     Neighbours(oneshot::Sender<Vec<Connection>>),
+    /// How many of these each neighbour has.
+    Survey {
+        repository: Sha256,
+        names: Vec<Name>,
+        reply: oneshot::Sender<Vec<(KeyId, u64)>>,
+    },
+    Changes(oneshot::Sender<u64>),
     Replica(oneshot::Sender<Option<Replica>>),
     Requests(oneshot::Sender<Vec<Vec<u8>>>),
     Status(oneshot::Sender<Status>),
     Learn(KeyId, Option<String>),
-    Serve(std::path::PathBuf),
+    Serve(Vec<std::path::PathBuf>),
     Stop,
 }
 

@@ -156,6 +156,22 @@ impl Engine {
         self.question(Command::Requests)
     }
 
+    /// A number that goes up with every change of records or charters.
+    ///
+    /// # Errors
+    /// The engine has ended.
+    pub fn changes(&self) -> Result<u64, Ended> {
+        self.question(Command::Changes)
+    }
+
+    /// How many of these pieces each neighbour has; those that do not answer within seconds have none.
+    ///
+    /// # Errors
+    /// The engine has ended.
+    pub fn survey(&self, repository: Sha256, names: Vec<Name>) -> Result<Vec<(KeyId, u64)>, Ended> {
+        self.question(|reply| Command::Survey { repository, names, reply })
+    }
+
     /// # Errors
     /// The engine has ended.
     pub fn status(&self) -> Result<Status, Ended> {
@@ -170,12 +186,12 @@ impl Engine {
         self.handle.shared.commands.blocking_send(Command::Learn(peer, address)).map_err(|_| Ended)
     }
 
-    /// Hands on the repository in this folder as well.
+    /// Hands on the repositories in these folders from now on.
     ///
     /// # Errors
     /// The engine has ended.
-    pub fn serve(&self, folder: PathBuf) -> Result<(), Ended> {
-        self.handle.shared.commands.blocking_send(Command::Serve(folder)).map_err(|_| Ended)
+    pub fn serve(&self, folders: Vec<PathBuf>) -> Result<(), Ended> {
+        self.handle.shared.commands.blocking_send(Command::Serve(folders)).map_err(|_| Ended)
     }
 
     /// Ends it, after records were written.
@@ -255,6 +271,8 @@ async fn run(options: Options, beside: Option<Beside>, started: Started) {
         dirty: false,
         state_error: options.state_error,
         relays: options.network.relays,
+        changes: 0,
+        surveys: HashMap::new(),
     };
     if let Some(beside) = beside {
         beside(handle.clone());

@@ -51,6 +51,11 @@ pub enum Action {
         ticket: Ticket,
         piece: Option<Vec<u8>>,
     },
+    /// How many of the names of a survey each neighbour has.
+    Surveyed {
+        ticket: Ticket,
+        found: Vec<(KeyId, u64)>,
+    },
     /// Records or charters have changed, and are to be kept.
     Keep,
 }

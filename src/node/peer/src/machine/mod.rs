@@ -10,6 +10,7 @@ pub mod index;
 pub mod link;
 mod pieces;
 mod records;
+pub mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,7 @@ use index::Index;
 use link::{Action, Link, LinkId, Millis, State, Ticket};
 pub use pieces::Fetched;
 use pieces::Pieces;
+use survey::Surveys;
 
 use crate::wire::{Frame, Item, NotAFrame, Standing};
 
@@ -97,6 +99,7 @@ pub struct Machine {
     dialing: BTreeMap<KeyId, Millis>,
     calm: BTreeMap<Key, Millis>,
     pieces: Pieces,
+    surveys: Surveys,
     actions: Vec<Action>,
     /// Seconds since 1970, if somebody has set the clock.
     wall: Option<u64>,
@@ -136,6 +139,7 @@ impl Machine {
             dialing: BTreeMap::new(),
             calm: BTreeMap::new(),
             pieces: Pieces::default(),
+            surveys: Surveys::default(),
             actions: Vec::new(),
             wall: None,
             now: 0,
@@ -170,6 +174,12 @@ impl Machine {
     #[must_use]
     pub fn is_member(&self) -> bool {
         self.replica.as_ref().is_some_and(|replica| replica.is_member(&self.me))
+    }
+
+    /// Whether this is an operator's machine.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.pass.is_some()
     }
 
     /// Whether it was one, and is one no longer.
@@ -295,7 +305,9 @@ impl Machine {
                 }
             }
             Frame::Have { id: question, bits } if admitted => {
-                self.pieces.have(id, question, bits);
+                if !self.surveys.have(id, question, bits) {
+                    self.pieces.have(id, question, bits);
+                }
                 self.drive_pieces();
             }
             // It may have been admitted here no longer, or not yet, when it sent this.
@@ -328,6 +340,7 @@ impl Machine {
         late.into_iter().for_each(|id| self.cut(id, "it took too long to introduce itself"));
         self.compare_all();
         self.pieces.tick(now);
+        self.surveys.tick(now);
         self.drive_pieces();
         self.call();
     }
@@ -426,6 +439,16 @@ impl Machine {
         self.drive_pieces();
     }
 
+    /// Asks all neighbours how many of these pieces they have. [`Action::Surveyed`] says what came of it.
+    pub fn survey(&mut self, ticket: Ticket, repository: Sha256, names: &[Piece], now: Millis) {
+        self.now = now;
+        let links = self.admitted();
+        let links: Vec<(LinkId, KeyId)> =
+            links.into_iter().filter_map(|id| Some((id, self.links.get(&id)?.peer))).collect();
+        self.surveys.ask(ticket, repository, names, &links, now);
+        self.drive_pieces();
+    }
+
     /// Nobody waits for that piece any more.
     pub fn forget(&mut self, ticket: Ticket) {
         self.pieces.forget(ticket);
@@ -468,6 +491,7 @@ impl Machine {
 
     fn drive_pieces(&mut self) {
         self.actions.extend(self.pieces.take());
+        self.actions.extend(self.surveys.take());
     }
 
     fn send(&mut self, link: LinkId, frame: Frame) {
@@ -487,6 +511,7 @@ impl Machine {
 
     fn link_gone(&mut self, link: LinkId) {
         self.pieces.link_gone(link);
+        self.surveys.link_gone(link);
         self.drive_pieces();
     }
 

@@ -206,7 +206,7 @@ impl Network {
                     self.later(0, 2, Delivery::LookedUp { at, link, id, bits });
                 }
                 Action::Answer { ticket, piece } => drop(self.nodes[at].answers.insert(ticket, piece)),
-                Action::Keep => {}
+                Action::Keep | Action::Surveyed { .. } => {}
             }
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Status {
     pub version: String,
-    /// `member`, `pending`, `revoked`, or `none` without a usable invite.
+    /// `member`, `pending`, `revoked`, `operator` on an operator's machine, or `none` without a usable invite.
     pub state: String,
     /// What is in the way, in words.
     pub trouble: Option<String>,
@@ -31,6 +31,8 @@ pub struct Status {
     /// Nodes whose requests are held here for operators.
     pub requests: u64,
     pub peers: Vec<PeerStatus>,
+    /// The fleet's relays that this program uses or tries to use.
+    pub relays: Vec<RelayStatus>,
     pub pieces: PieceStatus,
     /// Why state is not kept across restarts.
     pub state_error: Option<String>,
@@ -47,10 +49,26 @@ pub struct PeerStatus {
     /// Whether this node has called it.
     pub dialed: bool,
     pub seconds: u64,
+    /// `direct` or `relay`: the way that bytes take now; empty while there is none.
+    pub path: String,
+    /// The neighbour's address, or the relay's.
+    pub address: String,
+    /// Round trip, in milliseconds.
+    pub rtt_ms: u64,
     pub records_in: u64,
     pub records_out: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+}
+
+/// A relay.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RelayStatus {
+    pub url: String,
+    pub connected: bool,
+    /// Why it is not, if that is known.
+    pub error: Option<String>,
 }
 
 /// Pieces of releases since the start of the program.
@@ -88,9 +106,9 @@ impl fmt::Display for Status {
         row("addresses", &self.addresses.join(" "))?;
         row("records", &format!("{}, {} requests of nodes", self.records, self.requests))?;
         for (at, peer) in self.peers.iter().enumerate() {
-            let PeerStatus { id, name, state, seconds, bytes_in, bytes_out, .. } = peer;
+            let PeerStatus { id, name, state, seconds, path, bytes_in, bytes_out, .. } = peer;
             let id = id.get(..12).unwrap_or(id);
-            let text = format!("{id} {state} {name} {seconds} s, {bytes_in} bytes in, {bytes_out} out");
+            let text = format!("{id} {state} {name} {path} {seconds} s, {bytes_in} bytes in, {bytes_out} out");
             row(if at == 0 { "peers" } else { "" }, &text)?;
         }
         if self.peers.is_empty() {

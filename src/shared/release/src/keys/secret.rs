@@ -14,6 +14,7 @@ use crate::tuf::PublicKey;
 const MAX_ROUNDS: u32 = 2000;
 
 /// Text that opens a key file. Overwritten when dropped; not printable.
+#[derive(Clone)]
 pub struct Passphrase(Zeroizing<String>);
 
 impl Passphrase {
