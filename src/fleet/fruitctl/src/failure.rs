@@ -18,7 +18,7 @@ Exit codes:
   1  a board refused, or a value or file could not be read or written
   2  the command line, the stacks file, a name or an address is wrong
   3  a port cannot be opened, or is gone
-  4  a board, or no node of the fleet, answers
+  4  a board does not answer, or no node of the fleet was reached
   5  gave up waiting: no headroom below the limit, or a Pi still powered
   6  not confirmed
   7  a record, charter or key is not signed as the fleet wants, or is another fleet's";
