@@ -162,6 +162,8 @@ fn a_node_is_taken_in_over_the_network_and_gets_a_release_from_the_laptop() {
     assert_eq!(machine.json(&["release", "list"]).as_array().unwrap().len(), 0);
     assert_eq!(serve.end(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
     assert!(!machine.fleet("orchard").join("serve.sock").exists());
+    // Who was revoked is not called any more.
+    machine.fail(&with(&["sync", "--wait", "2s"]), 4, &["no node of the fleet was reached in 2s"]);
 }
 
 fn walk(folder: &Path) -> Vec<PathBuf> {

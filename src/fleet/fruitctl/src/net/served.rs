@@ -5,7 +5,7 @@ use super::holders::survey;
 use super::session::{Exchanged, Part, Session, is_reached};
 use super::{socket, unit};
 use crate::failure::{Code, EXIT_CODES, Failure};
-use crate::fleet::{Options, at};
+use crate::fleet::Options;
 use clap::Args;
 use fruit_device::termination;
 use fruit_peer::engine::Engine;
@@ -43,9 +43,14 @@ impl ServeArgs {
             return Err(Failure::new(Code::Refused, "`fruitctl serve` runs already for this fleet on this machine"));
         };
         let path = socket::path(&session.folder);
-        let listener = socket::listen(&session.folder).map_err(at(&path))?;
         let (engine, folder) = (Arc::downgrade(&session.engine), session.folder.clone());
-        std::thread::spawn(move || answer(&listener, &engine, &folder));
+        match socket::listen(&session.folder) {
+            Ok(listener) => drop(std::thread::spawn(move || answer(&listener, &engine, &folder))),
+            // The path is too long for a socket, say: what other commands would ask can be done without.
+            Err(error) => {
+                self.options.say(format_args!("note: {}: {error}; other commands wait for this one", path.display()))
+            }
+        }
         self.options.say(format_args!("connected as a machine of {}; end with Ctrl-C", session.operator));
         let served = serve(&mut session, &end, &self.options);
         let _ = std::fs::remove_file(path);

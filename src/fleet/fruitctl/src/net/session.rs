@@ -143,6 +143,9 @@ impl<'o> Session<'o> {
         let me = identity(&opened, &signer, options, stays && are_automatic(&opened, now()))?;
         let known = Known::read(&folder);
         let mut contacts = known.addresses();
+        // Whoever was revoked answers no more, or says nothing that counts.
+        let was: BTreeSet<KeyId> = opened.nodes().iter().map(|(id, ..)| *id).collect();
+        contacts.retain(|(id, _)| !was.contains(id) || opened.replica.is_member(id));
         contacts.extend(contact.peers.iter().cloned());
         let relays = opened.charter().relays.clone();
         let (bind, port) = contact.listen.map_or((None, 0), |at: SocketAddr| (Some(at.ip()), at.port()));
