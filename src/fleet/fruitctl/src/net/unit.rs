@@ -25,7 +25,7 @@ fn shown(path: &Path) -> Result<String, Failure> {
 fn text(options: &Options, contact: &Contact) -> Result<String, Failure> {
     let program = std::env::current_exe()?;
     let folder = options.folder()?;
-    let mut command = format!("{} serve --quiet --fleet {}", shown(&program)?, shown(&folder)?);
+    let mut command = format!("{} serve --fleet {}", shown(&program)?, shown(&folder)?);
     if let Some(file) = options.passphrase_file() {
         command += &format!(" --passphrase-file {}", shown(&file)?);
     }
