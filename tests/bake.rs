@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use fruit_image::sums::Sum;
 use harness::{succeed, tool, top};
@@ -47,10 +48,10 @@ fn build(project: &Project, more: &[&str]) -> project::Answer {
 }
 
 /// The root of the image as a folder, taken out with erofs-utils.
-fn root(project: &Project, manifest: &Value, version: &str) -> PathBuf {
+fn root(project: &Project, name: &str, manifest: &Value, version: &str) -> PathBuf {
     let partitions = manifest["partitions"].as_array().unwrap();
     let root = partitions.iter().find(|p| p["name"] == "root-a").unwrap();
-    let image = project.path(&format!("out/exporter-{version}-raspberrypi3.img"));
+    let image = project.path(&format!("out/{name}-{version}-raspberrypi3.img"));
     let mut image = fs::File::open(image).unwrap();
     image.seek(SeekFrom::Start(root["start"].as_u64().unwrap())).unwrap();
     let (volume, to) = (project.path("root.erofs"), project.path("root"));
@@ -88,7 +89,7 @@ fn the_example_is_built_from_the_cache_and_the_image_holds_what_it_says() {
     let sbom = fs::read_to_string(project.path("out/exporter-1.4.2-raspberrypi3.spdx.json")).unwrap();
     assert!(sbom.contains(&sum) && sbom.contains("SPDXRef-download-node-exporter"));
 
-    let root = root(&project, &manifest, "1.4.2");
+    let root = root(&project, "exporter", &manifest, "1.4.2");
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     assert_eq!(text("usr/bin/node_exporter"), "node exporter");
     assert_eq!(text("usr/share/doc/node-exporter/NOTICE"), "of people\n");
@@ -218,7 +219,7 @@ fn an_image_of_a_container_is_in_the_root_for_podman_and_follows_its_archive() {
     assert_eq!(container["id"], format!("sha256:{config}"));
     let sbom = fs::read_to_string(project.path("out/exporter-0.1.0-raspberrypi3.spdx.json")).unwrap();
     assert!(sbom.contains(container["digest"].as_str().unwrap()) && sbom.contains("SPDXRef-container-app"));
-    let root = root(&project, &manifest, "0.1.0");
+    let root = root(&project, "exporter", &manifest, "0.1.0");
     let settings = fs::read_to_string(root.join("etc/containers/storage.conf")).unwrap();
     assert!(settings.contains("\"/run/fruit/root/usr/lib/containers/storage\""), "{settings}");
     let store = root.join("usr/lib/containers/storage");
@@ -247,4 +248,74 @@ fn an_image_of_a_container_is_in_the_root_for_podman_and_follows_its_archive() {
     assert!(docker.contains("it has no Podman") && docker.contains("Docker and containerd"), "{docker}");
     let unkept = said(recipe.replace("state: [/var/lib/containers]\n", ""));
     assert!(unkept.contains("state: [/var/lib/containers]"), "{unkept}");
+}
+
+/// A wheel as a build tool would make it, in a folder that pip takes for an index.
+const MAKE_WHEEL: &str = r#"
+import base64, hashlib, os, sys, zipfile
+folder = os.path.join(sys.argv[1], "blinker")
+os.makedirs(folder)
+name = "blinker-1.0-py3-none-any.whl"
+files = {
+    "blinker/__init__.py": "def main():\n    print('blink')\n",
+    "blinker-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: blinker\nVersion: 1.0\n",
+    "blinker-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "blinker-1.0.dist-info/entry_points.txt": "[console_scripts]\nblink = blinker:main\n",
+}
+def row(path, text):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    return f"{path},sha256={digest},{len(text)}\n"
+record = "blinker-1.0.dist-info/RECORD"
+files[record] = "".join(row(*item) for item in files.items()) + record + ",,\n"
+with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+    for path, text in files.items():
+        wheel.writestr(path, text)
+with open(os.path.join(folder, "index.html"), "w") as page:
+    page.write(f'<a href="{name}">{name}</a>')
+"#;
+
+#[test]
+fn a_wheel_is_chosen_by_pip_and_python_finds_it_in_the_image() {
+    let project = Project::of("minimal");
+    let index = project.path("index");
+    succeed(Command::new("python3").args(["-c", MAKE_WHEEL]).arg(&index));
+    let recipe = |packages: &str| {
+        let python = format!("python: {{packages: [{packages}], index: \"file://{}\"}}", index.display());
+        project.write("recipes/wheels.yaml", &format!("extends: minimal.yaml\nname: wheels\n{python}\n"));
+    };
+    recipe("nothing-of-that-name");
+    let answer = project.run(&["build", "recipes/wheels.yaml"]);
+    assert_eq!(answer.code, 3, "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("pip found no wheels for Python 3") && answer.stderr.contains("wheels.yaml:"),
+        "{}",
+        answer.stderr
+    );
+    recipe("Blinker>=1");
+    project.succeed(&["build", "recipes/wheels.yaml"]);
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(project.path(name)).unwrap()).unwrap() };
+    let manifest = read("out/wheels-0.1.0-raspberrypi3.manifest.json");
+    assert_eq!(manifest["wheels"][0]["name"], "blinker");
+    let sbom = fs::read_to_string(project.path("out/wheels-0.1.0-raspberrypi3.spdx.json")).unwrap();
+    assert!(sbom.contains("pkg:pypi/blinker@1.0"));
+
+    let root = root(&project, "wheels", &manifest, "0.1.0");
+    let site = fs::read_dir(root.join("usr/local/lib")).unwrap().next().unwrap().unwrap().path().join("dist-packages");
+    let python = |code: &str| {
+        let output = succeed(Command::new("python3").args(["-I", "-c", code]).arg(&site));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let ask = "import sys; sys.path.insert(0, sys.argv[1])\nfrom importlib.metadata import distribution\nd = distribution('blinker')\n";
+    assert_eq!(
+        python(&format!("{ask}print(d.version, all(f.locate().exists() for f in d.files if '/bin/' not in str(f)))")),
+        "1.0 True\n"
+    );
+    assert_eq!(python(&format!("{ask}[e] = d.entry_points\ne.load()()")), "blink\n");
+    let program = fs::read_to_string(root.join("usr/local/bin/blink")).unwrap();
+    assert!(program.starts_with("#!/usr/bin/python3\n") && program.contains("from blinker import main"), "{program}");
+
+    // From the cache alone, and without asking pip.
+    fs::remove_dir_all(&index).unwrap();
+    project.succeed(&["build", "recipes/wheels.yaml", "--offline", "--locked", "--force"]);
+    assert_eq!(read("out/wheels-0.1.0-raspberrypi3.manifest.json"), manifest);
 }

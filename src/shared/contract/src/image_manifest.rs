@@ -34,6 +34,9 @@ pub struct ImageManifest {
     /// Files that came by their address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub downloads: Vec<Download>,
+    /// Python wheels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wheels: Vec<Wheel>,
     /// Images of containers that it carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<Container>,
@@ -185,6 +188,17 @@ pub struct Download {
     pub files: Vec<String>,
 }
 
+/// A Python wheel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Wheel {
+    /// As an index compares it: lower case, `-` for `_` and `.`.
+    pub name: String,
+    pub version: String,
+    pub url: String,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
 /// An image of a container.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Container {
@@ -302,6 +316,7 @@ mod tests {
             repositories: Vec::new(),
             packages: Vec::new(),
             downloads: Vec::new(),
+            wheels: Vec::new(),
             containers: Vec::new(),
             pruned: Vec::new(),
             kept: Vec::new(),

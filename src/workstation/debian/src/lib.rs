@@ -46,7 +46,7 @@ pub use download::LockedDownload;
 pub use error::{Error, Result};
 pub use fetch::Answer;
 pub use keyring::Keyring;
-pub use lock::{Lock, LockedPackage, LockedRepository, LockedTwin};
+pub use lock::{Lock, LockedPackage, LockedPython, LockedRepository, LockedTwin, LockedWheel};
 pub use mirror::{MirrorSources, Mirrors};
 pub use progress::{Progress, Silent, Step};
 pub use resolve::{Request, Resolution};

@@ -13,7 +13,7 @@ use crate::date;
 use crate::download::LockedDownload;
 use crate::error::{Error, Result};
 use crate::index::{Offer, is_clean_path};
-pub use crate::locked::{LockedPackage, LockedRepository, LockedTwin};
+pub use crate::locked::{LockedPackage, LockedPython, LockedRepository, LockedTwin, LockedWheel};
 use crate::mirror::Mirrors;
 use crate::progress::Progress;
 use crate::relation::is_package_name;
@@ -49,6 +49,9 @@ pub struct Lock {
     /// Container images, in order of the recipe's names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<LockedContainer>,
+    /// Python wheels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<LockedPython>,
 }
 
 impl Lock {
@@ -100,6 +103,7 @@ impl Lock {
             packages: packages.collect::<Result<_>>()?,
             repositories,
             downloads: Vec::new(),
+            python: None,
             twins: Vec::new(),
             containers: Vec::new(),
         })

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Sha256, Sha512};
+use crate::download::LockedDownload;
 use crate::priority::Priority;
 use crate::release::Vouched;
 use crate::request::Reason;
@@ -68,4 +69,42 @@ pub struct LockedTwin {
     pub tools: Vec<String>,
     /// Packages of the lock that are taken for configured: kernels and firmware, and what that architecture does not have.
     pub configured: Vec<String>,
+}
+
+/// Python wheels, and what they were chosen for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedPython {
+    /// What the recipe asks for, as it writes it.
+    pub requirements: Vec<String>,
+    /// The recipe's own index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// Versions of Python and of the C library, as Debian writes them.
+    pub python3: String,
+    pub libc6: String,
+    /// In order of the name.
+    pub wheels: Vec<LockedWheel>,
+}
+
+/// A wheel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedWheel {
+    /// In lower case, with `-` for `_` and `.` (PEP 503).
+    pub name: String,
+    pub version: String,
+    pub url: String,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: Sha256,
+}
+
+impl LockedWheel {
+    /// The file as the store has it.
+    #[must_use]
+    pub fn file(&self) -> LockedDownload {
+        let name = format!("{} {}", self.name, self.version);
+        LockedDownload { name, url: self.url.clone(), size: self.size, sha256: self.sha256 }
+    }
 }

@@ -15,6 +15,7 @@ pub mod lock;
 pub mod outputs;
 pub mod partitions;
 pub mod programs;
+pub mod python;
 mod read_scripts;
 pub mod root;
 pub mod scripts;
@@ -107,6 +108,7 @@ pub fn build(options: &Options, progress: &dyn Progress) -> Result<Outcome, Erro
 
     store.ensure(&lock.packages, &mirrors, &sources::Bars::new(progress))?;
     downloads::ensure(recipe, &lock, &store, progress)?;
+    python::ensure(&lock, &store, progress)?;
     let unpacked = unpack(&lock, &store, epoch, progress)?;
     let from = scripts::Fetching { store: &store, mirrors: &mirrors, locked: options.locked };
     let twins = lock.twins.len();

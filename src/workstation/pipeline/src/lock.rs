@@ -9,7 +9,7 @@ use fruit_progress::Progress;
 use fruit_recipe::{At, Bootloader, Diagnostic, Diagnostics, InitSystem, Recipe};
 
 use super::sources::Bars;
-use super::{containers, downloads};
+use super::{containers, downloads, python};
 use crate::error::Error;
 
 /// What kernel packages depend on for their scripts, whose work fruitbuild does itself: it makes the initramfs, puts the
@@ -29,6 +29,9 @@ pub fn request(recipe: &Recipe) -> Request {
     packages.insert(kernel_package(recipe).as_str().to_owned());
     if recipe.init.value == InitSystem::Systemd {
         packages.insert("systemd-sysv".to_owned());
+    }
+    if !recipe.python.packages.is_empty() {
+        packages.insert(python::INTERPRETER.to_owned());
     }
     let exclude = recipe.exclude.iter().map(|p| p.as_str().to_owned()).collect();
     Request {
@@ -84,13 +87,16 @@ pub fn for_build(
     let old = if path.exists() { Some(Lock::load(&path)?) } else { None };
     match &old {
         Some(lock) if lock.request == request && lock.architecture == recipe.board.architecture.to_string() => {
-            let answered = downloads::answered(recipe, lock) && containers::answered(recipe, lock);
+            let answered = downloads::answered(recipe, lock)
+                && containers::answered(recipe, lock)
+                && python::answered(recipe, lock);
             if !answered && locked {
                 return Err(out_of_step(&path, recipe));
             }
             let mut new = lock.clone();
             if !answered {
                 new.downloads = downloads::pin(recipe, &lock.downloads, store, progress)?;
+                new.python = python::pin(recipe, lock, lock.python.as_ref(), store, progress)?;
             }
             // Archives are files of the person's own, which may have become others.
             new.containers = containers::pin(recipe, &lock.containers, store, progress)?;
@@ -120,6 +126,7 @@ pub fn for_build(
     lock.downloads = downloads::pin(recipe, kept, store, progress)?;
     let kept = old.as_ref().map(|old| old.containers.as_slice()).unwrap_or_default();
     lock.containers = containers::pin(recipe, kept, store, progress)?;
+    lock.python = python::pin(recipe, &lock, old.as_ref().and_then(|old| old.python.as_ref()), store, progress)?;
     lock.write(&path)?;
     Ok(lock)
 }

@@ -306,6 +306,7 @@ fn manifest(result: &BuildResult<'_>, mapped: u64, epoch: i64) -> Result<ImageMa
         repositories: repositories.collect(),
         packages: packages.collect(),
         downloads: root.report.downloads.clone(),
+        wheels: root.report.wheels.clone(),
         containers: root.report.containers.clone(),
         pruned: saved
             .map(|s| image_manifest::Pruned { rule: s.rule.clone(), files: s.files, bytes: s.bytes })
@@ -394,7 +395,18 @@ fn sbom_of(result: &BuildResult<'_>, epoch: i64) -> String {
         .iter()
         .map(|c| sbom::Container { name: c.name.clone(), image: c.image.clone(), digest: c.digest.clone() })
         .collect();
-    sbom::spdx(&subject, &components, &sbom::Besides { downloads: &downloads, containers: &containers })
+    let wheels = &result.root.report.wheels;
+    let wheels: Vec<sbom::Wheel> = wheels
+        .iter()
+        .map(|w| sbom::Wheel {
+            name: w.name.clone(),
+            version: w.version.clone(),
+            url: w.url.clone(),
+            sha256: w.sha256.clone(),
+        })
+        .collect();
+    let besides = sbom::Besides { downloads: &downloads, wheels: &wheels, containers: &containers };
+    sbom::spdx(&subject, &components, &besides)
 }
 
 fn component(result: &BuildResult<'_>, package: &PackageContents) -> Component {

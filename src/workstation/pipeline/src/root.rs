@@ -23,7 +23,7 @@ use crate::device_files::{DeviceFiles, put};
 use crate::error::{Error, diagnostic};
 use crate::read_scripts::package_scripts;
 use crate::scripts::{Laid, Ran, Scripts};
-use crate::{accounts, containers, downloads, files, sysctl};
+use crate::{accounts, containers, downloads, files, python, sysctl};
 
 /// A root that only needs to be written.
 pub struct FinishedRoot {
@@ -58,6 +58,7 @@ pub struct RootReport {
     pub problems: Vec<Problem>,
     pub enabled_units: Vec<Enabled>,
     pub downloads: Vec<image_manifest::Download>,
+    pub wheels: Vec<image_manifest::Wheel>,
     pub containers: Vec<image_manifest::Container>,
 }
 
@@ -119,6 +120,8 @@ pub fn finish_root<T>(
         enable.extend(overlay.apply(&mut tree, epoch)?.enable);
         laid_over.extend(overlay.entries().iter().map(|entry| entry.path.clone()));
     }
+    let wheels = python::lay(recipe, supply.lock, supply.store, &mut tree, epoch)?;
+    laid_over.extend(wheels.files);
     let downloads = downloads::lay(recipe, supply.lock, supply.store, &mut tree, packages, epoch)?;
     laid_over.extend(downloads.files.iter().map(|file| file.real.clone()));
     let files = files::lay(recipe, &mut tree, packages, epoch)?;
@@ -153,6 +156,7 @@ pub fn finish_root<T>(
         problems,
         enabled_units,
         downloads,
+        wheels: wheels.report,
         containers,
     };
     Ok((FinishedRoot { tree, kernel, kernel_release: release, device_trees, report }, started))

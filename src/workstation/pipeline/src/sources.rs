@@ -19,6 +19,8 @@ const DEBIAN_SECURITY: &str = "debian-security";
 
 /// Variable of the environment that names registries of containers.
 const REGISTRIES: &str = "FRUITBUILD_REGISTRY";
+/// Variable of the environment that names the index of Python wheels.
+const PYTHON_INDEX: &str = "FRUITBUILD_PYTHON_INDEX";
 
 /// Where packages are taken from and kept.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,27 @@ struct Configuration {
     /// Name of a registry of containers to the address of the server that stands in for it.
     #[serde(default)]
     registries: BTreeMap<String, String>,
+    /// Address of the index that Python wheels come from.
+    python_index: Option<String>,
+}
+
+/// The index that Python wheels come from: of the environment (`FRUITBUILD_PYTHON_INDEX`), else of the user's configuration; none: what
+/// pip's own configuration says.
+///
+/// # Errors
+/// A value that is no address, an unreadable configuration.
+pub fn python_index() -> Result<Option<String>, Error> {
+    let environment = std::env::var(PYTHON_INDEX).ok().filter(|value| !value.is_empty());
+    let index = match environment {
+        Some(index) => Some(index),
+        None => configuration()?.python_index,
+    };
+    if let Some(index) = &index
+        && !["https://", "http://", "file://"].iter().any(|scheme| index.starts_with(scheme))
+    {
+        return Err(Error::input(format!("the Python index: {index:?} is no address; expected https://HOST/simple")));
+    }
+    Ok(index)
 }
 
 /// Servers that stand in for registries of containers: of the environment (`FRUITBUILD_REGISTRY`, each NAME=URL), else of the

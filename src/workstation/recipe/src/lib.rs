@@ -16,6 +16,7 @@ mod loader;
 mod login;
 mod merge;
 mod node;
+mod python;
 mod recipe;
 mod rules;
 mod schema;
@@ -44,6 +45,7 @@ pub use load::{OverlayFolder, Recipe, Search, check_board, check_recipe, load, l
 pub use loader::{Address, BootCommand, Bootloader, Tryboot, UBoot, UBootDisk, UBootMachine, Variable};
 pub use login::{HostName, Password, SshKey};
 pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
+pub use python::{Python, Requirement};
 pub use recipe::{
     Distribution, Extends, Group, InitSystem, Kernel, Outputs, Partitions, Prune, RecipeFile, Repository,
     RepositoryName, Root, RootFormat, Services, User,

@@ -10,6 +10,7 @@ use crate::downloads::{Download, DownloadName};
 use crate::files::{File, FilePath};
 use crate::login::{HostName, Password, SshKey};
 use crate::node::{Kind, Node};
+use crate::python::Python;
 use crate::scripts::{DebconfAnswer, DebconfQuestion, ScriptsMode};
 use crate::section::Section;
 use crate::size::{OverlayCap, PartitionSize};
@@ -82,6 +83,9 @@ mapping! {
         /// by its digests.
         #[serde(skip_serializing_if = "Named::is_empty")]
         containers: Named<ContainerName, Container>,
+        /// Packages of a Python index, as wheels.
+        #[serde(skip_serializing_if = "Python::is_empty")]
+        python: Python,
         /// Files of the image by their path, each with its text, or with text, owner and mode: `/etc/motd: "Hello\\n"`. They are laid
         /// over packages and overlays; one that is there already must be replaced on purpose.
         #[serde(skip_serializing_if = "Named::is_empty")]

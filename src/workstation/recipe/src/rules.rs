@@ -24,6 +24,7 @@ pub(crate) fn check(recipe: &RecipeFile, board: Option<&Board>, found: &mut Diag
         crate::downloads::check(name, download, board.map(|board| board.architecture.value), found);
     }
     containers(recipe, found);
+    python(recipe, found);
     state(recipe, found);
     if let Some(board) = board
         && let Some(cap) = &recipe.root.overlay
@@ -103,6 +104,19 @@ fn containers(recipe: &RecipeFile, found: &mut Diagnostics) {
             "what containers write has no place: Podman cannot keep {STORAGE} in the RAM overlay"
         ));
         found.push(made.maybe_place(first.place.clone()).help(format!("add it to `state`: `state: [{STORAGE}]`")));
+    }
+}
+
+fn python(recipe: &RecipeFile, found: &mut Diagnostics) {
+    let python = &recipe.python;
+    if let (Some(index), true) = (&python.index, python.packages.is_empty()) {
+        let made = Diagnostic::error("`python` names an index and no package").maybe_place(index.place.clone());
+        found.push(made.help("write `packages: [NAME]`, or leave `python` out"));
+    }
+    let wanted = recipe.exclude.iter().find(|package| package.as_str() == "python3");
+    if let (Some(excluded), Some(first)) = (wanted, python.packages.first()) {
+        let message = "wheels need the package `python3`, which `exclude` keeps out".to_owned();
+        found.push(contradiction(excluded, first, message, "asked for here"));
     }
 }
 

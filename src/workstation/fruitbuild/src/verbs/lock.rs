@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fruit_debian::{Lock, Store};
 use fruit_pipeline::check::{Checked, check_set};
-use fruit_pipeline::{containers, downloads, lock, scripts, sources};
+use fruit_pipeline::{containers, downloads, lock, python, scripts, sources};
 
 use crate::cli;
 use crate::failure::Failure;
@@ -34,6 +34,7 @@ pub fn lock(
         lock::resolve(&recipe, &lock::request(&recipe), &BTreeMap::new(), &repositories, &store, &mirrors, progress)?;
     // Nothing is kept: a file without a SHA-256 in the recipe is pinned as it is now.
     new.downloads = downloads::pin(&recipe, &[], &store, progress)?;
+    new.python = python::pin(&recipe, &new, None, &store, progress)?;
     let from = scripts::Fetching { store: &store, mirrors: &mirrors, locked: false };
     scripts::lock_twin(&recipe, old.as_ref(), &mut new, from, progress)?;
     new.containers = containers::pin(&recipe, &[], &store, progress)?;

@@ -19,12 +19,13 @@ const BUILD_TOOLS: [Tool; 3] =
     [("qemu-system-aarch64", "qemu-system-arm"), ("qemu-system-x86_64", "qemu-system-x86"), ("newuidmap", "uidmap")];
 
 /// Checkers and peers that the tests hold our output against.
-const TEST_TOOLS: [Tool; 30] = [
+const TEST_TOOLS: [Tool; 31] = [
     ("mmdebstrap", "mmdebstrap"),
     ("podman", "podman"),
     ("crun", "crun"),
     ("skopeo", "skopeo"),
     ("docker-registry", "docker-registry"),
+    ("pip3", "python3-pip"),
     ("fsck.erofs", "erofs-utils"),
     ("sgdisk", "gdisk"),
     ("mdir", "mtools"),

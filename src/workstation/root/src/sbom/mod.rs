@@ -40,6 +40,16 @@ pub struct Download {
     pub sha256: String,
 }
 
+/// A Python wheel.
+#[derive(Clone, Debug, Default)]
+pub struct Wheel {
+    pub name: String,
+    pub version: String,
+    pub url: String,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
 /// The image of a container.
 #[derive(Clone, Debug, Default)]
 pub struct Container {
@@ -54,6 +64,7 @@ pub struct Container {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Besides<'a> {
     pub downloads: &'a [Download],
+    pub wheels: &'a [Wheel],
     pub containers: &'a [Container],
 }
 
@@ -88,6 +99,11 @@ pub fn spdx(subject: &Subject, components: &[Component], besides: &Besides<'_>) 
     for one in besides.downloads {
         let id = format!("SPDXRef-download-{}", id_text(&one.name));
         packages.push(download(one, &id));
+        relationships.push(relationship("SPDXRef-image", "CONTAINS", &id));
+    }
+    for one in besides.wheels {
+        let id = format!("SPDXRef-wheel-{}", id_text(&one.name));
+        packages.push(wheel(one, &id));
         relationships.push(relationship("SPDXRef-image", "CONTAINS", &id));
     }
     for one in besides.containers {
@@ -194,6 +210,27 @@ fn download(one: &Download, id: &str) -> Value {
             "referenceCategory": "PACKAGE-MANAGER",
             "referenceType": "purl",
             "referenceLocator": purl,
+        }],
+    })
+}
+
+fn wheel(one: &Wheel, id: &str) -> Value {
+    // purl-spec, types/pypi.
+    let (name, version) = (escape(&one.name), escape(&one.version));
+    json!({
+        "SPDXID": id,
+        "name": one.name,
+        "versionInfo": one.version,
+        "downloadLocation": if one.url.starts_with("http") { one.url.as_str() } else { "NOASSERTION" },
+        "filesAnalyzed": false,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+        "checksums": [{ "algorithm": "SHA256", "checksumValue": one.sha256 }],
+        "externalRefs": [{
+            "referenceCategory": "PACKAGE-MANAGER",
+            "referenceType": "purl",
+            "referenceLocator": format!("pkg:pypi/{name}@{version}"),
         }],
     })
 }
@@ -336,7 +373,7 @@ mod tests {
             image: "r.example:5000/team/web:1".into(),
             digest: format!("sha256:{}", "22".repeat(32)),
         }];
-        let besides = Besides { downloads: &downloads, containers: &containers };
+        let besides = Besides { downloads: &downloads, wheels: &[], containers: &containers };
         let text = spdx(&subject, &[component("libstdc++6"), component("bash")], &besides);
         assert_eq!(text, spdx(&subject, &[component("bash"), component("libstdc++6")], &besides));
         let document: Value = serde_json::from_str(&text).unwrap();
