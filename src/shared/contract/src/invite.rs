@@ -5,6 +5,9 @@ use crate::text::checked_text;
 /// Where fruit-init puts the invite of `fruit.yaml` or of the image: one line, for root alone, since it holds a secret key.
 pub const INVITE_PATH: &str = "/etc/fruit/invite";
 
+/// What an invite begins with.
+pub const PREFIX: &str = fruit_record::invite::PREFIX;
+
 checked_text! {
     /// An invite to a fleet: the line that `fruitctl node invite` prints. It was copied whole; who made it is found out by
     /// whoever uses it.

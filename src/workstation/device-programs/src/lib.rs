@@ -22,7 +22,12 @@ use rust::{cargo_home, path_with, rustc, watch};
 const SOURCES: [&str; 5] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/shared", "src/node"];
 
 /// Programs with C and assembler in them (the cryptography of TLS): these need a compiler for the target besides Rust's.
-const WITH_C: [&str; 1] = ["fruit-update"];
+const WITH_C: [&str; 2] = ["fruit-update", "fruit-peer"];
+
+/// Cargo's profile for a program, in the workspace's manifest.
+fn profile(program: &str) -> &'static str {
+    if program == "fruit-peer" { "device-peer" } else { "device" }
+}
 
 /// Part of the key: what the names of folders in a program are replaced by, since programs that have them differ from
 /// machine to machine.
@@ -226,7 +231,7 @@ impl Programs {
         let mut command = Command::new(&cargo);
         command
             .current_dir(tree)
-            .args(["build", "--locked", "--profile", "device", "--package", name, "--target", target.triple])
+            .args(["build", "--locked", "--profile", profile(name), "--package", name, "--target", target.triple])
             .arg("--target-dir")
             .arg(&build_dir)
             .env("PATH", path_with(&cargo))
@@ -247,7 +252,7 @@ impl Programs {
             true => DeviceError::DiskFull { program, target: triple, folder: build_dir.clone() },
             false => DeviceError::Build { program, target: triple, output },
         })?;
-        let made = build_dir.join(target.triple).join("device").join(name);
+        let made = build_dir.join(target.triple).join(profile(name)).join(name);
         let mut file = fs::File::open(&made).at(&made)?;
         keep(&mut file, kept)
     }
@@ -342,7 +347,7 @@ mod tests {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8(output.stdout).unwrap()
         };
-        for program in ["fruit-init", "fruit-agent", "fruit-update"] {
+        for program in ["fruit-init", "fruit-agent", "fruit-update", "fruit-peer"] {
             let tree = tree(program);
             // `fruit-release v0.1.0 (/…/src/shared/release)`; crates of others have no path.
             let own = tree.lines().filter_map(|line| line.split_once(" (/")?.1.split([')', ' ']).next());

@@ -12,7 +12,7 @@ use crate::source::Source;
 use crate::{Host, Profile};
 
 /// What runs on a node.
-const NODE_PROGRAMS: [&str; 3] = ["fruit-init", "fruit-agent", "fruit-update"];
+const NODE_PROGRAMS: [&str; 4] = ["fruit-init", "fruit-agent", "fruit-update", "fruit-peer"];
 /// What runs on a workstation; each is in the package of its name.
 pub const WORKSTATION_PROGRAMS: [&str; 2] = ["fruitbuild", "fruitctl"];
 

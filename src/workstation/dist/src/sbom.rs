@@ -50,7 +50,7 @@ struct DependencyKind {
     kind: Option<String>,
 }
 
-const PROGRAMS: [&str; 5] = ["fruitbuild", "fruitctl", "fruit-init", "fruit-agent", "fruit-update"];
+const PROGRAMS: [&str; 6] = ["fruitbuild", "fruitctl", "fruit-init", "fruit-agent", "fruit-update", "fruit-peer"];
 
 /// The document as JSON.
 ///

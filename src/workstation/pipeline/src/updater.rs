@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use fruit_base::AtPath;
 use fruit_contract::cmdline::hex;
-use fruit_contract::update::config::{AgentCheck, CONFIG_PATH, FailedUnits, ROOT_PATH, RootPath, UpdateConfig};
+use fruit_contract::update::config::{
+    AgentCheck, CONFIG_PATH, FailedUnits, ROOT_PATH, RootPath, SourceAddress, UpdateConfig,
+};
 use fruit_contract::update::files::{BUSYBOX, PROGRAM_PATH, SYSTEMD};
 use fruit_image::tree::Inode;
 use fruit_recipe::{Diagnostic, Diagnostics, InitSystem, Recipe};
@@ -22,8 +24,8 @@ const ROOT_MAX: u64 = 512 << 10;
 pub struct Updater {
     config: UpdateConfig,
     init: InitSystem,
-    /// Root metadata, verified by itself.
-    root: Vec<u8>,
+    /// Root metadata, verified by itself; without it the fleet's charter says whose releases are taken.
+    root: Option<Vec<u8>>,
 }
 
 fn wrong(diagnostic: Diagnostic) -> Error {
@@ -39,17 +41,20 @@ impl Updater {
     pub fn wanted(recipe: &Recipe) -> Result<Updater, Error> {
         let section = &recipe.update;
         let mut config: UpdateConfig = section.read()?;
-        let Some(path) = config.root.replace(RootPath::of_image()) else {
+        check_peers(recipe, &config)?;
+        if config.root.is_none() && !recipe.fleet.is_written() {
             let message = "`update` lacks `root`: the root metadata by which this image will know its releases";
             return Err(wrong(
                 Diagnostic::error(message)
                     .maybe_place(section.place(&[]))
                     .label("no root here")
-                    .help("make keys and root metadata with `fruitbuild keys`, and write `root: PATH/root.json`"),
+                    .help("make keys and root metadata with `fruitbuild keys`, and write `root: PATH/root.json`")
+                    .help("or let a fleet say it: with `fleet: {}` the image has fruit-peer, and obeys nobody until it has an invite"),
             ));
-        };
+        }
         check_health(recipe, &config)?;
-        let root = read_root(recipe, &path)?;
+        let root = config.root.as_ref().map(|path| read_root(recipe, path)).transpose()?;
+        config.root = config.root.map(|_| RootPath::of_image());
         if config.product.is_none() {
             let place = recipe.name.place.clone();
             let product = recipe.name.as_str().to_owned().try_into();
@@ -66,17 +71,31 @@ impl Updater {
         let mut files = vec![
             (below_root(PROGRAM_PATH), Inode::file(file_content(program)?, 0o755, epoch)),
             (below_root(CONFIG_PATH), Inode::file(self.config.to_yaml().as_str(), 0o644, epoch)),
-            (below_root(ROOT_PATH), Inode::file(self.root.clone(), 0o644, epoch)),
         ];
+        files.extend(self.root.iter().map(|root| (below_root(ROOT_PATH), Inode::file(root.clone(), 0o644, epoch))));
         let starters = if self.init == InitSystem::Systemd { SYSTEMD } else { BUSYBOX };
         files.extend(starters.iter().map(|file| installed(file, epoch)));
         Ok(DeviceFiles { files })
     }
 
-    /// Name and SHA-256 of the root metadata.
-    pub fn file(&self) -> (String, String) {
-        ("root.json".to_owned(), hex(&Sha256::digest(&self.root)))
+    /// Name and SHA-256 of the root metadata, if there is some.
+    pub fn file(&self) -> Option<(String, String)> {
+        self.root.as_ref().map(|root| ("root.json".to_owned(), hex(&Sha256::digest(root))))
     }
+}
+
+/// A source that this image could not ask.
+fn check_peers(recipe: &Recipe, config: &UpdateConfig) -> Result<(), Error> {
+    let Some(at) = config.sources.iter().position(|source| *source == SourceAddress::Peers) else { return Ok(()) };
+    if recipe.fleet.is_written() {
+        return Ok(());
+    }
+    Err(wrong(
+        Diagnostic::error("the source `peers` needs fruit-peer, and this image has none")
+            .maybe_place(recipe.update.place(&["sources", &at.to_string()]))
+            .label("nobody to ask")
+            .help("add the section `fleet: {}` to the recipe"),
+    ))
 }
 
 /// Checks that nothing in this image would answer make every release fail.
@@ -196,7 +215,7 @@ mod tests {
             let config = UpdateConfig::from_yaml(&text("etc/fruit/update.yaml"), "update.yaml").unwrap();
             assert_eq!(config.root, Some(RootPath::of_image()));
             assert_eq!((config.product.unwrap().as_str(), config.epoch), ("x", 3));
-            assert_eq!(updater.file().1, hex(&Sha256::digest(signed_root())));
+            assert_eq!(updater.file().unwrap().1, hex(&Sha256::digest(signed_root())));
         }
     }
 
@@ -206,6 +225,19 @@ mod tests {
             assert!(text.contains("fruitbuild keys") && text.contains("x.yaml"), "{text}");
         }
         assert!(error("  root: ../keys/root.json\n", "").contains("keys/root.json"));
+    }
+
+    #[test]
+    fn with_a_fleet_no_root_is_needed_and_peers_can_be_asked() {
+        let (folder, updater) = check("  sources: [usb, peers]\n", "fleet: {}\n");
+        let updater = updater.unwrap();
+        let program = folder.path().join("fruit-update");
+        std::fs::write(&program, "program").unwrap();
+        let baked = updater.bake(&program, 0).unwrap();
+        assert!(updater.file().is_none() && baked.files.iter().all(|(path, _)| !path.ends_with("root.json")));
+        let text = error("  root: root.json\n  sources: [usb, peers]\n", "");
+        assert!(text.contains("fleet: {}") && text.contains("x.yaml:6"), "{text}");
+        assert!(error("  sources: [usb]\n", "").contains("fleet: {}"));
     }
 
     #[test]

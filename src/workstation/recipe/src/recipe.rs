@@ -121,6 +121,10 @@ mapping! {
         first_boot: Section,
         /// Settings of the updater, `fruit-update`.
         update: Section,
+        /// The node's part of its fleet's network, `fruit-peer`: with this section, `fleet: {}` for one, it is in the image. A node
+        /// does nothing for a fleet until it has an invite (`invite:` in fruit.yaml or in `first_boot`).
+        #[serde(skip_serializing_if = "Section::is_absent")]
+        fleet: Section,
         /// Settings of the power agent, `fruit-agent`.
         agent: Section,
         /// Files that a build writes.

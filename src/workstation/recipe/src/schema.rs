@@ -7,7 +7,7 @@ use crate::board::Board;
 use crate::recipe::RecipeFile;
 
 /// The schema of a recipe file. `sections` gives the schemas of the sections that other crates read (`first_boot`, `update`,
-/// `agent`); a section that is not named accepts any mapping.
+/// `fleet`, `agent`); a section that is not named accepts any mapping.
 pub fn recipe_schema(sections: &[(&str, Value)]) -> Value {
     let mut root = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<RecipeFile>();
     // Any one file may leave out what another one of its `extends` chain says.

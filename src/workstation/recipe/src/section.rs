@@ -1,4 +1,4 @@
-//! A part of a recipe that another crate gives its meaning to: `first_boot`, `update`, `agent`.
+//! A part of a recipe that another crate gives its meaning to: `first_boot`, `update`, `fleet`, `agent`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
@@ -46,6 +46,11 @@ impl Section {
     /// Whether a file wrote this section.
     pub fn is_written(&self) -> bool {
         self.node.is_some()
+    }
+
+    /// Whether no file wrote it.
+    pub fn is_absent(&self) -> bool {
+        !self.is_written()
     }
 
     /// The section as JSON; an empty object when it is not written.

@@ -13,6 +13,7 @@ pub fn of(kind: SchemaKind) -> serde_json::Value {
         SchemaKind::Recipe => fruit_recipe::recipe_schema(&[
             ("first_boot", node()),
             ("update", schemars::schema_for!(fruit_contract::update::config::UpdateConfig).into()),
+            ("fleet", schemars::schema_for!(fruit_contract::peer::config::PeerConfig).into()),
             ("agent", schemars::schema_for!(fruit_contract::agent::config::AgentConfig).into()),
         ]),
         SchemaKind::Board => fruit_recipe::board_schema(),
@@ -111,6 +112,7 @@ mod tests {
         };
         for (name, keys) in [
             ("update", &["root", "sources", "check", "windows", "tries", "proxy", "health", "clone"][..]),
+            ("fleet", &["port", "mdns", "site", "cache_mib", "serve"]),
             ("agent", &["board", "lines", "heartbeat", "signal", "health", "watchdog", "metrics", "state"]),
             ("first_boot", &["hostname", "network", "wifi", "keyboard"]),
         ] {
@@ -140,6 +142,11 @@ mod tests {
             ("update: {health: {units: [ssh.service], reach: [gateway, \"10.0.0.1:443\"]}}", true),
             ("update: {health: {units: [ssh]}}", false),
             ("update: {healths: {}}", false),
+            ("update: {sources: [peers]}", true),
+            ("fleet: {}", true),
+            ("fleet: {site: berlin, serve: [/srv/releases]}", true),
+            ("fleet: {port: 70000}", false),
+            ("fleet: {ports: 1}", false),
             ("agent: {heartbeat: {high: 200ms, interval: 5s, priority: 50}}", true),
             ("agent: {heartbeat: {high: soon}}", false),
             ("agent: {heartbeat: {priority: 0}}", false),
@@ -159,6 +166,7 @@ mod tests {
                     let body = body.replacen('{', "{root: r.json, ", 1);
                     fruit_contract::update::config::UpdateConfig::from_yaml(&body, "x").is_ok()
                 }
+                "fleet" => fruit_contract::peer::config::PeerConfig::from_yaml(body, "x").is_ok(),
                 "agent" => fruit_contract::agent::config::AgentConfig::from_yaml(body, "x").is_ok(),
                 _ => good,
             };

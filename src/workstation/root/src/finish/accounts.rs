@@ -56,6 +56,7 @@ const FIXED: &[(&str, u32)] = &[
     ("dnsmasq", 962),
     ("lldpd", 961),
     ("_lldpd", 960),
+    ("fruit-peer", 959),
 ];
 /// Hashed ids lie in this range, clear of the fixed ones.
 const HASHED_IDS: (u32, u32) = (200, 899);
