@@ -130,7 +130,7 @@ pub fn finish_root<T>(
     load_at_boot(recipe, &mut tree, epoch)?;
     sysctl::write(recipe, &mut tree, epoch)?;
     containers::settings(recipe, supply.lock, &mut tree, epoch)?;
-    let linked = scripts.ran.as_ref().map(|_| laid.enabled);
+    let linked = scripts.ran.as_ref().map(|_| laid.enabled.clone());
     let more = MoreUnits { linked, enable, mask: needs::hopeless_units(&missing) };
     let enabled_units = configure_units(recipe, &mut tree, &texts, more, epoch)?;
     accounts::add(recipe, &mut tree, epoch)?;
@@ -145,7 +145,7 @@ pub fn finish_root<T>(
     let not_here = acknowledged.into_iter().filter(|name| !here(name)).map(str::to_owned).collect();
     let downloads = downloads.report;
     let unhandled = scripts.unhandled.clone();
-    let of_scripts = scripts.ran.as_ref().map(|ran| ran.warnings(recipe, &laid.refused)).unwrap_or_default();
+    let of_scripts = scripts.ran.as_ref().map(|ran| ran.warnings(recipe, &laid)).unwrap_or_default();
     let report = RootReport {
         pruned,
         lacking,

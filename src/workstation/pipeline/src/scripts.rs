@@ -274,7 +274,9 @@ impl Ran {
             owner.map_or_else(|| "a package's script".to_owned(), |package| package.name.clone())
         };
         let enabled = units::linked(tree).into_iter().map(|(unit, path)| (unit, by(&path))).collect();
-        Ok(Laid { enabled, refused })
+        let data = data_folders(tree, &self.layer.report().state);
+        let data = data.into_iter().map(|path| Data { by: by(&path), path: format!("/{path}") }).collect();
+        Ok(Laid { enabled, refused, data })
     }
 
     /// For the manifest.
@@ -283,10 +285,10 @@ impl Ran {
     }
 
     /// What a build warns of.
-    pub(crate) fn warnings(&self, recipe: &Recipe, refused: &[String]) -> Vec<String> {
+    pub(crate) fn warnings(&self, recipe: &Recipe, laid: &Laid) -> Vec<String> {
         let report = self.layer.report();
         let mut all = Vec::new();
-        for path in report.foreign.iter().chain(refused) {
+        for path in report.foreign.iter().chain(&laid.refused) {
             all.push(format!("/{path}: a script made it of this machine's architecture, so the image has it not"));
         }
         let kept = |path: &str| {
@@ -305,8 +307,45 @@ impl Ran {
                 ));
             }
         }
+        let acknowledged: BTreeSet<&str> = recipe.acknowledge.iter().map(|p| p.as_str()).collect();
+        for data in &laid.data {
+            let silent = acknowledged.contains(data.by.as_str()) || told.contains(data.path.as_str());
+            if !silent && !kept(&data.path) {
+                all.push(data.warning());
+            }
+        }
         all
     }
+}
+
+/// A folder for what a service writes.
+struct Data {
+    /// Absolute.
+    path: String,
+    /// The package that has it.
+    by: String,
+}
+
+impl Data {
+    fn warning(&self) -> String {
+        let Data { path, by } = self;
+        format!(
+            "{by}: what is written to {path} is lost at each boot: add `{path}` under `state:`, or the package under `acknowledge:` where nothing there need be kept"
+        )
+    }
+}
+
+/// Folders in which scripts note what they did, and nothing else is.
+const NOTES: [&str; 4] = ["var/lib/apache2", "var/lib/php", "var/lib/python", "var/lib/systemd"];
+
+/// Folders below /var/lib that belong to an account of a service, or in which scripts left files (`written`, absolute).
+fn data_folders(tree: &Tree, written: &[String]) -> Vec<String> {
+    let folders = tree.below("var/lib").filter(|(path, _, inode)| {
+        let is_direct = path.strip_prefix("var/lib/").is_some_and(|name| !name.is_empty() && !name.contains('/'));
+        let is_written = || written.iter().any(|folder| folder.trim_start_matches('/') == *path);
+        is_direct && inode.is_dir() && !NOTES.contains(path) && (inode.meta.uid != 0 || is_written())
+    });
+    folders.map(|(path, ..)| path.to_owned()).collect()
 }
 
 /// What a layer left in the tree.
@@ -316,10 +355,38 @@ pub(crate) struct Laid {
     pub enabled: Vec<(String, String)>,
     /// Paths that could not be laid.
     pub refused: Vec<String>,
+    /// Where services keep what they write.
+    data: Vec<Data>,
 }
 
 impl From<fruit_twin::Error> for Error {
     fn from(error: fruit_twin::Error) -> Error {
         Error::input(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fruit_image::tree::Inode;
+
+    use super::*;
+
+    #[test]
+    fn folders_of_services_and_folders_that_scripts_filled_hold_data() {
+        let mut tree = Tree::new(0);
+        for (path, uid) in [("redis", 900), ("dpkg", 0), ("samba", 0), ("samba/private", 900), ("systemd", 0)] {
+            tree.make_dirs("var/lib", 0o755, 0).unwrap();
+            let mut folder = Inode::dir(0o755, 0);
+            folder.meta.uid = uid;
+            tree.insert(&format!("var/lib/{path}"), folder).unwrap();
+        }
+        let written = ["/var/lib/samba", "/var/lib/systemd"].map(str::to_owned);
+        assert_eq!(data_folders(&tree, &written), ["var/lib/redis", "var/lib/samba"]);
+        let data = Data { path: "/var/lib/redis".to_owned(), by: "redis-server".to_owned() };
+        let warning = data.warning();
+        assert!(
+            warning.starts_with("redis-server: ") && warning.contains("`/var/lib/redis` under `state:`"),
+            "{warning}"
+        );
     }
 }

@@ -66,7 +66,8 @@ const MUNGE: Kind<'static> = Kind {
     what: "the key of munge",
     program: "usr/sbin/mungekey",
     made: "/etc/munge/munge.key",
-    state: None,
+    // What it signed before a reboot is refused after it by another key.
+    state: Some("/etc/munge"),
     user: Some("munge"),
     commands: &["/usr/sbin/mungekey --create"],
     before: &["munge.service"],
@@ -81,6 +82,19 @@ const RNDC: Kind<'static> = Kind {
     user: None,
     commands: &["/usr/sbin/rndc-confgen -a -u bind"],
     before: &["named.service"],
+};
+
+/// As its postinst makes it: Erlang itself would, of less randomness.
+const RABBITMQ: Kind<'static> = Kind {
+    name: "rabbitmq",
+    what: "the cookie of RabbitMQ",
+    program: "usr/bin/openssl",
+    made: "/var/lib/rabbitmq/.erlang.cookie",
+    state: Some("/var/lib/rabbitmq"),
+    user: Some("rabbitmq"),
+    commands: &["/bin/sh -ec 'umask 077; cd /var/lib/rabbitmq; openssl rand -base64 -out .erlang.cookie.new 42; \
+        chmod 400 .erlang.cookie.new; mv .erlang.cookie.new .erlang.cookie'"],
+    before: &["rabbitmq-server.service"],
 };
 
 const MARIADB: Kind<'static> = Kind {
@@ -103,6 +117,7 @@ pub(crate) fn maker(path: &str) -> Option<Maker> {
         "etc/aliases.db" | "etc/aliases.lmdb" => return Some(aliases(path)),
         "etc/munge/munge.key" => &MUNGE,
         "etc/bind/rndc.key" => &RNDC,
+        "var/lib/rabbitmq/.erlang.cookie" => &RABBITMQ,
         path if path.starts_with("var/lib/mysql/") => &MARIADB,
         path => return cluster(path),
     };
@@ -182,9 +197,13 @@ mod tests {
 
     #[test]
     fn what_every_node_needs_of_its_own_is_made_there() {
-        for path in
-            ["etc/ssl/private/ssl-cert-snakeoil.key", "etc/munge/munge.key", "etc/aliases.db", "var/lib/mysql/ibdata1"]
-        {
+        for path in [
+            "etc/ssl/private/ssl-cert-snakeoil.key",
+            "etc/munge/munge.key",
+            "etc/aliases.db",
+            "var/lib/mysql/ibdata1",
+            "var/lib/rabbitmq/.erlang.cookie",
+        ] {
             assert!(maker(path).is_some(), "{path}");
         }
         let cluster = maker("var/lib/postgresql/17/main/base/1/112").unwrap();
@@ -196,6 +215,10 @@ mod tests {
             cluster.unit
         );
         assert!(cluster.unit.contains("Before=postgresql@17-main.service postgresql.service shutdown.target\n"));
+        // Whose loss would be felt after a reboot.
+        let state = |path: &str| maker(path).unwrap().state;
+        assert_eq!(state("etc/munge/munge.key").as_deref(), Some("/etc/munge"));
+        assert_eq!(state("etc/bind/rndc.key"), None);
         for path in ["etc/ssl/certs/ca-certificates.crt", "var/lib/postgresql/17/main", "var/lib/postgresql/1 7/$x/y"] {
             assert!(maker(path).is_none(), "{path}");
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fruit_debian::{LockedTwin, PackageContents};
-use fruit_image::tree::{Inode, Kind, Meta, Tree};
+use fruit_image::tree::{Content, Inode, Kind, Meta, Tree};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::Ids;
@@ -11,7 +11,7 @@ use crate::architecture::Names;
 use crate::changes::{Change, Changes};
 use crate::error::Error;
 use crate::first_boot::{self, Maker};
-use crate::{keystore, secrets};
+use crate::{host_name, keystore, secrets};
 
 /// What scripts made, in the names of the workstation's architecture.
 #[derive(Debug, Default)]
@@ -108,8 +108,7 @@ pub(crate) fn make(
     for (path, inode) in &mut layer.puts {
         inode.meta.mtime = inode.meta.mtime.clamp(0, epoch.max(0));
         if let Kind::File(content) = &mut inode.kind
-            && path == "etc/ssl/certs/java/cacerts"
-            && let Some(settled) = keystore::settle(&read(path, content)?, epoch)
+            && let Some(settled) = settled(path, content, epoch)?
         {
             *content = settled.into();
         }
@@ -118,7 +117,16 @@ pub(crate) fn make(
     Ok(layer)
 }
 
-fn read(path: &str, content: &fruit_image::tree::Content) -> Result<Vec<u8>, Error> {
+/// A file without what is of the run or of its place; `None` when it stays as it is.
+fn settled(path: &str, content: &Content, epoch: i64) -> Result<Option<Vec<u8>>, Error> {
+    Ok(match path {
+        "etc/ssl/certs/java/cacerts" => keystore::settle(&read(path, content)?, epoch),
+        "etc/postfix/main.cf" => host_name::postfix(&read(path, content)?),
+        _ => None,
+    })
+}
+
+fn read(path: &str, content: &Content) -> Result<Vec<u8>, Error> {
     content.to_vec().map_err(|e| Error::Other(format!("/{path}: {e}")))
 }
 

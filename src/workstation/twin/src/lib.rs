@@ -17,6 +17,7 @@ mod changes;
 mod database;
 mod error;
 mod first_boot;
+mod host_name;
 mod keep;
 mod keystore;
 mod lay;
@@ -42,7 +43,7 @@ pub use layer::{Layer, Report, Secret};
 pub use resolve::{is_taken_for_configured, packages, resolve};
 
 /// Raised when the same packages give another layer than before.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What to run scripts over.
 pub struct Run<'a> {
