@@ -111,6 +111,7 @@ impl Small {
             repositories: Vec::new(),
             packages: Vec::new(),
             downloads: Vec::new(),
+            wheels: Vec::new(),
             containers: Vec::new(),
             pruned: Vec::new(),
             kept: Vec::new(),
