@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Sha256, Sha512};
-use crate::download::LockedDownload;
 use crate::priority::Priority;
 use crate::release::Vouched;
 use crate::request::Reason;
@@ -98,13 +97,4 @@ pub struct LockedWheel {
     /// Bytes.
     pub size: u64,
     pub sha256: Sha256,
-}
-
-impl LockedWheel {
-    /// The file as the store has it.
-    #[must_use]
-    pub fn file(&self) -> LockedDownload {
-        let name = format!("{} {}", self.name, self.version);
-        LockedDownload { name, url: self.url.clone(), size: self.size, sha256: self.sha256 }
-    }
 }

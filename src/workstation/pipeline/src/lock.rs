@@ -31,7 +31,7 @@ pub fn request(recipe: &Recipe) -> Request {
         packages.insert("systemd-sysv".to_owned());
     }
     if !recipe.python.packages.is_empty() {
-        packages.insert(python::INTERPRETER.to_owned());
+        packages.extend(python::PACKAGES.map(str::to_owned));
     }
     let exclude = recipe.exclude.iter().map(|p| p.as_str().to_owned()).collect();
     Request {

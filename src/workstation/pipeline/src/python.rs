@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fruit_contract::image_manifest;
-use fruit_debian::{Archive, Lock, LockedPython, LockedWheel, Store};
+use fruit_debian::{Archive, Lock, LockedDownload, LockedPython, LockedWheel, Store};
 use fruit_image::tree::Tree;
 use fruit_progress::{Progress, Unit};
 use fruit_recipe::{Diagnostic, Recipe};
@@ -14,8 +14,12 @@ use crate::error::{Error, diagnostic};
 use crate::sources::{self, Bars};
 
 /// Debian's packages that decide which wheels run.
-pub const INTERPRETER: &str = "python3";
+const INTERPRETER: &str = "python3";
 const C_LIBRARY: &str = "libc6";
+
+/// Packages that every image with wheels has: the interpreter, and the libraries that wheels for manylinux find on any Linux (PEP 599, 600) and
+/// that Debian's Python does not bring.
+pub const PACKAGES: [&str; 3] = [INTERPRETER, "libatomic1", "libstdc++6"];
 
 fn requirements(recipe: &Recipe) -> Vec<String> {
     recipe.python.packages.iter().map(|one| one.as_str().to_owned()).collect()
@@ -123,6 +127,12 @@ fn choose(
     }
 }
 
+/// A wheel as the store has it.
+fn file(wheel: &LockedWheel) -> LockedDownload {
+    let name = format!("{} {}", wheel.name, wheel.version);
+    LockedDownload { name, url: wheel.url.clone(), size: wheel.size, sha256: wheel.sha256 }
+}
+
 /// Fetches what the store lacks.
 ///
 /// # Errors
@@ -130,7 +140,7 @@ fn choose(
 pub fn ensure(lock: &Lock, store: &Store, progress: &dyn Progress) -> Result<(), Error> {
     let bars = Bars::new(progress);
     for wheel in lock.python.iter().flat_map(|python| &python.wheels) {
-        store.ensure_download(&wheel.file(), &[&wheel.url], &bars)?;
+        store.ensure_download(&file(wheel), &[&wheel.url], &bars)?;
     }
     Ok(())
 }
@@ -164,7 +174,7 @@ pub fn lay(recipe: &Recipe, lock: &Lock, store: &Store, tree: &mut Tree, epoch: 
         let who = format!("{} {}", wheel.name, wheel.version);
         let place = named(wheel).or(recipe.python.packages.first()).and_then(|one| one.place.clone());
         let wrong = |message: String| diagnostic(Diagnostic::error(message).maybe_place(place.clone()));
-        let Archive::Many(members) = store.open_archive(&wheel.file())? else {
+        let Archive::Many(members) = store.open_archive(&file(wheel))? else {
             return Err(wrong(format!("{who}: it is no wheel, for it is no zip archive")));
         };
         let laid = fruit_wheels::lay_out(&wheel.name, &wheel.version, named(wheel).is_some(), &members, &target);
