@@ -26,6 +26,13 @@ pub fn name(c: char) -> Option<String> {
     Some(format!("U+{:04X} ({name})", u32::from(c)))
 }
 
+/// A text of somebody else's without what would do something to the terminal that shows it, or hide something on it.
+#[must_use]
+pub fn for_a_terminal(text: &str) -> String {
+    let shows = |c: char| matches!(c, '\n' | '\t') || !c.is_control() && name(c).is_none();
+    text.chars().map(|c| if shows(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
 /// Places of such characters in a YAML text, in bytes from its start, outside of comments and quotes, where they may be
 /// meant. Quotes are taken to end with their line, so what begins behind an apostrophe may be missed, and nothing more.
 pub fn find(text: &str) -> Vec<(usize, char)> {
@@ -55,6 +62,12 @@ pub fn find(text: &str) -> Vec<(usize, char)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_said_does_nothing_to_the_terminal() {
+        let said = for_a_terminal("one\ttwo\n\u{1b}]0;title\u{7}\r\u{9b}2J\u{202e}ok ä\n");
+        assert_eq!(said, "one\ttwo\n\u{fffd}]0;title\u{fffd}\u{fffd}\u{fffd}2J\u{fffd}ok ä\n");
+    }
 
     #[test]
     fn what_nobody_can_see_is_found_outside_of_comments_and_quotes() {

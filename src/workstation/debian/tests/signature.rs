@@ -37,7 +37,8 @@ impl Gpg {
             .arg("--homedir")
             .arg(self.home.path())
             .args(["--batch", "--quiet", "--yes", "--pinentry-mode=loopback", "--passphrase="])
-            .arg(format!("--faked-system-time={at}"))
+            // `!`: the clock stands still, however long gpg takes.
+            .arg(format!("--faked-system-time={at}!"))
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -14,6 +14,36 @@ pub struct DeviceFiles {
     pub files: Vec<(String, Inode)>,
 }
 
+impl DeviceFiles {
+    /// A program (`from` on the workstation, `to` on the node), its settings, and the files that go with it.
+    ///
+    /// # Errors
+    /// As [`file_content`].
+    pub fn of(
+        (from, to): (&Path, &str),
+        (settings, text): (&str, &str),
+        with: &[InstalledFile],
+        epoch: i64,
+    ) -> Result<DeviceFiles, Error> {
+        let mut files = vec![
+            (below_root(to), Inode::file(file_content(from)?, 0o755, epoch)),
+            (below_root(settings), Inode::file(text, 0o644, epoch)),
+        ];
+        files.extend(with.iter().map(|file| installed(file, epoch)));
+        Ok(DeviceFiles { files })
+    }
+
+    /// The text of a file; of a link, nothing.
+    #[cfg(test)]
+    pub fn text(&self, path: &str) -> String {
+        let (_, inode) = self.files.iter().find(|(at, _)| at == path).unwrap_or_else(|| panic!("{path}"));
+        match &inode.kind {
+            fruit_image::tree::Kind::File(content) => String::from_utf8(content.to_vec().unwrap()).unwrap(),
+            _ => String::new(),
+        }
+    }
+}
+
 /// A file of the workstation as content, by reference.
 ///
 /// # Errors

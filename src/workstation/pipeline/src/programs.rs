@@ -9,11 +9,11 @@ use fruit_contract::peer;
 use fruit_contract::peer::config::PeerConfig;
 use fruit_contract::peer::files::PROGRAM as PEER;
 use fruit_device_programs::Programs;
-use fruit_image::tree::{Content, Inode};
+use fruit_image::tree::Content;
 use fruit_progress::Progress;
 use fruit_recipe::{InitSystem, Recipe};
 
-use super::device_files::{DeviceFiles, below_root, file_content, installed, sha256_of};
+use super::device_files::{DeviceFiles, file_content, sha256_of};
 use super::updater::Updater;
 use crate::error::Error;
 
@@ -114,21 +114,12 @@ impl Wanted {
 }
 
 fn baked_agent(config: &AgentConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<DeviceFiles, Error> {
-    let mut baked = vec![
-        (below_root(PROGRAM_PATH), Inode::file(file_content(&files[AGENT])?, 0o755, epoch)),
-        (below_root(CONFIG_PATH), Inode::file(config.to_yaml().as_str(), 0o644, epoch)),
-    ];
-    baked.extend(FILES.iter().map(|file| installed(file, epoch)));
-    Ok(DeviceFiles { files: baked })
+    DeviceFiles::of((&files[AGENT], PROGRAM_PATH), (CONFIG_PATH, &config.to_yaml()), FILES, epoch)
 }
 
 fn baked_peer(config: &PeerConfig, files: &BTreeMap<String, PathBuf>, epoch: i64) -> Result<DeviceFiles, Error> {
-    let mut baked = vec![
-        (below_root(peer::files::PROGRAM_PATH), Inode::file(file_content(&files[PEER])?, 0o755, epoch)),
-        (below_root(peer::config::CONFIG_PATH), Inode::file(config.to_yaml().as_str(), 0o644, epoch)),
-    ];
-    baked.extend(peer::files::FILES.iter().map(|file| installed(file, epoch)));
-    Ok(DeviceFiles { files: baked })
+    let (to, with) = (peer::files::PROGRAM_PATH, peer::files::FILES);
+    DeviceFiles::of((&files[PEER], to), (peer::config::CONFIG_PATH, &config.to_yaml()), with, epoch)
 }
 
 #[cfg(test)]
@@ -150,13 +141,7 @@ mod tests {
         let program = folder.path().join(PEER);
         std::fs::write(&program, "program").unwrap();
         let baked = baked_peer(&config, &BTreeMap::from([(PEER.to_owned(), program)]), 0).unwrap();
-        let found = |path: &str| {
-            let (_, inode) = baked.files.iter().find(|(p, _)| p == path).unwrap_or_else(|| panic!("{path}"));
-            match &inode.kind {
-                fruit_image::tree::Kind::File(content) => String::from_utf8(content.to_vec().unwrap()).unwrap(),
-                _ => String::new(),
-            }
-        };
+        let found = |path: &str| baked.text(path);
         assert_eq!(found("usr/bin/fruit-peer"), "program");
         assert_eq!(PeerConfig::from_yaml(&found("etc/fruit/peer.yaml"), "peer.yaml").unwrap(), config);
         assert!(found("usr/lib/systemd/system/fruit-peer.service").contains("User=fruit-peer"));

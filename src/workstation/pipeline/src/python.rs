@@ -21,14 +21,6 @@ const C_LIBRARY: &str = "libc6";
 /// that Debian's Python does not bring.
 pub const PACKAGES: [&str; 3] = [INTERPRETER, "libatomic1", "libstdc++6"];
 
-fn requirements(recipe: &Recipe) -> Vec<String> {
-    recipe.python.packages.iter().map(|one| one.as_str().to_owned()).collect()
-}
-
-fn index(recipe: &Recipe) -> Option<String> {
-    recipe.python.index.as_ref().map(|index| index.as_str().to_owned())
-}
-
 /// Debian's versions of Python and of the C library in a lock.
 fn versions(lock: &Lock) -> Result<(String, String), Error> {
     let version = |name: &str| {
@@ -43,15 +35,24 @@ fn target(lock: &Lock, python3: &str, libc6: &str) -> Result<Target, Error> {
     Target::new(&lock.architecture, python3, libc6).map_err(|why| Error::input(format!("python: {why}")))
 }
 
+/// What the recipe asks for, for the packages of `lock`; without wheels yet.
+fn wanted(recipe: &Recipe, lock: &Lock) -> Result<LockedPython, Error> {
+    let (python3, libc6) = versions(lock)?;
+    let requirements = recipe.python.packages.iter().map(|one| one.as_str().to_owned()).collect();
+    let index = recipe.python.index.as_ref().map(|index| index.as_str().to_owned());
+    Ok(LockedPython { requirements, index, python3, libc6, wheels: Vec::new() })
+}
+
+/// Whether `locked` is an answer to what is `wanted`.
+fn answers(wanted: &LockedPython, locked: &LockedPython) -> bool {
+    *wanted == LockedPython { wheels: Vec::new(), ..locked.clone() }
+}
+
 /// Whether a lock has the wheels that the recipe asks for.
 pub fn answered(recipe: &Recipe, lock: &Lock) -> bool {
     match &lock.python {
         None => recipe.python.packages.is_empty(),
-        Some(locked) => {
-            let of_image = versions(lock)
-                .is_ok_and(|(python3, libc6)| (python3, libc6) == (locked.python3.clone(), locked.libc6.clone()));
-            of_image && locked.requirements == requirements(recipe) && locked.index == index(recipe)
-        }
+        Some(locked) => wanted(recipe, lock).is_ok_and(|wanted| answers(&wanted, locked)),
     }
 }
 
@@ -68,12 +69,8 @@ pub fn pin(
     progress: &dyn Progress,
 ) -> Result<Option<LockedPython>, Error> {
     let Some(first) = recipe.python.packages.first() else { return Ok(None) };
-    let (python3, libc6) = versions(lock)?;
-    let wanted =
-        LockedPython { requirements: requirements(recipe), index: index(recipe), python3, libc6, wheels: Vec::new() };
-    if let Some(kept) = kept
-        && (LockedPython { wheels: Vec::new(), ..kept.clone() }) == wanted
-    {
+    let wanted = wanted(recipe, lock)?;
+    if let Some(kept) = kept.filter(|kept| answers(&wanted, kept)) {
         return Ok(Some(kept.clone()));
     }
     if store.is_offline() {
@@ -161,14 +158,7 @@ pub fn lay(recipe: &Recipe, lock: &Lock, store: &Store, tree: &mut Tree, epoch: 
     let mut placed = Placed::default();
     let Some(python) = &lock.python else { return Ok(placed) };
     let target = target(lock, &python.python3, &python.libc6)?;
-    let named = |wheel: &LockedWheel| {
-        let name = |text: &str| {
-            normalized(
-                text.split(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c)).next().unwrap_or_default(),
-            )
-        };
-        recipe.python.packages.iter().find(|one| name(one.as_str()) == wheel.name)
-    };
+    let named = |wheel: &LockedWheel| recipe.python.packages.iter().find(|one| normalized(one.project()) == wheel.name);
     let mut whose: BTreeMap<String, String> = BTreeMap::new();
     for wheel in &python.wheels {
         let who = format!("{} {}", wheel.name, wheel.version);

@@ -14,7 +14,7 @@ use fruit_recipe::{Diagnostic, Diagnostics, InitSystem, Recipe};
 use fruit_release::tuf::Trust;
 use sha2::{Digest, Sha256};
 
-use super::device_files::{DeviceFiles, below_root, file_content, installed};
+use super::device_files::{DeviceFiles, below_root};
 use crate::error::Error;
 
 /// Most bytes of root metadata.
@@ -68,14 +68,12 @@ impl Updater {
     /// # Errors
     /// The program can't be read.
     pub fn bake(&self, program: &Path, epoch: i64) -> Result<DeviceFiles, Error> {
-        let mut files = vec![
-            (below_root(PROGRAM_PATH), Inode::file(file_content(program)?, 0o755, epoch)),
-            (below_root(CONFIG_PATH), Inode::file(self.config.to_yaml().as_str(), 0o644, epoch)),
-        ];
-        files.extend(self.root.iter().map(|root| (below_root(ROOT_PATH), Inode::file(root.clone(), 0o644, epoch))));
         let starters = if self.init == InitSystem::Systemd { SYSTEMD } else { BUSYBOX };
-        files.extend(starters.iter().map(|file| installed(file, epoch)));
-        Ok(DeviceFiles { files })
+        let mut baked =
+            DeviceFiles::of((program, PROGRAM_PATH), (CONFIG_PATH, &self.config.to_yaml()), starters, epoch)?;
+        let root = self.root.iter().map(|root| (below_root(ROOT_PATH), Inode::file(root.clone(), 0o644, epoch)));
+        baked.files.extend(root);
+        Ok(baked)
     }
 
     /// Name and SHA-256 of the root metadata, if there is some.
@@ -202,13 +200,7 @@ mod tests {
             let program = folder.path().join("fruit-update");
             std::fs::write(&program, "program").unwrap();
             let baked = updater.bake(&program, 0).unwrap();
-            let text = |path: &str| {
-                let (_, inode) = baked.files.iter().find(|(p, _)| p == path).unwrap_or_else(|| panic!("{path}"));
-                match &inode.kind {
-                    fruit_image::tree::Kind::File(content) => String::from_utf8(content.to_vec().unwrap()).unwrap(),
-                    _ => String::new(),
-                }
-            };
+            let text = |path: &str| baked.text(path);
             assert_eq!(text("usr/bin/fruit-update"), "program");
             assert_eq!(text("etc/fruit/update/root.json"), signed_root());
             text(starter);

@@ -11,8 +11,7 @@ text! {
     /// `uvicorn[standard]>=0.30,<1`.
     "a requirement such as `numpy>=2,<3`"
     pub struct Requirement = |text| {
-        let name = text.len() - text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "._-".contains(c)).len();
-        let (name, rest) = text.split_at(name);
+        let (name, rest) = split(text);
         let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
         if !ends(name.chars().next()) || !ends(name.chars().last()) || text.len() > 512 {
             return Err(Flaw::new(format!("`{}` names no Python package", shorten(text))));
@@ -47,6 +46,19 @@ text! {
         }
         Ok(())
     }, pattern r"^[A-Za-z0-9][A-Za-z0-9._-]*.*$";
+}
+
+/// The name of a requirement, and what follows it.
+fn split(text: &str) -> (&str, &str) {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "._-".contains(c));
+    text.split_at(text.len() - rest.len())
+}
+
+impl Requirement {
+    /// The package that is required, as it is written.
+    pub fn project(&self) -> &str {
+        split(&self.0).0
+    }
 }
 
 mapping! {

@@ -141,15 +141,9 @@ impl Ran {
     }
 }
 
-/// Without what would do something to the terminal that shows it, or hide something on it.
-fn for_a_terminal(text: &str) -> String {
-    let shows = |c: char| matches!(c, '\n' | '\t') || !c.is_control() && fruit_base::invisible::name(c).is_none();
-    text.chars().map(|c| if shows(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
-}
-
 /// Whose script it was, what it said last, and what to do.
 fn failure(output: &str, cause: Cause, packages: &[PackageContents], log: &Path) -> Error {
-    let output = for_a_terminal(output);
+    let output = fruit_base::invisible::for_a_terminal(output);
     let said = Said::of(&output);
     let by_itself = matches!(cause, Cause::Exit(_));
     let script = if said.script.is_empty() { "a script".to_owned() } else { said.script.clone() };
@@ -230,12 +224,6 @@ impl<'o> Said<'o> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_script_said_does_nothing_to_the_terminal() {
-        let said = for_a_terminal("one\ttwo\n\u{1b}]0;title\u{7}\r\u{9b}2J\u{202e}ok ä\n");
-        assert_eq!(said, "one\ttwo\n\u{fffd}]0;title\u{fffd}\u{fffd}\u{fffd}2J\u{fffd}ok ä\n");
-    }
 
     #[test]
     fn the_package_that_ended_the_run_is_found_in_the_output() {

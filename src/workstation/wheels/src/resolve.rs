@@ -148,7 +148,7 @@ fn markers(target: &Target) -> serde_json::Value {
 fn shown(said: &str) -> String {
     let from = said.len().saturating_sub(SAID);
     let from = (from..=said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(said.len());
-    said[from..].trim().chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    fruit_base::invisible::for_a_terminal(said[from..].trim())
 }
 
 fn read(report: &fs::File, target: &Target) -> Result<Vec<Chosen>, NotChosen> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fruit_base::Sha256;
 use fruit_debian::{Member, MemberKind};
 use fruit_image::tree::Content;
 
@@ -46,9 +47,12 @@ pub fn lay_out(
     let unfit = |why: String| Unfit { wheel: format!("{name} {version}"), why };
     let wheel = Wheel::of(members).map_err(unfit)?;
     wheel.is(name, version).map_err(unfit)?;
-    wheel.compare().map_err(unfit)?;
-    wheel.files(requested, target).map_err(unfit)
+    let listed = wheel.compare().map_err(unfit)?;
+    wheel.files(&listed, requested, target).map_err(unfit)
 }
+
+/// Paths with their hashes; none for the files that cannot have one.
+type Listed = BTreeMap<String, Option<Sha256>>;
 
 struct Wheel<'m> {
     /// Files by their path.
@@ -119,8 +123,8 @@ impl<'m> Wheel<'m> {
         Ok(())
     }
 
-    /// Whether its files are those of its list, bit by bit.
-    fn compare(&self) -> Result<(), String> {
+    /// Whether its files are those of its list, bit by bit; the list.
+    fn compare(&self) -> Result<Listed, String> {
         let listed = record::read(&self.text("RECORD")?.ok_or("it has no RECORD")?)?;
         // The list itself, and what signed it.
         let unlisted = |path: &str| {
@@ -142,20 +146,26 @@ impl<'m> Wheel<'m> {
         }
         match listed.keys().find(|path| !unlisted(path) && !self.files.contains_key(path.as_str())) {
             Some(path) => Err(format!("`{path}` of its RECORD is missing")),
-            None => Ok(()),
+            None => Ok(listed),
         }
     }
 
-    fn files(&self, requested: bool, target: &Target) -> Result<Vec<LaidFile>, String> {
+    fn files(&self, listed: &Listed, requested: bool, target: &Target) -> Result<Vec<LaidFile>, String> {
         let site = target.site();
         let data = format!("{}.data/", self.info.trim_end_matches(".dist-info"));
         let mut all = Vec::new();
+        // Of files that are laid as they are: each is hashed once.
+        let mut sums: BTreeMap<String, Sha256> = BTreeMap::new();
         for (path, member) in &self.files {
             let MemberKind::File(content) = &member.kind else { continue };
             let mode = if member.executable { 0o755 } else { 0o644 };
             let (path, content, mode) = match path.strip_prefix(&data) {
                 None if *path == format!("{}/RECORD", self.info) => continue,
-                None => (format!("{site}/{path}"), content.clone(), mode),
+                None => {
+                    let laid = format!("{site}/{path}");
+                    sums.extend(listed.get(*path).copied().flatten().map(|sum| (laid.clone(), sum)));
+                    (laid, content.clone(), mode)
+                }
                 Some(rest) => self.data(rest, content, mode, target)?,
             };
             all.push(LaidFile { path, content, mode });
@@ -166,6 +176,7 @@ impl<'m> Wheel<'m> {
         let mut note = |name: &str, text: &str| {
             let path = format!("{site}/{}/{name}", self.info);
             all.retain(|file| file.path != path);
+            sums.remove(&path);
             all.push(LaidFile { path, content: text.into(), mode: 0o644 });
         };
         note("INSTALLER", "fruitbuild\n");
@@ -175,7 +186,10 @@ impl<'m> Wheel<'m> {
         let path = format!("{site}/{}/RECORD", self.info);
         let mut text = String::new();
         for file in &all {
-            let sum = file.content.sha256().map_err(|error| format!("{}: {error}", file.path))?;
+            let sum = match sums.get(&file.path) {
+                Some(sum) => *sum,
+                None => file.content.sha256().map_err(|error| format!("{}: {error}", file.path))?,
+            };
             text += &record::line(&seen_from(&site, &file.path), Some((&sum, file.content.len())));
         }
         text += &record::line(&seen_from(&site, &path), None);
@@ -272,8 +286,6 @@ fn entry_points(text: &str) -> Result<Vec<LaidFile>, String> {
 
 #[cfg(test)]
 mod tests {
-    use fruit_base::Sha256;
-
     use super::*;
 
     const RAW: [(&str, &str); 5] = [

@@ -8,6 +8,7 @@ use crate::output::print;
 use clap::Args;
 use fruit_base::Sha256;
 use fruit_record::body::ReleaseRoot;
+use fruit_release::name::Name;
 use fruit_release::tuf::Trust;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub struct AcceptArgs {
 
 /// The id of the repository at `path`: of its folder, or of its first root metadata.
 fn repository(path: &Path) -> Result<Sha256, Failure> {
-    let path = if path.is_dir() { path.join("metadata/1.root.json") } else { path.to_owned() };
+    let path = if path.is_dir() { path.join(Name::Root(1).to_string()) } else { path.to_owned() };
     let bytes = file(&path, LIMIT)?;
     let root = Trust::from_root(&bytes);
     root.map_err(|error| Failure::new(Code::Untrusted, format!("{}: {error}", path.display())))?;

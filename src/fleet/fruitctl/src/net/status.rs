@@ -2,9 +2,9 @@
 
 use super::contact::Contact;
 use super::session::{Part, Session, ended};
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::fleet::Options;
-use crate::output::print;
+use crate::output::{json, print};
 use crate::table::{self, plain};
 use fruit_contract::peer::status::{PeerStatus, RelayStatus, Status};
 
@@ -20,12 +20,6 @@ pub fn read(options: &Options, contact: &Contact) -> Result<Status, Failure> {
             Ok(status)
         }
     }
-}
-
-fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|why| Failure::new(Code::Refused, why.to_string()))?;
-    print(format_args!("{text}"));
-    Ok(())
 }
 
 /// How many nodes are connected in this way.

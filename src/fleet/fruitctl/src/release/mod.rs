@@ -225,10 +225,7 @@ impl ShowArgs {
         };
         let opened = Opened::read(options)?;
         if options.json {
-            let text =
-                serde_json::to_string_pretty(&held).map_err(|why| Failure::new(Code::Refused, why.to_string()))?;
-            print(format_args!("{text}"));
-            return Ok(());
+            return crate::output::json(&held);
         }
         for held in &held {
             print(format_args!("{}", sentence(held)));

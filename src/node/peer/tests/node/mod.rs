@@ -1,11 +1,14 @@
 //! Nodes as processes, a laptop, the updater of a node, and whoever attacks them.
 
+#[path = "../daemon/mod.rs"]
+mod daemon;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ed25519_dalek::Signer;
 use fruit_base::Sha256;
@@ -18,11 +21,14 @@ use fruit_peer::wire::PROTOCOL;
 use fruit_record::{Invite, Signature};
 use fruit_release::folder::Folder;
 use fruit_release::frame;
-use fruit_release::local::{Answer, MAGIC, Request, repository_id};
+use fruit_release::local::{Answer, Request, repository_id};
 use fruit_release::name::Name;
 use fruit_release::tuf::{Clock, Time, Trust};
 use iroh::endpoint::presets;
 use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
+
+pub use daemon::until;
+use daemon::{ask, contact, prepare};
 
 use crate::fleet::{ANNA, Fleet, id, key};
 use crate::repository::{Files, Shop};
@@ -30,19 +36,7 @@ use crate::repository::{Files, Shop};
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longest wait for something that happens by itself.
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Waits until something is there.
-#[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+const CACHE_MIB: u32 = 16;
 
 /// A repository as a folder, with one release of a few chunks.
 pub struct Release {
@@ -118,31 +112,11 @@ impl Laptop {
     }
 }
 
-fn contact(status: impl Fn() -> Status) -> String {
-    until("it has an address", || {
-        let status = status();
-        let address = status.addresses.first()?;
-        Some(format!("{}@{address}", status.id))
-    })
-}
-
 /// `fruit-peer` on a node.
 pub struct Peer {
     pub folder: tempfile::TempDir,
     contacts: Vec<String>,
     process: Child,
-}
-
-fn prepare(invite: &Invite) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let at = folder.path().display();
-    let config = format!(
-        "listen: 127.0.0.1\nmdns: false\nport_mapping: false\ncompare: 1s\ncache_mib: 16\ninvite: {at}/invite\n\
-         state: {at}/state\nshared: {at}/shared\nrun: {at}/run\n"
-    );
-    std::fs::write(folder.path().join("peer.yaml"), config).unwrap();
-    std::fs::write(folder.path().join("invite"), invite.to_text() + "\n").unwrap();
-    folder
 }
 
 fn command(folder: &Path, contacts: &[String]) -> Command {
@@ -160,17 +134,17 @@ impl Peer {
     }
 
     pub fn start_with(invite: &Invite, contacts: &[String], change: impl FnOnce(&Path)) -> Peer {
-        let folder = prepare(invite);
+        let folder = prepare(&invite.to_text(), CACHE_MIB);
         change(folder.path());
         let process = command(folder.path(), contacts).spawn().unwrap();
         let peer = Peer { folder, contacts: contacts.to_vec(), process };
-        until("the daemon answers", || peer.ask());
+        until("the daemon answers", || ask(peer.folder.path()));
         peer
     }
 
     /// What it says before it ends, when it does not start.
     pub fn fails(change: impl FnOnce(&Path), invite: &Invite) -> String {
-        let folder = prepare(invite);
+        let folder = prepare(&invite.to_text(), CACHE_MIB);
         change(folder.path());
         let output = command(folder.path(), &[]).stderr(Stdio::piped()).output().unwrap();
         assert!(!output.status.success());
@@ -186,13 +160,7 @@ impl Peer {
     pub fn restart(&mut self) {
         let _ = std::fs::remove_dir_all(self.folder.path().join("run"));
         self.process = command(self.folder.path(), &self.contacts).spawn().unwrap();
-        until("the daemon answers", || self.ask());
-    }
-
-    fn ask(&self) -> Option<Status> {
-        let path = self.folder.path().join("run/peer.sock");
-        let answer = socket::ask("fruit-peer", &path, "GET", "/status").ok()?;
-        serde_json::from_str(&answer).ok()
+        until("the daemon answers", || ask(self.folder.path()));
     }
 
     pub fn metrics(&self) -> String {
@@ -200,7 +168,7 @@ impl Peer {
     }
 
     pub fn status(&self) -> Status {
-        until("the daemon answers", || self.ask())
+        until("the daemon answers", || ask(self.folder.path()))
     }
 
     pub fn contact(&self) -> String {
@@ -216,28 +184,20 @@ impl Drop for Peer {
 }
 
 /// The updater of a node: asks over the socket, and verifies everything.
-pub struct Updater(UnixStream);
+pub struct Updater(daemon::Updater);
 
 impl Updater {
     pub fn of(peer: &Peer) -> Updater {
-        let mut stream = UnixStream::connect(peer.folder.path().join("run/pieces.sock")).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(&MAGIC).unwrap();
-        Updater(stream)
-    }
-
-    fn request(&mut self, request: &Request) -> Answer {
-        self.0.write_all(&request.encode()).unwrap();
-        Answer::read(&mut self.0, request.answer_limit()).unwrap()
+        Updater(daemon::Updater::of(peer.folder.path()))
     }
 
     pub fn ask(&mut self, repository: &Sha256, name: &Name) -> Answer {
-        self.request(&Request::Give { repository: *repository, name: name.clone() })
+        self.0.request(&Request::Give { repository: *repository, name: name.clone() })
     }
 
     /// All of the release: metadata first.
     pub fn update(&mut self, release: &Release) -> Vec<u8> {
-        assert_eq!(self.request(&Request::Refresh { repository: release.id }), Answer::Here(Vec::new()));
+        assert_eq!(self.0.request(&Request::Refresh { repository: release.id }), Answer::Here(Vec::new()));
         let Answer::Here(root) = self.ask(&release.id, &Name::Root(1)) else { panic!("no root") };
         assert_eq!(repository_id(&root), release.id);
         let mut trust = Trust::from_root(&root).unwrap();

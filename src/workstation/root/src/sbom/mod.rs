@@ -193,19 +193,17 @@ fn package(subject: &Subject, c: &Component, id: &str, extracted: &mut BTreeMap<
     value
 }
 
-fn download(one: &Download, id: &str) -> Value {
-    // purl-spec, types/generic.
-    let (name, url) = (escape(&one.name), escape(&one.url));
-    let purl = format!("pkg:generic/{name}?checksum=sha256:{}&download_url={url}", one.sha256);
+/// What is no package of the distribution. `url` is told where others can fetch from it.
+fn other(id: &str, name: &str, url: &str, sha256: &str, purl: &str) -> Value {
     json!({
         "SPDXID": id,
-        "name": one.name,
-        "downloadLocation": if one.url.starts_with("http") { one.url.as_str() } else { "NOASSERTION" },
+        "name": name,
+        "downloadLocation": if url.starts_with("http") { url } else { "NOASSERTION" },
         "filesAnalyzed": false,
         "licenseConcluded": "NOASSERTION",
         "licenseDeclared": "NOASSERTION",
         "copyrightText": "NOASSERTION",
-        "checksums": [{ "algorithm": "SHA256", "checksumValue": one.sha256 }],
+        "checksums": [{ "algorithm": "SHA256", "checksumValue": sha256 }],
         "externalRefs": [{
             "referenceCategory": "PACKAGE-MANAGER",
             "referenceType": "purl",
@@ -214,25 +212,19 @@ fn download(one: &Download, id: &str) -> Value {
     })
 }
 
+fn download(one: &Download, id: &str) -> Value {
+    // purl-spec, types/generic.
+    let (name, url) = (escape(&one.name), escape(&one.url));
+    let purl = format!("pkg:generic/{name}?checksum=sha256:{}&download_url={url}", one.sha256);
+    other(id, &one.name, &one.url, &one.sha256, &purl)
+}
+
 fn wheel(one: &Wheel, id: &str) -> Value {
     // purl-spec, types/pypi.
-    let (name, version) = (escape(&one.name), escape(&one.version));
-    json!({
-        "SPDXID": id,
-        "name": one.name,
-        "versionInfo": one.version,
-        "downloadLocation": if one.url.starts_with("http") { one.url.as_str() } else { "NOASSERTION" },
-        "filesAnalyzed": false,
-        "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": "NOASSERTION",
-        "copyrightText": "NOASSERTION",
-        "checksums": [{ "algorithm": "SHA256", "checksumValue": one.sha256 }],
-        "externalRefs": [{
-            "referenceCategory": "PACKAGE-MANAGER",
-            "referenceType": "purl",
-            "referenceLocator": format!("pkg:pypi/{name}@{version}"),
-        }],
-    })
+    let purl = format!("pkg:pypi/{}@{}", escape(&one.name), escape(&one.version));
+    let mut value = other(id, &one.name, &one.url, &one.sha256, &purl);
+    value["versionInfo"] = json!(one.version);
+    value
 }
 
 fn container(one: &Container, id: &str) -> Value {
@@ -247,23 +239,11 @@ fn container(one: &Container, id: &str) -> Value {
     if let Some(tag) = tag {
         purl += &format!("&tag={}", escape(tag));
     }
-    json!({
-        "SPDXID": id,
-        "name": one.image,
-        "versionInfo": one.digest,
-        "downloadLocation": "NOASSERTION",
-        "filesAnalyzed": false,
-        "primaryPackagePurpose": "CONTAINER",
-        "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": "NOASSERTION",
-        "copyrightText": "NOASSERTION",
-        "checksums": [{ "algorithm": "SHA256", "checksumValue": one.digest.trim_start_matches("sha256:") }],
-        "externalRefs": [{
-            "referenceCategory": "PACKAGE-MANAGER",
-            "referenceType": "purl",
-            "referenceLocator": purl,
-        }],
-    })
+    // Not by its address: a registry is no place that a file is fetched from.
+    let mut value = other(id, &one.image, "", one.digest.trim_start_matches("sha256:"), &purl);
+    value["versionInfo"] = json!(one.digest);
+    value["primaryPackagePurpose"] = json!("CONTAINER");
+    value
 }
 
 fn relationship(from: &str, kind: &str, to: &str) -> Value {
