@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fruit_dist::source::Source;
-use fruit_dist::{Host, Profile, Scope, release};
+use fruit_dist::{Scope, release};
 use fruit_pipeline::sources::{Sources, cache_folder};
 use fruitbuild::progress::Progress;
 
@@ -115,8 +115,7 @@ fn a_release_is_installed_without_rust_and_builds_the_same_image_on_any_distribu
     );
     let work = tempfile::tempdir().unwrap();
     let source = Source::here().unwrap();
-    let scope = Scope { hosts: vec![Host::OWN], nodes: vec!["arm64"], profile: Profile::Dev };
-    let files = release(&source, &scope, &work.path().join("dist"), &Progress::new(true)).unwrap();
+    let files = release(&source, &Scope::of_a_test(), &work.path().join("dist"), &Progress::new(true)).unwrap();
     let named = |end: &str| {
         files.iter().find(|file| file.to_string_lossy().ends_with(end)).unwrap_or_else(|| panic!("{files:?}")).clone()
     };

@@ -1,16 +1,14 @@
 //! The loop closed: the real agent and the simulated board of `fruit-stack`, in real time. Bridged here: the two lines
 //! (sockets instead of GPIO), and the node's power (the test starts and kills the agent as the board switches).
 
-mod node;
-
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::node::{Lines, Node, wait_for};
 use fruit_stack::command::{Command, Pi, Timer};
 use fruit_stack::frame;
 use fruit_stack_simulator::{Event, Flash, PiModel, Stack, StackConfig};
-use node::{Lines, Node, wait_for};
 
 const PI: Pi = Pi::One;
 const BOARD: u8 = 3;

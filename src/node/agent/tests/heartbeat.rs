@@ -1,9 +1,7 @@
 //! The real program beats, and withholds the beat for each condition.
 
-mod node;
-
-use node::systemd::{Answers, FakeSystemd};
-use node::{Node, wait_for};
+use crate::node::systemd::{Answers, FakeSystemd};
+use crate::node::{Node, wait_for};
 
 #[test]
 fn a_healthy_node_beats_and_leaves_the_line_low_when_it_stops() {

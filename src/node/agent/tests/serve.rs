@@ -1,13 +1,11 @@
 //! Status and metrics of the real program, to friends and to others.
 
-mod node;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use node::{Node, wait_for};
+use crate::node::{Node, wait_for};
 
 /// Reads the Prometheus text format strictly: every sample belongs to the family announced before it, names and labels
 /// are legal, nothing is there twice. Sample (with labels) → value.

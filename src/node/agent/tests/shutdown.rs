@@ -1,11 +1,9 @@
 //! The ways down: the board's order, the node's own shutdown, and what the next boot knows of them.
 
-mod node;
-
 use std::process::Command;
 
-use node::systemd::{Answers, FakeSystemd};
-use node::{Node, wait_for};
+use crate::node::systemd::{Answers, FakeSystemd};
+use crate::node::{Node, wait_for};
 
 #[test]
 fn a_falling_edge_orders_the_shutdown_once_and_the_next_boot_knows() {

@@ -1,13 +1,11 @@
 //! The units, as systemd's own checkers see them.
 
-#[path = "../../device/tests/checkers/mod.rs"]
-mod checkers;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use checkers::analyze;
+use crate::checkers;
+use crate::checkers::analyze;
 use fruit_contract::agent::files::{FILES, PROGRAM_PATH};
 use fruit_contract::installed::Content;
 

@@ -1,14 +1,5 @@
 //! The daemon on cards made of plain files, with real releases from real servers and folders.
 
-#[allow(dead_code)]
-#[path = "update/card.rs"]
-mod card;
-#[allow(dead_code)]
-#[path = "update/kit.rs"]
-mod kit;
-#[allow(dead_code)]
-mod server;
-
 use std::cell::RefCell;
 use std::fs;
 use std::io;
@@ -20,7 +11,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use card::Bench;
+use crate::card::Bench;
+use crate::kit;
+use crate::kit::{Image, Repository, changed, old};
+use crate::server::{Answer, Server};
 use fruit_contract::Slot;
 use fruit_contract::bootctl::{BLOCK_SIZE, Stored};
 use fruit_contract::update::config::UpdateConfig;
@@ -32,8 +26,6 @@ use fruit_update::http::Stop;
 use fruit_update::inhibit::Inhibitor;
 use fruit_update::state::Phase;
 use fruit_update::store::Store;
-use kit::{Image, Repository, changed, old};
-use server::{Answer, Server};
 
 fn new() -> Image {
     changed(&[(5000, 1)])

@@ -1,17 +1,6 @@
 //! A node of a fleet: releases from peers, by a process on a local socket that does all that a broken or hostile one can do, and
 //! by whom it believes them.
 
-#[allow(dead_code)]
-#[path = "update/card.rs"]
-mod card;
-#[path = "../../../shared/record/tests/fleet/mod.rs"]
-mod charters;
-#[allow(dead_code)]
-#[path = "update/kit.rs"]
-mod kit;
-#[allow(dead_code)]
-mod server;
-
 use std::cell::RefCell;
 use std::fs;
 use std::io::{Read, Write};
@@ -23,8 +12,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use card::Bench;
-use charters::Fleet;
+use crate::card::Bench;
+use crate::charters;
+use crate::charters::Fleet;
+use crate::kit;
+use crate::kit::{Image, Repository, changed, noise, old};
+use crate::server;
+use crate::server::Server;
 use fruit_contract::Slot;
 use fruit_contract::update::config::UpdateConfig;
 use fruit_contract::update::report::{REPORT_PATH, Report};
@@ -37,8 +31,6 @@ use fruit_update::health::Endpoints;
 use fruit_update::http::{Limits, Settings, Stop};
 use fruit_update::peers::Peers;
 use fruit_update::status;
-use kit::{Image, Repository, changed, noise, old};
-use server::Server;
 
 fn new() -> Image {
     changed(&[(5000, 1)])

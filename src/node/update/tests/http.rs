@@ -1,14 +1,12 @@
 //! Downloads from real servers on the loopback that misbehave in every way that servers do.
 
-mod server;
-
 use std::io::Read;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use crate::server::{Answer, Server};
 use fruit_release::{Digest, Name, Source, SourceError};
 use fruit_update::http::{self, Limits, Settings, Stop};
-use server::{Answer, Server};
 
 fn limits() -> Limits {
     Limits {

@@ -1,19 +1,17 @@
 //! Downloads over real TLS and through a real tunnel, on the loopback: whose certificates are believed, and when.
 
-mod server;
-
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use crate::server::{Answer, Server};
 use fruit_contract::update::config::ProxyUrl;
 use fruit_update::http::{self, Limits, Settings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use server::{Answer, Server};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

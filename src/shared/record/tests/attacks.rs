@@ -1,10 +1,8 @@
 //! What somebody does who has some keys, and wants more than they are good for. `docs/concepts/threats.md` names these tests.
 
-mod fleet;
-
 use std::time::Instant;
 
-use fleet::*;
+use crate::fleet::*;
 use fruit_base::Sha256;
 use fruit_record::body::*;
 use fruit_record::invite::NotAnInvite;

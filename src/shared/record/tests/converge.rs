@@ -1,9 +1,7 @@
 //! Any order of arrival, any loss, any repetition: replicas that were offered the same records in the end are equal.
 
-mod fleet;
-
+use crate::fleet::*;
 use ed25519_dalek::Signer;
-use fleet::*;
 use fruit_record::body::*;
 use fruit_record::*;
 use proptest::prelude::*;

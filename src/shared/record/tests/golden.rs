@@ -1,10 +1,8 @@
 //! The format as it is on cards and sticks: `golden/records.txt`, a line for each class. A change of a line is a change of the
 //! format, which cards that are out there do not read.
 
-mod fleet;
-
+use crate::fleet::*;
 use ed25519_dalek::Signer;
-use fleet::*;
 use fruit_base::{Sha256, hex};
 use fruit_record::body::*;
 use fruit_record::*;

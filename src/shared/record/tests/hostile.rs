@@ -1,8 +1,6 @@
 //! Bytes from anybody: none is believed that differs from what was signed, none makes us panic, none costs more than it may.
 
-mod fleet;
-
-use fleet::*;
+use crate::fleet::*;
 use fruit_record::body::*;
 use fruit_record::invite::NotAnInvite;
 use fruit_record::wire::Malformed;

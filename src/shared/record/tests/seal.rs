@@ -1,8 +1,6 @@
 //! Secrets open for the nodes that they are for, in the place that they are for.
 
-mod fleet;
-
-use fleet::*;
+use crate::fleet::*;
 use fruit_base::hex;
 use fruit_record::body::{Body, Config, Secret};
 use fruit_record::seal::{SealError, open, seal};

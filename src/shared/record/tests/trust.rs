@@ -1,8 +1,6 @@
 //! Who may sign what, and what then counts.
 
-mod fleet;
-
-use fleet::*;
+use crate::fleet::*;
 use fruit_base::Sha256;
 use fruit_record::body::*;
 use fruit_record::signature::Signature;

@@ -1,10 +1,8 @@
 //! The attacks of the TUF specification, section 1.5.2, and of its threat model, each by name.
 
-mod harness;
-
+use crate::harness::*;
 use fruit_release::tuf::json::Json;
 use fruit_release::tuf::{Error, Freshness, Mismatch, Node, Role, Stored, Trust, Unfit, limits};
-use harness::*;
 
 const THIEF: u8 = 99;
 

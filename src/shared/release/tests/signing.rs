@@ -1,7 +1,5 @@
 //! Keys where OpenSSH keeps them, thresholds whose keys are in several hands, and repositories on disk.
 
-mod harness;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,9 +7,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
+use crate::harness;
+use crate::harness::*;
 use fruit_release::keys::{Agent, Entry, Held, KeyError, KeyStore, Passphrase, Repository, SecretKey, Signer};
 use fruit_release::tuf::{Role, Trust};
-use harness::*;
 
 fn run(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output();

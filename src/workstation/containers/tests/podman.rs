@@ -1,14 +1,13 @@
 //! Images made by real tools, served by a real registry, and started by the real Podman from the store that we lay.
 
-mod craft;
-
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use craft::{busybox_image, on_disk, succeed, tool};
+use crate::craft;
+use crate::craft::{busybox_image, on_disk, succeed, tool};
 use fruit_containers::{Named, Origin, Platform, Registries, Wanted, ensure, lay, pin};
 use fruit_debian::{LockedContainer, Silent, Store};
 use fruit_image::tree::Tree;

@@ -1,15 +1,14 @@
 //! Odd repositories and packages as they are found in the wild: what apt and dpkg say of them, beside what we do. Where the two
 //! differ the table says why. Repositories are made here and signed by GnuPG; apt runs in a folder of its own.
 
-mod craft;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use craft::{TarEntry, ar, control, dir, file, member, tar};
+use crate::craft;
+use crate::craft::{TarEntry, ar, control, dir, file, member, tar};
 use fruit_debian::package::read_deb;
 use fruit_debian::{
     Diversions, Keyring, Lock, Mirrors, Progress, Repository, Request, Sha256, Store, Universe, unpack_all,

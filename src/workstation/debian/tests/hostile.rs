@@ -1,8 +1,6 @@
 //! Archives that lie or attack are refused, with a message that names the package and the entry.
 
-mod craft;
-
-use craft::*;
+use crate::craft::*;
 use fruit_debian::package::read_deb;
 use fruit_image::tree::Kind;
 use proptest::prelude::*;

@@ -1,7 +1,5 @@
 //! The package store: against a mirror that misbehaves, at the same time, and after damage.
 
-mod craft;
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use craft::*;
+use crate::craft::*;
 use fruit_debian::{LockedPackage, MirrorSources, Mirrors, Progress, Sha256, Silent, Step, Store};
 
 /// How the server answers a request, given its number.

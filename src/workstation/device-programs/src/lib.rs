@@ -239,6 +239,7 @@ impl Programs {
             .env("CARGO_INCREMENTAL", "0")
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTC_WRAPPER")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER")
             // Lets tests be timed (`.ci/times`); it would let dependencies use what stable Rust has not.
             .env_remove("RUSTC_BOOTSTRAP");
         let mut show = |done, total| {

@@ -67,6 +67,7 @@ pub fn workstation_programs(
         .env("CARGO_TARGET_DIR", &folder)
         .env("FRUITBUILD_SOURCE", format!("{} {}", source.commit, source.date))
         .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_BOOTSTRAP")
         .status()
         .map_err(|error| Failure::general(format!("cannot run cargo: {error}")))?;

@@ -93,6 +93,23 @@ impl Scope {
     pub fn of_hosts(hosts: Vec<Host>) -> Scope {
         Scope { hosts, nodes: ARCHITECTURES.to_vec(), profile: Profile::Dist }
     }
+
+    /// This machine and arm64 nodes, compiled in half the time: what the test of a release makes.
+    #[must_use]
+    pub fn of_a_test() -> Scope {
+        Scope { hosts: vec![Host::OWN], nodes: vec!["arm64"], profile: Profile::Dev }
+    }
+}
+
+/// Compiles the programs of a release for this machine and for nodes. A release that is made next finds them done.
+///
+/// # Errors
+/// A missing compiler, a failed compilation.
+pub fn compile(source: &Source, scope: &Scope, progress: &Progress) -> Result<(), Failure> {
+    compile::workstation_programs(source, Host::OWN, scope.profile, progress)?;
+    let cache = sources::cache_folder(&Sources::default())?;
+    compile::node_programs(&Programs::new(&cache), &scope.nodes, progress)?;
+    Ok(())
 }
 
 /// Makes a release of `source` in the folder `out`: the files' paths, SHA256SUMS last.

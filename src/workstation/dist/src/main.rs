@@ -30,6 +30,8 @@ enum Verb {
         #[arg(long, value_enum)]
         host: Vec<Host>,
     },
+    /// Compile what the test of a release needs, ahead of it
+    Compile,
     /// Write docs/reference anew; the workspace must be built
     Reference,
 }
@@ -37,6 +39,7 @@ enum Verb {
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Release { out, host } => write_release(&out, host),
+        Verb::Compile => compile_for_a_test(),
         Verb::Reference => write_reference(),
     };
     match done {
@@ -54,6 +57,10 @@ fn write_release(out: &Path, hosts: Vec<Host>) -> Result<(), Failure> {
         println!("{}", path.display());
     }
     Ok(())
+}
+
+fn compile_for_a_test() -> Result<(), Failure> {
+    fruit_dist::compile(&Source::here()?, &Scope::of_a_test(), &Progress::new(true))
 }
 
 fn write_reference() -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! A whole card image, its block map and its compressed form, against bmaptool, zstd, sha256sum and the checkers.
 
-mod checker;
-
+use crate::checker;
 use fruit_image::bmap::Bmap;
 use fruit_image::card::{Card, CardError, Image};
 use fruit_image::disk::{Disk, DiskFile, Window};

@@ -1,11 +1,10 @@
 //! The initramfs: `cpio` lists and unpacks what we pack, and we read what `cpio` packs.
 
-mod checker;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::Command;
 
+use crate::checker;
 use fruit_image::cpio::{CpioError, read, write, write_zstd};
 use fruit_image::tree::{Inode, Kind, Meta, Tree};
 use proptest::prelude::*;

@@ -1,21 +1,17 @@
 //! EROFS: what we write is what `fsck.erofs` and the kernel read, and what `mkfs.erofs` writes is what we read.
 
-mod checker;
-mod kernel;
-mod mounted;
-mod trees;
-
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use crate::checker;
+use crate::kernel::assert_same;
+use crate::mounted::Mount;
+use crate::trees::{CAPABILITY, TIME, acl, assert_same_trees, noise, sample, with_xattrs};
 use fruit_image::erofs::{BLOCK, Options, Plan, Reader, WriteError};
 use fruit_image::storage::Region;
 use fruit_image::tree::{Content, Inode, Kind, Meta, Source, Tree};
-use kernel::assert_same;
-use mounted::Mount;
-use trees::{CAPABILITY, TIME, acl, assert_same_trees, noise, sample, with_xattrs};
 
 fn options() -> Options {
     Options { uuid: *b"fruit-image test", volume_name: "root".to_owned(), build_time: TIME }

@@ -1,18 +1,15 @@
 //! Reading EROFS: images of `mkfs.erofs`, and images that want to harm.
 
-mod checker;
-mod mounted;
-mod trees;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::checker;
+use crate::mounted::Mount;
+use crate::trees::{TIME, assert_same_trees, sample};
 use fruit_image::erofs::{FileType, Options, Plan, ReadError, Reader, is_erofs};
 use fruit_image::storage::{Extent, Region};
 use fruit_image::tree::{Content, Inode, Kind, Source, Tree};
-use mounted::Mount;
 use proptest::prelude::*;
-use trees::{TIME, assert_same_trees, sample};
 
 fn image_of(tree: &Tree) -> Vec<u8> {
     let options = Options { uuid: [7; 16], volume_name: "sample".to_owned(), build_time: TIME };

@@ -1,7 +1,6 @@
 //! ext4 filesystems against e2fsck, debugfs, resize2fs and the kernel.
 
-mod checker;
-
+use crate::checker;
 use fruit_image::ext4::{self, Ext4Error, Options};
 use fruit_image::tree::{Inode, Kind, Meta, Tree};
 use std::fs::File;

@@ -1,7 +1,6 @@
 //! FAT filesystems against fsck.fat, mtools and the `fatfs` crate's reader, and our reader against damage.
 
-mod checker;
-
+use crate::checker;
 use fruit_image::fat::{self, FatError, Kind, Options, Volume};
 use fruit_image::tree::{Inode, Meta, Tree};
 use proptest::prelude::*;

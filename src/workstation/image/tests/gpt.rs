@@ -1,7 +1,6 @@
 //! The partition table against sgdisk, fdisk and the `gpt` crate's reader, and our reader against damage.
 
-mod checker;
-
+use crate::checker;
 use fruit_image::gpt::{self, BASIC_DATA, CopyState, GptError, LINUX_DATA, Layout, Mbr, SECTOR, Wanted};
 use proptest::prelude::*;
 use std::io::Cursor;

@@ -1,7 +1,6 @@
 //! A card image opened again, whole and damaged.
 
-mod checker;
-
+use crate::checker;
 use fruit_image::card::Card;
 use fruit_image::disk::DiskFile;
 use fruit_image::ext4;

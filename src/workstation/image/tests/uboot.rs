@@ -1,7 +1,6 @@
 //! Script images and environments against mkimage and mkenvimage.
 
-mod checker;
-
+use crate::checker;
 use fruit_image::uboot::{self, Architecture};
 use proptest::prelude::*;
 use std::fs;

@@ -1,12 +1,11 @@
 //! dm-verity: our trees are those of `veritysetup`, and its trees are good to us.
 
-mod checker;
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::checker;
 use fruit_image::verity::{BLOCK, BadBlock, Options, Params, VerityError, Writer, total_len, verify};
 use proptest::prelude::*;
 

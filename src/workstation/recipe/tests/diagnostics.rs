@@ -1,6 +1,6 @@
 //! The exact text of diagnostics. `tests/bad/NAME.yaml` is the mistake, `NAME.txt` what is shown for it.
 //!
-//! To write the texts anew after a change of wording: `BLESS=1 cargo test -p fruit-recipe --test diagnostics`, then read the diff.
+//! To write the texts anew after a change of wording: `BLESS=1 cargo test -p fruit-recipe --test recipe-tests`, then read the diff.
 
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,10 @@
 //! The schemas that editors use, held against the reader.
 
-mod validator;
-
 use std::path::Path;
 
+use crate::validator::Validator;
 use fruit_recipe::{board_schema, check_recipe, read_str, recipe_schema};
 use serde_json::Value;
-use validator::Validator;
 
 fn yaml(text: &str) -> Value {
     read_str(Path::new("x.yaml"), text).unwrap_or_else(|found| panic!("{found}"))
