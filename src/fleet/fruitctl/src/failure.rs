@@ -42,6 +42,12 @@ pub struct Failure {
     message: String,
 }
 
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(Code::Refused, error.to_string())
+    }
+}
+
 impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }

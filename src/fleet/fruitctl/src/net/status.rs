@@ -30,7 +30,7 @@ pub fn count(peers: &[PeerStatus], path: &str) -> usize {
 pub fn status(options: &Options, contact: &Contact) -> Result<(), Failure> {
     let status = read(options, contact)?;
     if options.json {
-        return json(&status);
+        return Ok(json(&status)?);
     }
     print(format_args!("machine: {}", status.id));
     print(format_args!(
@@ -60,7 +60,7 @@ pub fn status(options: &Options, contact: &Contact) -> Result<(), Failure> {
 pub fn peers(options: &Options, contact: &Contact) -> Result<(), Failure> {
     let status = read(options, contact)?;
     if options.json {
-        return json(&status.peers);
+        return Ok(json(&status.peers)?);
     }
     let row = |peer: &PeerStatus| {
         let PeerStatus { id, name, state, path, address, rtt_ms, seconds, bytes_in, bytes_out, .. } = peer;

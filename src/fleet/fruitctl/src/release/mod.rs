@@ -225,7 +225,7 @@ impl ShowArgs {
         };
         let opened = Opened::read(options)?;
         if options.json {
-            return crate::output::json(&held);
+            return Ok(crate::output::json(&held)?);
         }
         for held in &held {
             print(format_args!("{}", sentence(held)));
