@@ -272,6 +272,14 @@ fn manifest(result: &BuildResult<'_>, mapped: u64, epoch: i64) -> Result<ImageMa
         what: k.what.clone(),
         because: k.because.clone(),
     });
+    let kept = kept.chain(root.report.module_sets.iter().map(|set| image_manifest::Kept {
+        rule: "modules".to_owned(),
+        what: set.modules.join(", "),
+        because: match &set.by {
+            Some(by) => format!("{} (/{by})", set.what),
+            None => format!("{}, which the recipe names", set.what),
+        },
+    }));
     let units = &root.report.enabled_units;
     let unhandled = root.report.unhandled.iter().map(|u| image_manifest::Script {
         package: u.package.clone(),

@@ -10,8 +10,8 @@ use fruit_root::account::Unhandled;
 use fruit_root::finish::units::{Enabled, Units};
 use fruit_root::finish::{Identity, Release};
 use fruit_root::glob::Glob;
-use fruit_root::kernel::needs::{self, Lacking, Wanted};
-use fruit_root::kernel::{self, Selection};
+use fruit_root::kernel::needs::{self, Wanted};
+use fruit_root::kernel::{self, Selection, sets};
 use fruit_root::last_check::Problem;
 use fruit_root::prune::{self, Installed, Pruned, Settings};
 use fruit_root::records::Record;
@@ -46,8 +46,8 @@ pub struct Supply<'a> {
 /// What the build says about a root.
 pub struct RootReport {
     pub pruned: Pruned,
-    /// Programs whose kernel modules are not in the image.
-    pub lacking: Vec<Lacking>,
+    /// Sets of kernel modules beside the board's.
+    pub module_sets: Vec<sets::Chosen>,
     pub unhandled: Vec<Unhandled>,
     /// What scripts did that ran.
     pub scripts: Option<image_manifest::ScriptsRun>,
@@ -109,8 +109,9 @@ pub fn finish_root<T>(
     let mut asked = needs::wanted(&tree)?;
     let unknown = kernel::select(&tree, &release, &module_names(&asked), true)?.missing;
     let (missing, asked): (Vec<Wanted>, Vec<Wanted>) = asked.drain(..).partition(|w| unknown.contains(&w.module));
-    let modules = root_modules(recipe, &tree, &release, &asked)?;
-    let lacking = needs::lacking(&tree, &modules)?;
+    let module_sets = module_sets(recipe, &tree, &release)?;
+    let wanted = module_names(&asked).into_iter().chain(sets::modules(&module_sets));
+    let modules = root_modules(recipe, &tree, &release, wanted.collect())?;
     kernel::install(&mut tree, &modules, epoch)?;
 
     let pruned = prune_root(recipe, &mut tree, &modules, &texts)?;
@@ -148,7 +149,7 @@ pub fn finish_root<T>(
     let of_scripts = scripts.ran.as_ref().map(|ran| ran.warnings(recipe, &laid)).unwrap_or_default();
     let report = RootReport {
         pruned,
-        lacking,
+        module_sets,
         unhandled,
         scripts: scripts.ran.as_ref().map(Ran::report),
         of_scripts,
@@ -223,7 +224,21 @@ fn module_names(wanted: &[Wanted]) -> Vec<String> {
     wanted.iter().map(|one| one.module.clone()).collect()
 }
 
-fn root_modules(recipe: &Recipe, tree: &Tree, release: &str, asked: &[Wanted]) -> Result<Selection, Error> {
+/// Those of the programs that are installed, and those that the recipe names.
+fn module_sets(recipe: &Recipe, tree: &Tree, release: &str) -> Result<Vec<sets::Chosen>, Error> {
+    let mut all = sets::of_programs(tree, release)?;
+    for name in &recipe.kernel.sets {
+        all.push(sets::named(tree, release, name.as_str()).map_err(|error| match &error {
+            fruit_root::Error::UnknownModuleSet { set, candidates } => {
+                diagnostic(Diagnostic::at(name, format!("there is no set of kernel modules `{set}`"), candidates))
+            }
+            _ => error.into(),
+        })?);
+    }
+    Ok(all)
+}
+
+fn root_modules(recipe: &Recipe, tree: &Tree, release: &str, asked: Vec<String>) -> Result<Selection, Error> {
     let modules = &recipe.board.modules;
     if !recipe.prune.modules {
         let dir = format!("{}/{release}/kernel", kernel::DIR);
@@ -234,7 +249,7 @@ fn root_modules(recipe: &Recipe, tree: &Tree, release: &str, asked: &[Wanted]) -
         return select(recipe, tree, release, all.collect());
     }
     let named = modules.initramfs.iter().chain(&modules.root).chain(&recipe.kernel.modules).chain(&recipe.kernel.load);
-    let named = named.map(|m| m.as_str().to_owned()).chain(module_names(asked));
+    let named = named.map(|m| m.as_str().to_owned()).chain(asked);
     select(recipe, tree, release, named.collect())
 }
 

@@ -38,14 +38,6 @@ pub fn list(report: &RootReport) -> Vec<String> {
         let package = if loss.package.is_empty() { String::new() } else { format!("{}: ", loss.package) };
         all.push(format!("{package}{}", loss.what));
     }
-    for lacking in &report.lacking {
-        all.push(format!(
-            "{} (/{}) needs kernel modules that this image leaves out; list what you use under `kernel: modules:`: {}",
-            lacking.what,
-            lacking.by,
-            lacking.modules.join(", ")
-        ));
-    }
     all.extend(report.of_scripts.iter().cloned());
     all.extend(of_scripts(&report.unhandled));
     all.extend(report.problems.iter().map(|problem| format!("/{}: {}", problem.path, problem.what)));

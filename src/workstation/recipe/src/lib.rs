@@ -60,6 +60,6 @@ pub use sysctl::{SysctlName, SysctlValue};
 pub use variables::{RecipeVariable, VariableKind, VariableName, VariableSettings, VariableValue};
 pub use words::{
     BoardName, Component, Console, DevicePath, FatPath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language,
-    Locale, Machine, ModuleName, OverlayName, PackageName, PackagePath, StatePath, Suite, TimeZone, UnitName, Url,
-    UserName,
+    Locale, Machine, ModuleName, ModuleSet, OverlayName, PackageName, PackagePath, StatePath, Suite, TimeZone,
+    UnitName, Url, UserName,
 };

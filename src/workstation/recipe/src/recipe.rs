@@ -19,7 +19,7 @@ use crate::sysctl::{SysctlName, SysctlValue};
 use crate::variables::{RecipeVariable, VariableName};
 use crate::words::{
     BoardName, Component, DevicePath, Glob, GroupName, ImageName, ImageVersion, KernelWord, Language, Locale,
-    ModuleName, OverlayName, PackageName, StatePath, Suite, TimeZone, UnitName, Url, UserName,
+    ModuleName, ModuleSet, OverlayName, PackageName, StatePath, Suite, TimeZone, UnitName, Url, UserName,
 };
 
 mapping! {
@@ -289,6 +289,8 @@ mapping! {
         modules: Vec<At<ModuleName>>,
         /// Those of them that are loaded at boot.
         load: Vec<At<ModuleName>>,
+        /// Sets of modules by what they are for: `nfs-server`, `wireguard`. Those of installed programs are in the image without being named.
+        sets: Vec<At<ModuleSet>>,
         /// Words to add to the kernel's command line.
         command_line: Vec<At<KernelWord>>,
     }

@@ -246,6 +246,18 @@ text! {
 }
 
 text! {
+    /// A set of kernel modules.
+    "a set of kernel modules"
+    pub struct ModuleSet = |text| {
+        if made_of(text, 32, |c| c.is_ascii_lowercase(), |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+            Ok(())
+        } else {
+            Err(Flaw::new(format!("`{}` is not the name of a set of kernel modules", shorten(text))))
+        }
+    }, pattern r"^[a-z][a-z0-9-]{0,31}$";
+}
+
+text! {
     /// One word of the kernel's command line, without spaces. Words that decide what is booted are fruitbuild's own.
     "a word of the kernel's command line"
     pub struct KernelWord = |text| {

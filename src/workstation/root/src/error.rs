@@ -18,6 +18,8 @@ pub enum Error {
     UnknownUnit { unit: String, candidates: Vec<String> },
     #[error("kernel module {module:?} does not exist in kernel {release}{}", did_you_mean(candidates))]
     UnknownModule { module: String, release: String, candidates: Vec<String> },
+    #[error("there is no set of kernel modules {set:?}{}", did_you_mean(candidates))]
+    UnknownModuleSet { set: String, candidates: Vec<String> },
     #[error("{place}: there is no {kind} {name:?}{}", did_you_mean(candidates))]
     UnknownAccount { place: String, kind: &'static str, name: String, candidates: Vec<String> },
     #[error("{place}: {kind} id {id} is taken by {holder:?}, choose another for {name:?}")]

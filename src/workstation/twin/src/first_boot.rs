@@ -1,4 +1,5 @@
-//! What is made on the node instead of in the image, because every node needs its own: by the packages' own means.
+//! What is made on the node instead of in the image, because every node needs its own: by the packages' own means. What belongs in
+//! /etc, which is in RAM, is kept on the data partition and put back at each boot.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,11 +27,26 @@ struct Kind<'k> {
     made: &'k str,
     state: Option<&'k str>,
     user: Option<&'k str>,
-    /// Lines of `ExecStart=`.
-    commands: &'k [&'k str],
+    /// For the shell, without apostrophes; `$` as systemd wants it, twice.
+    command: &'k str,
+    keeps: &'k [Kept],
+    /// As `command`, by root, after it was made or put back.
+    then: Option<&'k str>,
     /// Units that wait for it; none: all that belong to the running system.
     before: &'k [&'k str],
 }
+
+/// A file that is the same at each boot of a node.
+struct Kept {
+    /// Absolute; no two of a kind have the same name in different folders.
+    path: &'static str,
+    owner: &'static str,
+    group: &'static str,
+    mode: &'static str,
+}
+
+/// Where a node keeps what it made, a folder for each kind: on the data partition, below what every recipe has there.
+const KEPT: &str = "/var/lib/fruit/made";
 
 /// As make-ssl-cert(8) does it, which asks debconf, and that is not on a node.
 const SNAKEOIL: Kind<'static> = Kind {
@@ -40,13 +56,17 @@ const SNAKEOIL: Kind<'static> = Kind {
     made: "/etc/ssl/certs/ssl-cert-snakeoil.pem",
     state: None,
     user: None,
-    commands: &[
-        "/bin/sh -ec 'umask 077; cd /etc/ssl; key=private/ssl-cert-snakeoil.key; pem=certs/ssl-cert-snakeoil.pem; \
+    command: "umask 077; cd /etc/ssl; key=private/ssl-cert-snakeoil.key; pem=certs/ssl-cert-snakeoil.pem; \
         host=$$(cat /proc/sys/kernel/hostname); openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 3650 -subj \"/CN=$$host\" \
         -addext \"subjectAltName=DNS:$$host\" -keyout $$key -out $$pem; \
-        chmod 644 $$pem; chown root:ssl-cert $$key; chmod 640 $$key; \
-        ln -sf ssl-cert-snakeoil.pem certs/$$(openssl x509 -noout -hash -in $$pem).0'",
+        chmod 644 $$pem; chown root:ssl-cert $$key; chmod 640 $$key",
+    keeps: &[
+        Kept { path: "/etc/ssl/private/ssl-cert-snakeoil.key", owner: "root", group: "ssl-cert", mode: "640" },
+        Kept { path: "/etc/ssl/certs/ssl-cert-snakeoil.pem", owner: "root", group: "root", mode: "644" },
     ],
+    then: Some(
+        "cd /etc/ssl/certs; ln -sf ssl-cert-snakeoil.pem $$(openssl x509 -noout -hash -in ssl-cert-snakeoil.pem).0",
+    ),
     before: &[],
 };
 
@@ -57,7 +77,10 @@ const ALIASES: Kind<'static> = Kind {
     made: "/etc/aliases.db",
     state: None,
     user: None,
-    commands: &["/usr/bin/newaliases"],
+    command: "exec /usr/bin/newaliases",
+    // Of /etc/aliases, which the image has.
+    keeps: &[],
+    then: None,
     before: &["postfix.service", "postfix@-.service"],
 };
 
@@ -66,10 +89,11 @@ const MUNGE: Kind<'static> = Kind {
     what: "the key of munge",
     program: "usr/sbin/mungekey",
     made: "/etc/munge/munge.key",
-    // What it signed before a reboot is refused after it by another key.
-    state: Some("/etc/munge"),
+    state: None,
     user: Some("munge"),
-    commands: &["/usr/sbin/mungekey --create"],
+    command: "exec /usr/sbin/mungekey --create",
+    keeps: &[Kept { path: "/etc/munge/munge.key", owner: "munge", group: "munge", mode: "600" }],
+    then: None,
     before: &["munge.service"],
 };
 
@@ -80,7 +104,9 @@ const RNDC: Kind<'static> = Kind {
     made: "/etc/bind/rndc.key",
     state: None,
     user: None,
-    commands: &["/usr/sbin/rndc-confgen -a -u bind"],
+    command: "/usr/sbin/rndc-confgen -a -u bind; chmod 640 /etc/bind/rndc.key",
+    keeps: &[Kept { path: "/etc/bind/rndc.key", owner: "bind", group: "bind", mode: "640" }],
+    then: None,
     before: &["named.service"],
 };
 
@@ -90,10 +116,12 @@ const RABBITMQ: Kind<'static> = Kind {
     what: "the cookie of RabbitMQ",
     program: "usr/bin/openssl",
     made: "/var/lib/rabbitmq/.erlang.cookie",
-    state: Some("/var/lib/rabbitmq"),
+    state: None,
     user: Some("rabbitmq"),
-    commands: &["/bin/sh -ec 'umask 077; cd /var/lib/rabbitmq; openssl rand -base64 -out .erlang.cookie.new 42; \
-        chmod 400 .erlang.cookie.new; mv .erlang.cookie.new .erlang.cookie'"],
+    command: "umask 077; cd /var/lib/rabbitmq; openssl rand -base64 -out .erlang.cookie.new 42; \
+        chmod 400 .erlang.cookie.new; mv .erlang.cookie.new .erlang.cookie",
+    keeps: &[Kept { path: "/var/lib/rabbitmq/.erlang.cookie", owner: "rabbitmq", group: "rabbitmq", mode: "400" }],
+    then: None,
     before: &["rabbitmq-server.service"],
 };
 
@@ -104,9 +132,14 @@ const MARIADB: Kind<'static> = Kind {
     made: "/var/lib/mysql/mysql",
     state: Some("/var/lib/mysql"),
     user: None,
-    commands: &[
-        "/usr/bin/mariadb-install-db --auth-root-authentication-method=socket --rpm --cross-bootstrap --user=mysql --disable-log-bin --skip-test-db",
-    ],
+    // Made beside its place, which may be a mount point, and the folder that shows that all is there comes last.
+    command: "cd /var/lib/mysql; rm -rf .new; install -d -o mysql -g mysql -m 700 .new; \
+        /usr/bin/mariadb-install-db --auth-root-authentication-method=socket --rpm --cross-bootstrap --user=mysql --disable-log-bin \
+        --skip-test-db --datadir=/var/lib/mysql/.new; cd .new; \
+        for made in *; do test $$made = mysql || { rm -rf ../$$made; mv $$made ..; }; done; sync; rm -rf ../mysql; mv mysql ..; cd ..; \
+        rm -rf .new; sync",
+    keeps: &[],
+    then: None,
     before: &["mariadb.service"],
 };
 
@@ -147,9 +180,13 @@ fn cluster(path: &str) -> Option<Maker> {
         made: &format!("{data}/PG_VERSION"),
         state: Some("/var/lib/postgresql"),
         user: Some("postgres"),
-        commands: &[&format!(
-            "{initdb} -D {data} --auth-local peer --auth-host scram-sha-256 --no-instructions --encoding UTF8 --locale C.UTF-8"
-        )],
+        // A power cut leaves all of it or nothing.
+        command: &format!(
+            "rm -rf {data}.new; {initdb} -D {data}.new --auth-local peer --auth-host scram-sha-256 --no-instructions --encoding UTF8 --locale C.UTF-8; \
+            sync; test ! -d {data} || rmdir {data}; mv {data}.new {data}; sync"
+        ),
+        keeps: &[],
+        then: None,
         before: &[&format!("postgresql@{version}-{cluster}.service"), "postgresql.service"],
     };
     Some(maker.maker())
@@ -171,9 +208,7 @@ impl Kind<'_> {
         if let Some(user) = self.user {
             unit += &format!("User={user}\n");
         }
-        for command in self.commands {
-            unit += &format!("ExecStart={command}\n");
-        }
+        unit += &self.lines();
         Maker {
             name: self.name.to_owned(),
             what: self.what.to_owned(),
@@ -181,6 +216,33 @@ impl Kind<'_> {
             state: self.state.map(str::to_owned),
             unit,
         }
+    }
+}
+
+impl Kind<'_> {
+    /// The unit's commands. Root puts back and keeps, whoever makes.
+    fn lines(&self) -> String {
+        let shell = |kind: &str, script: &str| format!("{kind}/bin/sh -ec '{script}'\n");
+        if self.keeps.is_empty() {
+            return shell("ExecStart=", self.command);
+        }
+        let kept = format!("{KEPT}/{}", self.name);
+        let name = |path: &'static str| path.rsplit('/').next().unwrap_or(path);
+        let mut put_back = format!("test -d {kept} || exit 0");
+        let mut keep = format!("test -d {kept} && exit; umask 077; rm -rf {kept}.new; mkdir -p {kept}.new");
+        for Kept { path, owner, group, mode } in self.keeps {
+            put_back += &format!("; install -o {owner} -g {group} -m {mode} {kept}/{} {path}", name(path));
+            keep += &format!("; cp {path} {kept}.new/{}", name(path));
+        }
+        // A power cut leaves all of it or nothing.
+        keep += &format!("; sync; mv {kept}.new {kept}; sync");
+        let mut lines = shell("ExecStartPre=+", &put_back);
+        lines += &shell("ExecStart=", &format!("test -e {} && exit; {}", self.made, self.command));
+        lines += &shell("ExecStartPost=+", &keep);
+        if let Some(then) = self.then {
+            lines += &shell("ExecStartPost=+", then);
+        }
+        lines
     }
 }
 
@@ -193,6 +255,11 @@ impl Maker {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -217,10 +284,54 @@ mod tests {
         assert!(cluster.unit.contains("Before=postgresql@17-main.service postgresql.service shutdown.target\n"));
         // Whose loss would be felt after a reboot.
         let state = |path: &str| maker(path).unwrap().state;
-        assert_eq!(state("etc/munge/munge.key").as_deref(), Some("/etc/munge"));
+        assert_eq!(state("var/lib/mysql/ibdata1").as_deref(), Some("/var/lib/mysql"));
         assert_eq!(state("etc/bind/rndc.key"), None);
         for path in ["etc/ssl/certs/ca-certificates.crt", "var/lib/postgresql/17/main", "var/lib/postgresql/1 7/$x/y"] {
             assert!(maker(path).is_none(), "{path}");
         }
+    }
+
+    /// What systemd would give the shell of a unit's line, with the places and the accounts of this test.
+    fn scripts<'u>(unit: &'u str, folder: &Path) -> impl Iterator<Item = String> + 'u {
+        let folder = folder.display().to_string();
+        let lines = unit.lines().filter_map(|line| line.split_once("/bin/sh -ec '")?.1.strip_suffix('\''));
+        lines.map(move |line| {
+            let line = line
+                .replace("$$", "$")
+                .replace("/var/lib/", &format!("{folder}/var/"))
+                .replace("/etc/", &format!("{folder}/etc/"));
+            line.replace("/usr/sbin/mungekey --create", "dd if=/dev/urandom of=$KEY bs=32 count=1 status=none")
+                .replace("-o munge -g munge", "")
+        })
+    }
+
+    #[test]
+    fn what_is_made_in_etc_is_the_same_after_a_reboot_until_somebody_takes_it_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("etc/munge/munge.key");
+        let unit = maker("etc/munge/munge.key").unwrap().unit;
+        assert_eq!(scripts(&unit, folder.path()).count(), 3, "{unit}");
+        let boot = || {
+            // /etc is in RAM.
+            let _ = fs::remove_dir_all(folder.path().join("etc"));
+            fs::create_dir_all(key.parent().unwrap()).unwrap();
+            for script in scripts(&unit, folder.path()) {
+                let done = Command::new("sh").args(["-ec", &script]).env("KEY", &key).status().unwrap();
+                assert!(done.success(), "{script}");
+            }
+            fs::read(&key).unwrap()
+        };
+        let first = boot();
+        assert_eq!(first.len(), 32);
+        assert_eq!(boot(), first);
+        let kept = folder.path().join("var/fruit/made/munge");
+        // A power cut while it was kept left half of it beside its place.
+        fs::rename(&kept, kept.with_extension("new")).unwrap();
+        fs::write(kept.with_extension("new").join("munge.key"), "half").unwrap();
+        let second = boot();
+        assert_ne!(second, first);
+        assert_eq!(boot(), second);
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o077, 0);
     }
 }

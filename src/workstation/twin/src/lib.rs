@@ -43,7 +43,7 @@ pub use layer::{Layer, Report, Secret};
 pub use resolve::{is_taken_for_configured, packages, resolve};
 
 /// Raised when the same packages give another layer than before.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// What to run scripts over.
 pub struct Run<'a> {

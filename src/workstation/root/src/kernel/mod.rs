@@ -7,6 +7,7 @@ pub mod elf;
 pub mod index;
 pub mod needs;
 mod select;
+pub mod sets;
 
 use fruit_image::tree::{Inode, Kind, Tree};
 
