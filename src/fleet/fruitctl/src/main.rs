@@ -1,6 +1,7 @@
 //! The operator's command. `fruitctl stack` speaks to Pi Stack boards; `fleet`, `operator` and `node` sign what a fleet believes; `sync`,
 //! `serve`, `net` and `release` talk with its nodes.
 
+mod carry;
 mod complete;
 mod config;
 mod confirm;
@@ -15,6 +16,7 @@ mod operator;
 mod output;
 mod power;
 mod record;
+mod relay;
 mod release;
 mod scan;
 mod serve;
@@ -42,6 +44,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Carry records and releases on a stick to where no network goes, and back.
+    Carry(Box<carry::CarryArgs>),
     /// Make a fleet, show it, and pass its records on.
     Fleet(Box<fleet::FleetArgs>),
     /// Show this machine's part of the fleet's network, and what is in its way.
@@ -50,6 +54,8 @@ enum Verb {
     Node(Box<node::NodeArgs>),
     /// Say who may sign what in a fleet.
     Operator(Box<operator::OperatorArgs>),
+    /// Run a relay and seed for the fleet, on a machine that others can reach.
+    Relay(Box<relay::RelayArgs>),
     /// Hand releases on to the fleet's nodes, and see how far they have come.
     Release(Box<release::ReleaseArgs>),
     /// Stay connected with the fleet: exchange records, take in nodes whose invites allow it, hand releases on.
@@ -98,10 +104,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
     // Into memory first: standard output is written by one hand.
     let mut text = Vec::new();
     match cli.verb {
+        Verb::Carry(args) => args.run()?,
         Verb::Fleet(args) => args.run()?,
         Verb::Net(args) => args.run()?,
         Verb::Node(args) => args.run()?,
         Verb::Operator(args) => args.run()?,
+        Verb::Relay(args) => args.run()?,
         Verb::Release(args) => args.run()?,
         Verb::Serve(args) => args.run()?,
         Verb::Sync(args) => args.run()?,

@@ -108,7 +108,8 @@ fn device_tree(name: &str) -> String {
 }
 
 /// What the request says: host name, serial number, board. What a request cannot hold is left out.
-fn facts() -> [String; 3] {
+#[must_use]
+pub fn facts() -> [String; 3] {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let fits = |text: &String, most: usize| {
         text.len() <= most && !text.chars().any(|c| c.is_control() || fruit_base::invisible::name(c).is_some())

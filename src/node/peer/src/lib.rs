@@ -10,6 +10,7 @@ pub mod machine;
 pub mod metrics;
 pub mod pass;
 pub mod piece;
+pub mod relay;
 mod sockets;
 pub mod state;
 pub mod store;

@@ -179,11 +179,7 @@ impl InitArgs {
     }
 
     fn relays(&self) -> Result<Vec<Relay>, Failure> {
-        let read = |option: &String| {
-            let (address, pin) = pair(option, "HOST:PORT=SHA256")?;
-            let pin = Sha256::parse(pin).ok_or_else(|| usage(format!("{pin:?} is no SHA-256 of a certificate")))?;
-            Ok(Relay { address: address.to_owned(), pin })
-        };
+        let read = |text: &String| super::relay::relay(text).map_err(usage);
         Ok(sorted(self.relay.iter().map(read).collect::<Result<Vec<_>, Failure>>()?))
     }
 }

@@ -11,6 +11,7 @@ mod init;
 mod known;
 mod moment;
 mod opened;
+mod relay;
 mod repositories;
 mod requests;
 mod root;
@@ -131,6 +132,8 @@ enum FleetVerb {
     Accept(accept::AcceptArgs),
     /// Name members that others turn to first, with their addresses: invites carry them. Root keys sign it.
     Seed(seed::SeedArgs),
+    /// Say which relays nodes use.
+    Relay(relay::RelayArgs),
     /// Sign a charter with the root keys that are here, and take it as soon as enough have signed.
     Sign(sign::SignArgs),
 }
@@ -149,6 +152,7 @@ impl FleetArgs {
             FleetVerb::Root(args) => args.run(options),
             FleetVerb::Accept(args) => args.run(options),
             FleetVerb::Seed(args) => args.run(options),
+            FleetVerb::Relay(args) => args.run(options),
             FleetVerb::Sign(args) => args.run(options),
         }
     }

@@ -34,6 +34,11 @@ impl Pending {
         words(&self.request.node).join("-")
     }
 
+    /// As the node has made it.
+    pub fn bytes(&self) -> Result<Vec<u8>, Failure> {
+        file(&self.path, limits::REQUEST as u64)
+    }
+
     /// It waits no longer.
     pub fn drop(&self) {
         let _ = std::fs::remove_file(&self.path);

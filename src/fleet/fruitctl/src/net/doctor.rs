@@ -62,7 +62,7 @@ fn outside(status: &Status) -> Vec<SocketAddr> {
 fn udp(status: &Status) -> Finding {
     let direct = count(&status.peers, "direct");
     let outside: Vec<String> = outside(status).iter().map(ToString::to_string).collect();
-    let advice = "allow UDP outwards (to any port, or at least to port 7842 of the relays) in the firewall: everything goes through \
+    let advice = "allow UDP outwards (to any port, or at least to the relays' port) in the firewall: everything goes through \
                   relays otherwise";
     match (direct, outside.is_empty(), count(&status.peers, "relay") > 0) {
         (0, true, true) => finding("UDP", Verdict::Limited, "nodes are reached by relays only", advice),
@@ -87,8 +87,8 @@ fn addresses(status: &Status) -> Finding {
 }
 
 fn relays(status: &Status) -> Finding {
-    let advice = "a relay needs TCP port 443, or the one that the charter names, and UDP port 7842, from here to there; the pin of \
-                  its certificate has to be the one in `fruitctl fleet show`";
+    let advice = "a relay needs TCP and UDP to the port that the charter names, from here to there; the hash of its certificate has to \
+                  be the one in `fruitctl fleet relay list`, and its records new enough to know you";
     let connected = status.relays.iter().find(|relay| relay.connected);
     match (connected, status.relays.first()) {
         (Some(relay), _) => finding("relay", Verdict::Good, format!("{} is connected", relay.url), ""),

@@ -17,6 +17,7 @@ pub use holders::{Held, of_serve as served_survey, survey};
 pub use served::ServeArgs;
 pub use session::{Part, Session};
 pub use sync::SyncArgs;
+pub use unit::{shown, units, word};
 
 use crate::failure::{EXIT_CODES, Failure};
 use crate::fleet::Options;

@@ -8,7 +8,7 @@ use fruit_base::replace;
 use std::path::{Path, PathBuf};
 
 /// A word of a unit's command line.
-fn word(text: &str) -> Result<String, Failure> {
+pub fn word(text: &str) -> Result<String, Failure> {
     if text.chars().any(|c| c.is_control() || c == '"' || c == '\\') {
         return Err(usage(format!("{text:?} cannot stand in a unit: it has quotes or control characters in it")));
     }
@@ -16,7 +16,8 @@ fn word(text: &str) -> Result<String, Failure> {
     Ok(format!("\"{}\"", text.replace('%', "%%").replace('$', "$$")))
 }
 
-fn shown(path: &Path) -> Result<String, Failure> {
+/// A path, as a word.
+pub fn shown(path: &Path) -> Result<String, Failure> {
     let absolute = std::path::absolute(path).map_err(at(path))?;
     let text = absolute.to_str().ok_or_else(|| usage(format!("{}: it is not UTF-8", path.display())))?;
     word(text)
@@ -49,7 +50,7 @@ fn text(options: &Options, contact: &Contact) -> Result<String, Failure> {
 }
 
 /// Where units of a person are.
-fn units() -> Result<PathBuf, Failure> {
+pub fn units() -> Result<PathBuf, Failure> {
     let home =
         || std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| PathBuf::from(home).join(".config"));
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home);

@@ -34,7 +34,16 @@ pub struct Node {
 impl Node {
     /// A board that found this invite on its card. `test` is the one that calls [`run`].
     pub fn start(test: &str, invite: &str) -> Node {
+        Node::start_at(test, invite, "127.0.0.1")
+    }
+
+    /// With this address of its own.
+    pub fn start_at(test: &str, invite: &str, listen: &str) -> Node {
         let folder = daemon::prepare(invite, CACHE_MIB);
+        let config = folder.path().join("peer.yaml");
+        let text =
+            std::fs::read_to_string(&config).unwrap().replace("listen: 127.0.0.1\n", &format!("listen: '{listen}'\n"));
+        std::fs::write(&config, text).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder.path()).env_remove("JOURNAL_STREAM");
         let process = command.stdout(Stdio::null()).spawn().unwrap();

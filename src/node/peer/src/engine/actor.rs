@@ -49,6 +49,8 @@ pub struct Actor {
     pub dirty: bool,
     pub state_error: Option<String>,
     pub relays: Vec<Relay>,
+    /// What is shown to them.
+    pub token: Option<String>,
     /// Goes up with every change of records or charters.
     pub changes: u64,
     pub surveys: HashMap<u64, oneshot::Sender<Vec<(KeyId, u64)>>>,
@@ -109,9 +111,11 @@ impl Actor {
         let Some(replica) = self.machine.replica() else { return };
         let relays = &replica.trust().charter().relays;
         if *relays != self.relays {
-            self.relays.clone_from(relays);
-            let (endpoint, pins, relays) = (self.endpoint.clone(), self.pins.clone(), relays.clone());
-            spawn_local(async move { net::use_relays(&endpoint, &pins, &relays).await });
+            let (wanted, before) = (relays.clone(), std::mem::replace(&mut self.relays, relays.clone()));
+            let (endpoint, pins, token) = (self.endpoint.clone(), self.pins.clone(), self.token.clone());
+            spawn_local(async move {
+                net::use_relays(&endpoint, &pins, &before, &wanted, token.as_deref()).await;
+            });
         }
     }
 
@@ -347,7 +351,10 @@ impl Actor {
             .map(|relay| RelayStatus {
                 url: relay.url().to_string(),
                 connected: relay.is_connected(),
-                error: relay.last_error().map(|why| format!("{why:#}")),
+                error: match relay.auth_denied_reason() {
+                    Some(why) => Some(format!("it does not let this machine in: {why}")),
+                    None => relay.last_error().map(|why| format!("{why:#}")),
+                },
             })
             .collect();
         if !home.is_empty() {

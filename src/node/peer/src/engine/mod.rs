@@ -249,7 +249,8 @@ async fn run(options: Options, beside: Option<Beside>, started: Started) {
         Err(why) => return drop(started.send(Err(why.into()))),
     };
     options.contacts.into_iter().for_each(|(peer, address)| machine.learn(peer, Some(address)));
-    let (endpoint, memory, pins) = match net::open(&options.network, &key).await {
+    let token = machine.relay_token();
+    let (endpoint, memory, pins) = match net::open(&options.network, &key, token.as_deref()).await {
         Ok(opened) => opened,
         Err(why) => return drop(started.send(Err(why.into()))),
     };
@@ -271,6 +272,7 @@ async fn run(options: Options, beside: Option<Beside>, started: Started) {
         dirty: false,
         state_error: options.state_error,
         relays: options.network.relays,
+        token,
         changes: 0,
         surveys: HashMap::new(),
     };

@@ -1,6 +1,6 @@
 //! The QUIC endpoint: the node's key, the fleet's relays by their pins, nobody else's servers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use iroh::dns::DnsResolver;
 use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::tls::CaTlsConfig;
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr};
+use iroh_relay::RelayQuicConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -104,14 +105,21 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Where a relay is. Its address discovery, without which nobody is found behind a router, has UDP port 7842.
-fn relay(relay: &Relay) -> Option<(RelayUrl, RelayConfig)> {
+/// Where a relay is. Its address discovery, without which nobody is found behind a router, has the UDP port of the same number.
+fn relay(relay: &Relay, token: Option<&str>) -> Option<(RelayUrl, RelayConfig)> {
     let url: RelayUrl = format!("https://{}", relay.address).parse().ok()?;
-    Some((url.clone(), RelayConfig::from(url)))
+    let port = relay.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())?;
+    let config = RelayConfig::new(url.clone(), Some(RelayQuicConfig::new(port)));
+    let config = match token {
+        Some(token) => config.with_auth_token(token),
+        None => config,
+    };
+    Some((url, config))
 }
 
-fn relays(relays: &[Relay]) -> impl Iterator<Item = (RelayUrl, RelayConfig)> + '_ {
-    relays.iter().take(RELAYS).filter_map(relay)
+/// The first ones of the charter, and what is shown to them.
+fn relays<'r>(relays: &'r [Relay], token: Option<&'r str>) -> impl Iterator<Item = (RelayUrl, RelayConfig)> + 'r {
+    relays.iter().take(RELAYS).filter_map(move |one| relay(one, token))
 }
 
 fn transport() -> QuicTransportConfig {
@@ -133,7 +141,11 @@ fn transport() -> QuicTransportConfig {
 ///
 /// # Errors
 /// The port is taken, or the machine has no network.
-pub async fn open(network: &Network, key: &[u8; 32]) -> Result<(Endpoint, MemoryLookup, Pins), NotBound> {
+pub async fn open(
+    network: &Network,
+    key: &[u8; 32],
+    token: Option<&str>,
+) -> Result<(Endpoint, MemoryLookup, Pins), NotBound> {
     let wrong = |why: &dyn std::fmt::Display| NotBound { port: network.port, why: why.to_string() };
     let pins: Pins = Arc::new(RwLock::new(network.relays.iter().map(|relay| relay.pin).collect()));
     let verifier = {
@@ -142,7 +154,7 @@ pub async fn open(network: &Network, key: &[u8; 32]) -> Result<(Endpoint, Memory
             Ok(Arc::new(Pinned { pins: pins.clone(), provider }) as Arc<dyn ServerCertVerifier>)
         }))
     };
-    let map: RelayMap = relays(&network.relays).map(|(_, config)| config).collect();
+    let map: RelayMap = relays(&network.relays, token).map(|(_, config)| config).collect();
     let memory = MemoryLookup::new();
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(key))
@@ -169,10 +181,14 @@ pub async fn open(network: &Network, key: &[u8; 32]) -> Result<(Endpoint, Memory
     Ok((endpoint, memory, pins))
 }
 
-/// Uses these relays from now on.
-pub async fn use_relays(endpoint: &Endpoint, pins: &Pins, wanted: &[Relay]) {
+/// Uses these relays from now on, instead of those.
+pub async fn use_relays(endpoint: &Endpoint, pins: &Pins, before: &[Relay], wanted: &[Relay], token: Option<&str>) {
     *pins.write().unwrap_or_else(PoisonError::into_inner) = wanted.iter().map(|relay| relay.pin).collect();
-    for (url, config) in relays(wanted) {
+    let wanted: BTreeMap<RelayUrl, RelayConfig> = relays(wanted, token).collect();
+    for (url, _) in relays(before, None).filter(|(url, _)| !wanted.contains_key(url)) {
+        endpoint.remove_relay(&url).await;
+    }
+    for (url, config) in wanted {
         endpoint.insert_relay(url, Arc::new(config)).await;
     }
 }
@@ -193,7 +209,7 @@ pub async fn whereabouts(peer: &KeyId, addresses: &[String], fleet: &[Relay]) ->
             found = found.with_addrs(names.take(4).map(TransportAddr::Ip));
         }
     }
-    for (url, _) in relays(fleet) {
+    for (url, _) in relays(fleet, None) {
         found = found.with_relay_url(url);
     }
     Some(found)

@@ -30,6 +30,7 @@ pub use pieces::Fetched;
 use pieces::Pieces;
 use survey::Surveys;
 
+use crate::relay;
 use crate::wire::{Frame, Item, NotAFrame, Standing};
 
 /// Connections that a node begins, and how often it changes one of them for another: two halves of a fleet that were apart find
@@ -536,6 +537,13 @@ impl Machine {
             return self.request.clone().map(Standing::Guest);
         }
         Some(Standing::Member(records))
+    }
+
+    /// What this node shows to relays, which know members by their keys: whoever is none yet, its request.
+    #[must_use]
+    pub fn relay_token(&self) -> Option<String> {
+        let pass = self.pass.as_deref().map(relay::operator);
+        pass.or_else(|| self.request.as_deref().map(relay::guest))
     }
 
     /// Records by which this node is a member.
