@@ -1,7 +1,11 @@
 //! Everything that starts emulators. One program, as test programs run one after another: so there is always a second
 //! guest beside one that has the last tests of its file.
 
+#[path = "../src/shared/record/tests/fleet/mod.rs"]
+mod fleet;
 mod harness;
+#[path = "harness/laptop.rs"]
+mod laptop;
 #[path = "harness/monitor.rs"]
 mod monitor;
 #[path = "harness/node.rs"]

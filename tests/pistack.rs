@@ -46,6 +46,19 @@ fn systemd_runs_the_agent_as_its_own_user(node: &Node) {
     assert_eq!(beat.split_whitespace().collect::<Vec<_>>(), ["beat", "FF", "50"]);
 }
 
+/// It has the fleet's program and an updater, and is nobody's: neither runs into anything, and nothing is open to others.
+fn without_an_invite_it_is_nobodys(node: &Node) {
+    let show = node.run("systemctl show fruit-peer -p ActiveState -p ConditionResult -p ConditionTimestampMonotonic");
+    for line in ["ActiveState=inactive", "ConditionResult=no"] {
+        assert!(show.lines().any(|shown| shown == line), "{line}: {show}");
+    }
+    assert!(!show.contains("ConditionTimestampMonotonic=0"), "nothing starts it: {show}");
+    node.run("test ! -e /run/fruit-peer && test ! -e /etc/fruit/invite && fruit-peer check");
+    assert_eq!(node.run("systemctl is-active fruit-update"), "active");
+    let said = node.run("fruit-update status");
+    assert!(said.contains("nobody: it has no invite"), "{said}");
+}
+
 /// Most that the agent may have in memory, KiB.
 const RESIDENT_MAX: u64 = 4 << 10;
 
@@ -86,6 +99,7 @@ fn the_board_sees_the_beat_shuts_the_node_down_cleanly_and_power_cycles_it_when_
 
 fn is_seen_and_small(rig: &mut Rig) {
     systemd_runs_the_agent_as_its_own_user(&rig.node);
+    without_an_invite_it_is_nobodys(&rig.node);
     all_is_well(&rig.status_when("beating", |status| status["heartbeat"]["given"].as_u64() > Some(10)));
     the_agent_is_small(&rig.node);
     assert!(rig.board().flag(Command::Heartbeat(PI)).unwrap());

@@ -19,7 +19,8 @@ use serde_json::Value;
 const EDGES: [(&str, &str); 0] = [];
 
 /// Programs that run on a node, and what each may weigh there, in bytes for arm64.
-const PROGRAMS: [(&str, u64); 2] = [("fruit-update", 3_000_000), ("fruit-agent", 1_500_000)];
+const PROGRAMS: [(&str, u64); 3] =
+    [("fruit-update", 3_000_000), ("fruit-agent", 1_500_000), ("fruit-peer", 10_000_000)];
 
 /// Crates with a command line, and those that are made for one: a library takes values.
 const COMMANDS: [&str; 3] = ["fruitbuild", "fruitctl", "fruit-dist"];

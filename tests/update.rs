@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use fruit_contract::Slot;
 use fruit_contract::bootctl::Stored;
+use fruit_contract::peer::status as peer;
 use serde_json::Value;
 
+use crate::laptop::Laptop;
 use crate::node::{Node, PATIENCE};
 use crate::releases::{Releases, Version, releases_of_minimal, releases_of_pistack};
 use crate::server::Server;
@@ -171,29 +173,88 @@ fn daemon_says(node: &Node, wanted: &str) {
     }
 }
 
-/// Changes the daemon's configuration until the next boot.
+/// Changes the daemon's configuration until the next boot. A key without a value is taken out.
 fn configure(node: &Node, changes: &[&str]) {
     const CONFIG: &str = "/etc/fruit/update.yaml";
-    let keys = changes.iter().map(|change| change.split(':').next().unwrap());
-    let others = keys.map(|key| format!("/^{key}:/d")).collect::<Vec<_>>().join(";");
-    let lines = changes.iter().map(|line| format!("'{line}'")).collect::<Vec<_>>().join(" ");
-    node.run(&format!(
-        "sed -i '{others}' {CONFIG}; printf '%s\\n' {lines} >> {CONFIG}; systemctl restart fruit-update"
-    ));
+    let mut text = String::new();
+    let mut kept = true;
+    for line in node.run(&format!("cat {CONFIG}")).lines() {
+        // What belongs to a key is indented, or the entry of a list.
+        if !line.starts_with([' ', '-']) {
+            kept = !changes.iter().any(|change| change.split(':').next() == line.split(':').next());
+        }
+        if kept {
+            text += &format!("{line}\n");
+        }
+    }
+    for change in changes.iter().filter(|change| !change.ends_with(':')) {
+        text += &format!("{change}\n");
+    }
+    node.run(&format!("cat > {CONFIG} << 'END'\n{text}END\nsystemctl restart fruit-update"));
 }
 
+fn peer_status(node: &Node) -> peer::Status {
+    let text = node.run("fruit-peer status --json");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn peer_is(node: &Node, what: &str, holds: impl Fn(&peer::Status) -> bool) -> peer::Status {
+    let start = Instant::now();
+    loop {
+        let status = peer_status(node);
+        if holds(&status) {
+            return status;
+        }
+        assert!(start.elapsed() < PATIENCE, "not {what}: {status}\n{}", node.run("journalctl -b -u fruit-peer"));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Most that the fleet's program may have in memory while it waits, KiB.
+const PEER_RESIDENT_MAX: u64 = 20 << 10;
+
+/// By the invite in its `fruit.yaml`. The id of the node.
+#[allow(clippy::print_stdout)] // the figure, for whoever reads along
+fn joins_the_fleet(node: &Node, laptop: &Laptop) -> String {
+    node.run("systemctl is-system-running --wait");
+    let show = node.run("systemctl show fruit-peer -p ActiveState -p SubState -p NRestarts");
+    for line in ["ActiveState=active", "SubState=running", "NRestarts=0"] {
+        assert!(show.lines().any(|shown| shown == line), "{line}: {show}");
+    }
+    assert_eq!(node.run("stat -c %U /proc/$(pidof -s fruit-peer)"), "fruit-peer");
+    let capabilities = node.run("grep Cap /proc/$(pidof -s fruit-peer)/status");
+    assert!(capabilities.lines().all(|line| line.ends_with("\t0000000000000000")), "{capabilities}");
+    assert_eq!(node.run("stat -c '%a %U' /etc/fruit/invite"), "600 root");
+    node.run("test -S /run/fruit-peer/pieces.sock && test -S /run/fruit-peer/peer.sock");
+
+    let asks = peer_is(node, "in touch with the laptop", |status| status.fleet_name.is_some());
+    assert_eq!((asks.state.as_str(), asks.fleet_name.as_deref()), ("pending", Some("orchard")), "{asks}");
+    assert_eq!(asks.state_error, None);
+    assert!(node.run("fruit-peer status").contains(&asks.words));
+    laptop.approve(&asks.words);
+    peer_is(node, "a member", |status| status.state == "member");
+    let resident = node.run("sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\) kB$/\\1/p' /proc/$(pidof -s fruit-peer)/status");
+    println!("fruit-peer: {resident} KiB resident");
+    assert!(resident.parse::<u64>().unwrap() <= PEER_RESIDENT_MAX);
+    asks.id
+}
+
+/// A boot of systemd in an emulator costs half a minute of a processor, so one node goes through it all.
 #[test]
-fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state_and_then_updates_by_itself() {
+fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state_and_then_updates_by_itself_from_its_fleet() {
     const HEALTH: &str = "{soak: 5s, units: [ssh.service, fruit-agent.service], failed_units: none, reach: [gateway]}";
     const OLD: Version = Version { version: "1.0", files: &[], health: HEALTH };
     const NEW: Version = Version { version: "1.1", files: &[("etc/news", 0o644, "there is news\n")], health: HEALTH };
     const NEXT: Version = Version { version: "1.2", files: &[("etc/news", 0o644, "more of it\n")], health: HEALTH };
     let releases = releases_of_pistack();
     let bundle = releases.delta(&OLD, &NEW);
-    let mut node = node_of(releases, &OLD, "virt");
+    let laptop = Laptop::start(HOST, "node", &releases.repository());
+    let more = format!("hostname: node\ninvite: {}\n", laptop.invite());
+    let mut node = Node::of_image(&releases.image(&OLD), &releases.recipe(&OLD), "virt", &more);
     node.start();
     node.wait_for_ssh();
     node.run("echo kept > /var/lib/fruit/kept; sync");
+    let id = joins_the_fleet(&node, &laptop);
     node.pipe(&bundle, "cat > /run/update.fruit").unwrap();
     install_watched(&node, "/run/update.fruit");
     restart_and_commit(&mut node, &NEW);
@@ -202,20 +263,26 @@ fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state_and_then_updates
     assert!(failed.is_empty(), "{failed}");
     println!("{}", node.run("systemctl show fruit-update -p MemoryPeak; fruit-update status; fruit-update history"));
 
-    // Nobody asks for the next one: the daemon finds it, and minds the windows, and who does not want to be disturbed.
+    // Nobody asks for the next one, and no server has it: the fleet's charter says whose releases are taken, and the daemon gets it
+    // from a neighbour. It minds the windows, and who does not want to be disturbed.
     releases.delta(&NEW, &NEXT);
-    let server = Server::start(&releases.repository());
-    let sources = format!("sources: [\"http://{HOST}:{}/\"]", server.port());
+    let same = peer_is(&node, "a member", |status| status.state == "member");
+    assert_eq!(same.id, id, "another node after a restart");
     let check = "check: {every: 1min, jitter: 0s}";
     let windows = format!("windows: [\"{} 01:00-04:00\"]", node.run("LC_ALL=C date -d '+3 days' +%a"));
-    configure(&node, &[&sources, check, "install: window", &windows, "without_clock: wait"]);
+    let fleet = ["root:", "sources: [peers]", check];
+    configure(&node, &[&fleet[..], &["install: window", &windows, "without_clock: wait"]].concat());
     daemon_says(&node, "1.2 is to be installed; waits for");
+    assert_eq!(status(&node)["obeys"], "fleet orchard, charter 1");
     let answer = node.run("fruit-update check");
     assert!(answer.contains("1.2"), "{answer}");
     node.run("systemd-run --quiet --unit=results systemd-inhibit --what=shutdown --who=ada --why='writes results' sleep 9999");
-    configure(&node, &[&sources, check, "install: auto", "reboot: auto"]);
+    configure(&node, &[&fleet[..], &["install: auto", "reboot: auto"]].concat());
     daemon_says(&node, "waits for: ada (writes results)");
     assert_eq!(stored(&node).state().trial, None);
+    let pieces = peer_status(&node).pieces;
+    println!("fruit-peer: {} pieces, {} bytes from the fleet", pieces.fetched, pieces.fetched_bytes);
+    assert!(pieces.fetched > 0 && pieces.garbage == 0, "{pieces:?}");
     let before = node.run("cat /proc/sys/kernel/random/boot_id");
     node.run("systemctl stop results");
     node.comes_back(&before);

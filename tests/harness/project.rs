@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use fruit_contract::image_manifest::ImageManifest;
 use fruit_debian::Lock;
 use fruit_device_programs::Programs;
 
@@ -62,7 +63,7 @@ impl Project {
 
     /// Puts the packages and the lock of `recipe` into it, after a shared build of the recipe.
     pub fn with(self, recipe: &str) -> Project {
-        image_of(recipe);
+        let image = image_of(recipe);
         let lock_path = recipe_path(recipe).with_extension("lock");
         let target = self.path(&format!("recipes/{recipe}.lock"));
         copy(&lock_path, &target);
@@ -73,13 +74,17 @@ impl Project {
             fs::create_dir_all(to.parent().unwrap()).unwrap();
             copy(&shared_cache().join(&blob), &to);
         }
-        // The programs of the node, as a release brings them. What else was built of the same sources stands beside.
-        let init = &Programs::new(&shared_cache())
-            .obtain(&["fruit-init"], &lock.architecture, &fruit_progress::Silent)
-            .unwrap()["fruit-init"];
-        let built = init.parent().unwrap();
-        let to = self.path("programs").join(built.file_name().unwrap());
-        copy_folder(built, &to, 0o755);
+        // The programs of the node, as a release brings them.
+        let manifest = ImageManifest::read(&fs::read(image.with_extension("manifest.json")).unwrap()).unwrap();
+        let names: Vec<&str> =
+            manifest.inputs.iter().filter(|input| input.kind == "program").map(|input| input.name.as_str()).collect();
+        let built = Programs::new(&shared_cache()).obtain(&names, &lock.architecture, &fruit_progress::Silent).unwrap();
+        for (name, file) in built {
+            let folder = file.parent().and_then(Path::file_name).unwrap();
+            let to = self.path("programs").join(folder);
+            fs::create_dir_all(&to).unwrap();
+            copy(&file, &to.join(name));
+        }
         self
     }
 
