@@ -55,6 +55,8 @@ impl Laptop {
             site: String::new(),
             compare: Duration::from_secs(1),
             contacts: Vec::new(),
+            facts: None,
+            services: Default::default(),
         };
         Laptop { engine: Engine::start(options, None).unwrap(), invite }
     }

@@ -40,6 +40,8 @@ pub enum Code {
 pub struct Failure {
     code: Code,
     message: String,
+    /// Of a program that ran in this one's place.
+    exit: Option<u8>,
 }
 
 impl From<serde_json::Error> for Failure {
@@ -50,7 +52,12 @@ impl From<serde_json::Error> for Failure {
 
 impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), exit: None }
+    }
+
+    /// Ends as another program has ended, which has said why.
+    pub fn as_program(exit: u8) -> Self {
+        Self { exit: Some(exit), ..Self::new(Code::Refused, "") }
     }
 
     /// With the place, or the file, before the message.
@@ -62,7 +69,7 @@ impl Failure {
         if !self.message.is_empty() {
             output::talk(format_args!("fruitctl: {}", self.message));
         }
-        ExitCode::from(self.code as u8)
+        ExitCode::from(self.exit.unwrap_or(self.code as u8))
     }
 }
 

@@ -8,6 +8,7 @@ mod confirm;
 mod errors;
 mod failure;
 mod fleet;
+mod hand;
 mod identify;
 mod led;
 mod net;
@@ -19,6 +20,7 @@ mod record;
 mod relay;
 mod release;
 mod scan;
+mod select;
 mod serve;
 mod session;
 mod simulate;
@@ -46,8 +48,14 @@ struct Cli {
 enum Verb {
     /// Carry records and releases on a stick to where no network goes, and back.
     Carry(Box<carry::CarryArgs>),
+    /// Copy files from a node or to it, by scp.
+    Cp(Box<hand::CpArgs>),
+    /// Run a command on many nodes at once, by ssh.
+    Exec(Box<hand::ExecArgs>),
     /// Make a fleet, show it, and pass its records on.
     Fleet(Box<fleet::FleetArgs>),
+    /// Make a port of a node reachable on this machine.
+    Forward(Box<hand::ForwardArgs>),
     /// Show this machine's part of the fleet's network, and what is in its way.
     Net(Box<net::NetArgs>),
     /// Invite nodes to a fleet, take them in, list and revoke them.
@@ -62,6 +70,13 @@ enum Verb {
     Serve(Box<net::ServeArgs>),
     /// Exchange records with the fleet's nodes: what was signed here goes out, what they have comes in.
     Sync(Box<net::SyncArgs>),
+    /// Use a shell of a node, or run a command there, by ssh: on this network and behind routers alike.
+    Ssh(Box<hand::SshArgs>),
+    /// Print the part of an ssh configuration by which ssh, scp, rsync and Ansible reach the nodes by their names.
+    SshConfig(Box<hand::ConfigArgs>),
+    /// Carry one stream to a node between standard input and output: what ssh calls.
+    #[command(hide = true)]
+    Proxy(Box<hand::ProxyArgs>),
     /// Power and watch the boards of Pi Stacks over their RS-485 bus.
     Stack(Box<stack::StackArgs>),
     /// Print the completions of a shell.
@@ -105,6 +120,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let mut text = Vec::new();
     match cli.verb {
         Verb::Carry(args) => args.run()?,
+        Verb::Cp(args) => args.run()?,
+        Verb::Exec(args) => args.run()?,
+        Verb::Forward(args) => args.run()?,
+        Verb::Ssh(args) => args.run()?,
+        Verb::SshConfig(args) => args.run()?,
+        Verb::Proxy(args) => args.run()?,
         Verb::Fleet(args) => args.run()?,
         Verb::Net(args) => args.run()?,
         Verb::Node(args) => args.run()?,

@@ -6,6 +6,7 @@ mod node;
 mod relays;
 #[path = "../../../shared/release/tests/harness/mod.rs"]
 mod repository;
+mod sshd;
 
 use fruit_base::Sha256;
 use fruit_release::folder::Folder;
@@ -17,7 +18,10 @@ use fruit_release::name::Name;
 use fruit_release::tuf::Target;
 use machine::{Machine, mode, text};
 use node::{Background, Node, until};
+use sshd::{Sshd, user};
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 /// On this machine alone.
@@ -258,4 +262,155 @@ fn a_unit_runs_the_same_for_a_person_and_systemd_takes_it() {
     let checked = checked.unwrap_or_else(|_| panic!("systemd-analyze is missing: apt install systemd"));
     let said = text(&checked.stderr);
     assert!(!said.contains("fruitctl-orchard") && !said.contains("Unknown"), "{said}");
+}
+
+/// The node `pi-1` at `site=berlin` with an ssh server, of which the laptop has a report.
+fn with_shell(machine: &Machine, sshd: &Sshd, more: &str) -> Node {
+    let invite = machine.ok(&["node", "invite", "--labels", "site=berlin"]);
+    let (port, key) = (sshd.port, sshd.path("host.pub"));
+    let config = format!("report: 1s\nssh: 127.0.0.1:{port}\nhost_key: {}\n{more}", key.display());
+    let node = Node::start_with("node", &invite, &config);
+    machine.ok(&with(&["sync", "--peer", &node.contact()]));
+    let words = node.status().words;
+    machine.ok(&with(&["node", "approve", &words, "--name", "pi-1", "--sync"]));
+    until("the node's report has come", || {
+        machine.ok(&with(&["sync"]));
+        machine.json(&["node", "list"])[0]["facts"]["ssh-ed25519"].as_str().map(drop)
+    });
+    node
+}
+
+fn words(owned: &[String]) -> Vec<&str> {
+    owned.iter().map(String::as_str).collect()
+}
+
+/// An agent that says this.
+fn agent(path: &Path, status: serde_json::Value) {
+    let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 512]);
+            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{status}").as_bytes());
+        }
+    });
+}
+
+#[test]
+fn shells_commands_files_and_ports_of_nodes_are_reached_through_the_network() {
+    let machine = Machine::with_fleet("orchard", &ONE_ROOT);
+    let sshd = Sshd::start();
+    let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = echo.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in echo.incoming().flatten() {
+            let _ = std::io::copy(&mut &stream, &mut &stream);
+        }
+    });
+    let socket = machine.path("agent.sock");
+    agent(&socket, serde_json::json!({"vitals": {"temperatures": [{"celsius": 61.5}]}, "conditions": []}));
+    let node = with_shell(&machine, &sshd, &format!("forward: ['{open}']\nagent: {}\n", socket.display()));
+
+    // What the node said of itself, offline.
+    let shown = machine.ok(&["node", "show", "pi-1"]);
+    assert!(shown.contains("\ntemperature: 61.5\n") && shown.contains("\nhealth: good\n"), "{shown}");
+    let hot = ["node", "list", "pi-*", "-l", "site=berlin", "--filter", "/facts/temperature", ">", "60", "-o", "name"];
+    assert_eq!(machine.ok(&hot), "pi-1\n");
+    let csv = machine.ok(&["node", "list", "-o", "csv"]);
+    assert!(csv.starts_with("name,id,state,labels,") && csv.contains("\npi-1,"), "{csv}");
+
+    // A command, its input and its exit code.
+    let (id, account) = (sshd.identity(), format!("{}@pi-1", user()));
+    let as_me = [account.as_str(), "-i", &id];
+    let ssh = |command| [&["ssh"][..], &with(&[]), &as_me, &[command]].concat();
+    assert_eq!(machine.ok(&ssh("echo hello")), "hello\n");
+    assert_eq!(machine.run(&ssh("exit 7")).status.code(), Some(7));
+    // A file, both ways.
+    std::fs::write(machine.path("there"), "pears").unwrap();
+    let at = format!("{account}:{}", machine.path("copied").display());
+    machine.ok(&with(&["cp", "-i", &id, "there", &at]));
+    machine.ok(&with(&["cp", "-i", &id, &at, "back"]));
+    assert_eq!(std::fs::read(machine.path("back")).unwrap(), b"pears");
+
+    // Other commands use the contact of the one that has it: here `serve`.
+    let log = machine.path("serve.log");
+    let mut serve = Background::start(machine.command(&with(&["serve"])), &log);
+    until("it serves", || std::fs::read_to_string(&log).unwrap().contains("are connected").then_some(()));
+    let login = user();
+    let exec = |option, command| {
+        ["exec", "site=berlin", "-i", &id, "--login", &login, option, "--", command].map(str::to_owned)
+    };
+    let done: serde_json::Value =
+        serde_json::from_str(&machine.ok(&words(&exec("--json", "echo out; echo err >&2")))).unwrap();
+    assert_eq!(
+        (&done[0]["exit"], &done[0]["stdout"], &done[0]["stderr"]),
+        (&0.into(), &"out\n".into(), &"err\n".into())
+    );
+    machine.fail(&words(&exec("--ordered", "exit 3")), 1, &["0 of 1 nodes: done; failed: pi-1 (3)"]);
+    machine.fail(&words(&exec("--timeout=1s", "sleep 20")), 4, &["did not answer: pi-1", "not done in time"]);
+    machine.fail(&["exec", "pi-9", "--", "true"], 2, &["\"pi-9\" is no node of this fleet"]);
+
+    // ssh itself, by its configuration.
+    let config = machine.path("ssh_config");
+    std::fs::write(&config, machine.ok(&["ssh-config", "--login", &login])).unwrap();
+    let mut plain = std::process::Command::new("ssh");
+    plain.arg("-F").arg(&config).args(["-i", &id, "pi-1", "echo", "plain"]);
+    let output = plain.env("FRUITCTL_PASSPHRASE_FILE", machine.path("passphrase")).output().unwrap();
+    assert_eq!(text(&output.stdout), "plain\n", "{}", text(&output.stderr));
+
+    // A port that the node's configuration names, and one that it does not.
+    let log = machine.path("forward.log");
+    let port = format!("0:{}", open.port());
+    let mut forward = Background::start(machine.command(&["forward", "pi-1", &port]), &log);
+    let local = until("the port is open", || {
+        let said = std::fs::read_to_string(&log).unwrap();
+        said.split_once(" leads to").map(|(address, _)| address.to_owned())
+    });
+    let mut stream = TcpStream::connect(local).unwrap();
+    stream.write_all(b"apples").unwrap();
+    let mut back = [0; 6];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"apples");
+    drop(stream);
+    assert_eq!(forward.end(), Some(0));
+    machine.fail(&["forward", "pi-1", "0:9"], 7, &["127.0.0.1:9 is not among `forward:`"]);
+
+    // Who is revoked is cut off in the middle of it.
+    let log = machine.path("sleep.log");
+    let mut sleeping = Background::start(machine.command(&ssh("echo here; sleep 300")), &log);
+    until("it sleeps", || std::fs::read_to_string(&log).unwrap().contains("here").then_some(()));
+    machine.ok(&["node", "remove", "pi-1", "--yes"]);
+    node.is("revoked");
+    assert_eq!(sleeping.wait(), Some(255));
+    assert_eq!(serve.end(), Some(0));
+}
+
+#[test]
+fn a_node_refuses_operators_without_the_role_or_outside_their_scope() {
+    let machine = Machine::with_fleet("orchard", &ONE_ROOT);
+    let sshd = Sshd::start();
+    let node = with_shell(&machine, &sshd, "");
+    for (operator, roles, scope) in [("berta", "view,deploy", "all"), ("carla", "run", "site=bonn")] {
+        let key = machine.ok(&["operator", "key", operator]);
+        machine.ok(&[
+            "operator",
+            "add",
+            operator,
+            "--key",
+            key.trim(),
+            "--roles",
+            roles,
+            "--scope",
+            scope,
+            "--as",
+            "anna",
+        ]);
+    }
+    machine.ok(&with(&["sync", "--as", "anna"]));
+    until("the node knows the charter", || (node.status().charter == 3).then_some(()));
+    for (operator, why) in [
+        ("berta", "the node refuses: berta does not have the role `run`"),
+        ("carla", "the node refuses: the node is outside the scope of carla"),
+    ] {
+        machine.fail(&[&["ssh", "--as", operator], &with(&[])[..], &["pi-1", "true"]].concat(), 255, &[why]);
+    }
 }

@@ -15,6 +15,8 @@ use rustix::io::Errno;
 use sd_notify::NotifyState;
 
 use crate::engine::{Engine, Network, NotStarted, Options};
+use crate::facts::Sources;
+use crate::hand::Services;
 use crate::sockets::Sockets;
 use crate::state::{self, Store};
 use crate::store::Pieces;
@@ -150,6 +152,12 @@ fn options(config: &PeerConfig, invite: Invite, contacts: Vec<(KeyId, String)>) 
         network: Network { bind: config.listen, port: config.port, port_mapping: config.port_mapping, relays },
         mdns: config.mdns,
         site: config.site.clone().unwrap_or_default(),
+        facts: Some(Sources::new(
+            config.agent.path().to_owned(),
+            config.host_key.path().to_owned(),
+            config.report.duration(),
+        )),
+        services: Services { ssh: config.ssh, forward: config.forward.clone() },
         compare: config.compare.duration(),
         contacts,
     })

@@ -6,6 +6,8 @@
 
 pub mod daemon;
 pub mod engine;
+pub mod facts;
+pub mod hand;
 pub mod machine;
 pub mod metrics;
 pub mod pass;

@@ -44,6 +44,16 @@ pub fn selectors() -> Vec<CompletionCandidate> {
     candidates(pairs.into_iter().chain(["all".to_owned()]).map(|pair| (pair, String::new())))
 }
 
+/// What means nodes: names, labels, groups and `all`.
+pub fn choices() -> Vec<CompletionCandidate> {
+    let Some(opened) = opened() else { return Vec::new() };
+    let groups = opened.replica.of_class(Class::Group).filter_map(|record| match &record.key().name {
+        fruit_record::Name::Text(name) => Some((format!("@{name}"), "group".to_owned())),
+        _ => None,
+    });
+    selectors().into_iter().chain(nodes()).chain(candidates(groups)).collect()
+}
+
 /// Words of the nodes that wait.
 pub fn pending() -> Vec<CompletionCandidate> {
     let Some(opened) = opened() else { return Vec::new() };

@@ -10,6 +10,7 @@ mod session;
 mod socket;
 mod status;
 mod sync;
+mod tunnel;
 mod unit;
 
 pub use contact::{Contact, nobody};
@@ -17,6 +18,7 @@ pub use holders::{Held, of_serve as served_survey, survey};
 pub use served::ServeArgs;
 pub use session::{Part, Session};
 pub use sync::SyncArgs;
+pub use tunnel::{open as open_way, stream};
 pub use unit::{shown, units, word};
 
 use crate::failure::{EXIT_CODES, Failure};

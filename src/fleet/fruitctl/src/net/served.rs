@@ -51,6 +51,11 @@ impl ServeArgs {
                 self.options.say(format_args!("note: {}: {error}; other commands wait for this one", path.display()))
             }
         }
+        let addresses = self.contact.peers.clone();
+        let hands = super::tunnel::Host::start(&session, addresses, self.contact.wait);
+        if let Err(error) = &hands {
+            self.options.say(format_args!("note: {error}; `fruitctl ssh` waits for this one"));
+        }
         self.options.say(format_args!("connected as a machine of {}; end with Ctrl-C", session.operator));
         let served = serve(&mut session, &end, &self.options);
         let _ = std::fs::remove_file(path);

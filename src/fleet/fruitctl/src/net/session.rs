@@ -10,6 +10,7 @@ use crate::fleet::{
 };
 use fruit_contract::peer::status::Status;
 use fruit_peer::engine::{Ended, Engine, Network, NotStarted, Options as EngineOptions};
+use fruit_peer::hand::Services;
 use fruit_peer::store::Pieces;
 use fruit_record::{Key, KeyId, Record, Replica};
 use std::collections::BTreeSet;
@@ -163,6 +164,8 @@ impl<'o> Session<'o> {
                 network: Network { bind, port, port_mapping: stays && bind.is_none(), relays },
                 mdns: !contact.no_mdns,
                 site: String::new(),
+                facts: None,
+                services: Services::default(),
                 compare: COMPARE,
                 contacts,
             },

@@ -1,21 +1,28 @@
 //! `fruitctl node list`
 
 use crate::failure::Failure;
-use crate::fleet::{Known, Opened, Options, age, candidates, now, shown, tell_age};
+use crate::fleet::{Opened, Options, age, candidates, now, shown, tell_age};
 use crate::output::print;
+use crate::select::{Narrow, Node};
 use crate::table::{self, plain};
 use crate::watch::Watch;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
-use fruit_record::body::{Member, Report};
-use fruit_record::{Body, Class, Key, KeyId, Labels, Name, Record, Selector};
+use fruit_record::{Body, Class};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 #[derive(Args)]
 pub struct ListArgs {
-    /// Nodes that are meant: labels such as `site=berlin,rack=1`, alternatives with `;`, or `all`.
-    #[arg(default_value = "all", value_name = "SELECTOR", add = ArgValueCandidates::new(candidates::selectors))]
-    nodes: Selector,
+    /// Nodes that are meant: labels such as `site=berlin,rack=1` (alternatives with `;`), names, patterns of names such as `pi-*`, ids
+    /// or 8 digits of their beginning, `@GROUP`, or `all`.
+    #[arg(default_value = "all", value_name = "SELECTOR", add = ArgValueCandidates::new(candidates::choices))]
+    nodes: Vec<String>,
+    #[command(flatten)]
+    narrow: Narrow,
+    /// Form of the output.
+    #[arg(long, short, value_enum, default_value_t = Form::Table, value_name = "FORM", conflicts_with = "json")]
+    output: Form,
     /// Show invites as well.
     #[arg(long)]
     invites: bool,
@@ -23,58 +30,56 @@ pub struct ListArgs {
     watch: Watch,
 }
 
-/// Whether a node belongs to the fleet: `ended` if what was signed about it does not count any more, because its operator expired.
-pub fn state(opened: &Opened, record: &Record, now: u64) -> &'static str {
-    let Body::Member(member) = record.body() else { return "unknown" };
-    match record.id() {
-        Some(id) if opened.replica.is_revoked(&id, &member.labels.of_node(&id)) => "revoked",
-        _ if !record.is_current(Some(now)) => "ended",
-        _ => "member",
-    }
-}
-
-/// What a node has said of itself last, if it has.
-pub fn report<'o>(opened: &'o Opened, node: &KeyId) -> Option<&'o Report> {
-    let key = Key { class: Class::Report, name: Name::Id(*node), domain: Labels::default() };
-    match opened.replica.get(&key)?.body() {
-        Body::Report(report) => Some(report),
-        _ => None,
-    }
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// The most important, for people.
+    Table,
+    /// More of it, for people.
+    Wide,
+    Json,
+    Yaml,
+    /// A line for each node, with a column for each fact.
+    Csv,
+    /// Names alone.
+    Name,
 }
 
 impl ListArgs {
     pub fn run(self, options: &Options) -> Result<(), Failure> {
-        self.watch.run(options.json, |clear| {
-            let text = self.render(options)?;
-            print(format_args!("{clear}{text}"));
+        let form = if options.json { Form::Json } else { self.output };
+        let is_view = matches!(form, Form::Table | Form::Wide);
+        self.watch.run(!is_view, |clear| {
+            let text = self.render(options, form)?;
+            if !text.is_empty() {
+                print(format_args!("{clear}{text}"));
+            }
             Ok(())
         })?;
-        tell_age(options);
+        if is_view {
+            tell_age(options);
+        }
         Ok(())
     }
 
     /// What the records say now.
-    fn render(&self, options: &Options) -> Result<String, Failure> {
+    fn render(&self, options: &Options, form: Form) -> Result<String, Failure> {
         let opened = Opened::read(options)?;
-        let (now, known) = (now(), Known::read(&opened.folder));
-        let (mut rows, mut values) = (Vec::new(), Vec::new());
-        for (id, record, member) in opened.nodes() {
-            if self.nodes.means(&member.labels.of_node(&id)) {
-                let (value, cells) = node(&opened, &id, record, member, known.seen(&id), now);
-                values.push(value);
-                rows.push(cells.map(plain).into());
-            }
-        }
+        let now = now();
+        let nodes = self.narrow.choose(&opened, &self.nodes)?;
+        let documents = || nodes.iter().map(Node::document).collect::<Vec<_>>();
         let invites = if self.invites { invites(&opened, now) } else { Vec::new() };
-        if options.json {
-            let value = if self.invites {
-                json!({"nodes": values, "invites": invites.iter().map(|i| &i.0).collect::<Vec<_>>()})
-            } else {
-                Value::from(values)
-            };
-            return Ok(format!("{value:#}"));
-        }
-        let mut text = table::render(&["node", "id", "state", "labels", "release", "heard of"], &rows, false);
+        let whole = || match self.invites {
+            true => json!({"nodes": documents(), "invites": invites.iter().map(|i| &i.0).collect::<Vec<_>>()}),
+            false => Value::from(documents()),
+        };
+        let mut text = match form {
+            Form::Json => return Ok(format!("{:#}", whole())),
+            Form::Yaml => return yaml(&whole()),
+            Form::Csv => return Ok(csv(&documents())),
+            Form::Name => nodes.iter().map(|node| node.name() + "\n").collect(),
+            Form::Table => table(&TABLE, &nodes, now),
+            Form::Wide => table(&WIDE, &nodes, now),
+        };
         if self.invites {
             let rows: Vec<_> = invites.into_iter().map(|(_, cells)| cells.map(plain).into()).collect();
             text.push('\n');
@@ -84,25 +89,78 @@ impl ListArgs {
     }
 }
 
-/// A node, for `--json` and for the table.
-fn node(opened: &Opened, id: &KeyId, record: &Record, member: &Member, seen: u64, now: u64) -> (Value, [String; 6]) {
-    let state = state(opened, record, now);
-    let report = report(opened, id);
-    let (release, time) = report.map_or(("", 0), |report| (report.release.as_str(), report.time));
-    let value = json!({
-        "name": member.name,
-        "id": id.to_string(),
-        "state": state,
-        "expires": (record.ends() != 0).then(|| shown(record.ends())),
-        "labels": member.labels.iter().collect::<std::collections::BTreeMap<_, _>>(),
-        "serial": member.serial,
-        "invite": member.invite.to_string(),
-        "release": report.map(|report| &report.release),
-        "reported": (time != 0).then_some(time),
-        "seen": (seen != 0).then_some(seen),
-    });
-    let labels = member.labels.to_string();
-    (value, [member.name.clone(), id.short(), state.into(), labels, release.into(), age(time.max(seen), now)])
+/// A column's head, and the fact that it shows; without one it is told by its head.
+type Column = (&'static str, &'static str);
+
+const TABLE: [Column; 7] =
+    [("node", ""), ("id", ""), ("state", ""), ("labels", ""), ("release", ""), ("health", "health"), ("heard of", "")];
+const WIDE: [Column; 15] = [
+    ("node", ""),
+    ("id", ""),
+    ("state", ""),
+    ("labels", ""),
+    ("release", ""),
+    ("slot", "slot"),
+    ("health", "health"),
+    ("°C", "temperature"),
+    ("throttling", "throttling"),
+    ("up s", "uptime"),
+    ("free MiB", "memory-available"),
+    ("wear %", "card-wear"),
+    ("serial", ""),
+    ("reported", ""),
+    ("heard of", ""),
+];
+
+fn table(columns: &[Column], nodes: &[Node<'_>], now: u64) -> String {
+    let cell = |node: &Node<'_>, column: &Column| match *column {
+        ("node", _) => node.member.name.clone(),
+        ("id", _) => node.id.short(),
+        ("state", _) => node.state.to_owned(),
+        ("labels", _) => node.member.labels.to_string(),
+        ("release", _) => node.report.map(|report| report.release.clone()).unwrap_or_default(),
+        ("serial", _) => node.member.serial.clone(),
+        ("reported", _) => age(node.report.map_or(0, |report| report.time), now),
+        ("heard of", _) => age(node.heard(), now),
+        (_, fact) => node.fact(fact).to_owned(),
+    };
+    let row = |node: &Node<'_>| columns.iter().map(|column| plain(cell(node, column))).collect();
+    let rows: Vec<Vec<_>> = nodes.iter().map(row).collect();
+    table::render(&columns.iter().map(|(head, _)| *head).collect::<Vec<_>>(), &rows, false)
+}
+
+fn yaml(value: &Value) -> Result<String, Failure> {
+    let text = serde_saphyr::to_string(value);
+    text.map(|text| text.trim_end().to_owned())
+        .map_err(|why| Failure::new(crate::failure::Code::Refused, why.to_string()))
+}
+
+/// RFC 4180, with a head.
+fn csv(documents: &[Value]) -> String {
+    let fields = ["name", "id", "state", "labels", "serial", "release", "reported", "seen"];
+    let facts = documents.iter().filter_map(|one| one["facts"].as_object()).flat_map(|facts| facts.keys());
+    let facts: BTreeSet<&String> = facts.collect();
+    let head = fields.iter().map(|field| (*field).to_owned()).chain(facts.iter().map(|fact| (*fact).clone()));
+    let mut lines = vec![head.collect::<Vec<_>>().join(",")];
+    for one in documents {
+        let values =
+            fields.iter().map(|field| &one[*field]).chain(facts.iter().map(|fact| &one["facts"][fact.as_str()]));
+        lines.push(values.map(cell).collect::<Vec<_>>().join(","));
+    }
+    lines.join("\n")
+}
+
+fn cell(value: &Value) -> String {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Object(labels) => {
+            let pair = |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().unwrap_or_default());
+            labels.iter().map(pair).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    };
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 fn invites(opened: &Opened, now: u64) -> Vec<(Value, [String; 5])> {

@@ -1,10 +1,10 @@
 //! `fruitctl node show`
 
-use super::list::{report, state};
 use super::{Found, find};
 use crate::failure::Failure;
 use crate::fleet::{Known, Opened, Options, age, candidates, now, shown, usage};
 use crate::output::print;
+use crate::select::{report, state};
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use fruit_record::{Body, Class, Key, KeyId, Labels, Name, words};
@@ -59,6 +59,7 @@ impl ShowArgs {
             lines(revocation, &["revoked_for", "revoked_by", "reason"]);
         }
         print(format_args!("release: {}", release.unwrap_or("unknown")));
+        print(format_args!("reported: {}", age(time, now)));
         print(format_args!("heard of: {}", age(time.max(seen), now)));
         facts.iter().for_each(|(key, value)| print(format_args!("{key}: {value}")));
         addresses.iter().for_each(|address| print(format_args!("address: {address}")));

@@ -183,6 +183,8 @@ impl RunOptions {
                 network: Network { bind, port: self.seed_port, port_mapping: false, relays },
                 mdns: false,
                 site: String::new(),
+                facts: None,
+                services: Default::default(),
                 compare: COMPARE,
                 contacts: self.peers.clone(),
             },

@@ -34,16 +34,25 @@ pub struct Node {
 impl Node {
     /// A board that found this invite on its card. `test` is the one that calls [`run`].
     pub fn start(test: &str, invite: &str) -> Node {
-        Node::start_at(test, invite, "127.0.0.1")
+        Node::start_with(test, invite, "")
     }
 
     /// With this address of its own.
     pub fn start_at(test: &str, invite: &str, listen: &str) -> Node {
+        Node::start_changed(test, invite, |config| {
+            config.replace("listen: 127.0.0.1\n", &format!("listen: '{listen}'\n"))
+        })
+    }
+
+    /// With more lines of configuration.
+    pub fn start_with(test: &str, invite: &str, more: &str) -> Node {
+        Node::start_changed(test, invite, |config| config + more)
+    }
+
+    fn start_changed(test: &str, invite: &str, change: impl FnOnce(String) -> String) -> Node {
         let folder = daemon::prepare(invite, CACHE_MIB);
         let config = folder.path().join("peer.yaml");
-        let text =
-            std::fs::read_to_string(&config).unwrap().replace("listen: 127.0.0.1\n", &format!("listen: '{listen}'\n"));
-        std::fs::write(&config, text).unwrap();
+        std::fs::write(&config, change(std::fs::read_to_string(&config).unwrap())).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder.path()).env_remove("JOURNAL_STREAM");
         let process = command.stdout(Stdio::null()).spawn().unwrap();

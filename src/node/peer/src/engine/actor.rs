@@ -16,9 +16,12 @@ use tokio::time::timeout;
 
 use super::connection::{Line, begin};
 use super::fetch::fetch;
+use super::hand::{Hands, reach};
 use super::message::{Command, Event, Shared};
 use super::net::{self, Pins};
+use super::report::Reporter;
 use super::repository::Repositories;
+use crate::hand::{self, NotOpened};
 use crate::machine::Machine;
 use crate::machine::link::{Action, LinkId, Millis, State};
 use crate::state::Store;
@@ -42,6 +45,8 @@ pub struct Actor {
     pub repositories: Repositories,
     pub store: Option<Store>,
     pub site: String,
+    pub reporter: Reporter,
+    pub hands: Hands,
     pub started: Instant,
     pub lines: BTreeMap<LinkId, Line>,
     pub next: u64,
@@ -63,7 +68,7 @@ impl Actor {
 
     /// Works until it is told to stop.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut commands: mpsc::Receiver<Command>) {
-        spawn_local(accept(self.endpoint.clone(), self.shared.clone()));
+        spawn_local(accept(self.endpoint.clone(), self.shared.clone(), self.hands.clone()));
         let mut ticks = tokio::time::interval(Duration::from_millis(500));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -89,6 +94,7 @@ impl Actor {
         self.machine.tick(now);
         let (site, addresses) = (self.site.clone(), self.addresses());
         self.machine.announce(&site, &addresses, now);
+        self.reporter.look(&self.shared.events);
         self.use_relays();
         self.keep();
     }
@@ -155,6 +161,11 @@ impl Actor {
             Event::Fetched { ticket, link, fetched } => self.machine.fetched(ticket, link, fetched, now),
             Event::LookedUp { link, id, bits } => self.machine.looked_up(link, id, bits),
             Event::Seen(peer) => self.machine.seen(peer),
+            Event::Looked(report) if self.reporter.is_due(&report) => {
+                let told = self.machine.report(report.clone(), now);
+                self.reporter.told(report, told);
+            }
+            Event::Looked(_) => {}
             Event::Kept(kept) => {
                 let (store, error) = *kept;
                 // It is tried again with the next change.
@@ -201,6 +212,18 @@ impl Actor {
                 self.next += 1;
                 self.surveys.insert(self.next, reply);
                 self.machine.survey(self.next, repository, &names, now);
+            }
+            Command::Authorize { machine, pass, reply } => drop(reply.send(self.machine.may_run(machine, &pass))),
+            Command::Reach { peer, addresses, target, local, reply } => {
+                let (endpoint, relays) = (self.endpoint.clone(), self.relays.clone());
+                let pass = self.machine.pass().unwrap_or_default().to_vec();
+                spawn_local(async move {
+                    let opened = match net::whereabouts(&peer, &addresses, &relays).await {
+                        Some(address) => reach(endpoint, address, pass, target, local).await,
+                        None => Err(NotOpened::Unreachable("its id is no key".into())),
+                    };
+                    drop(reply.send(opened));
+                });
             }
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Learn(peer, address) => self.machine.learn(peer, address),
@@ -407,20 +430,22 @@ fn way(connection: &Connection) -> (String, String, u64) {
 }
 
 /// Takes connections, a bounded number of them at once.
-async fn accept(endpoint: Endpoint, shared: Shared) {
+async fn accept(endpoint: Endpoint, shared: Shared, hands: Hands) {
     let handshakes = Arc::new(Semaphore::new(INCOMING));
     while let Some(incoming) = endpoint.accept().await {
         let Ok(permit) = handshakes.clone().try_acquire_owned() else {
             incoming.ignore();
             continue;
         };
-        let events = shared.events.clone();
+        let (shared, hands) = (shared.clone(), hands.clone());
         spawn_local(async move {
-            let _permit = permit;
             let Ok(accepting) = incoming.accept() else { return };
             if let Ok(Ok(connection)) = timeout(CALL, accepting).await {
-                if connection.alpn() == PROTOCOL {
-                    let _ = events.send(Event::Connected { connection, dialed: false }).await;
+                if connection.alpn() == hand::PROTOCOL {
+                    drop(permit);
+                    hands.serve(shared, connection).await;
+                } else if connection.alpn() == PROTOCOL {
+                    let _ = shared.events.send(Event::Connected { connection, dialed: false }).await;
                 } else {
                     connection.close(VarInt::from_u32(2), b"");
                 }

@@ -11,19 +11,36 @@ use fruit_release::name::Name;
 use iroh::endpoint::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::hand::{Local, NotOpened, Target};
 use crate::machine::Fetched;
 use crate::machine::link::{LinkId, Ticket};
 use crate::store::Pieces;
 
 /// What happened.
 pub enum Event {
-    Connected { connection: Connection, dialed: bool },
+    Connected {
+        connection: Connection,
+        dialed: bool,
+    },
     DialFailed(KeyId),
-    Frame { link: LinkId, bytes: Vec<u8> },
+    Frame {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
     Closed(LinkId),
-    Fetched { ticket: Ticket, link: LinkId, fetched: Fetched },
-    LookedUp { link: LinkId, id: u64, bits: u64 },
+    Fetched {
+        ticket: Ticket,
+        link: LinkId,
+        fetched: Fetched,
+    },
+    LookedUp {
+        link: LinkId,
+        id: u64,
+        bits: u64,
+    },
     Seen(KeyId),
+    /// The node was looked at, for its report.
+    Looked(fruit_record::body::Report),
     Kept(Box<(crate::state::Store, Option<String>)>),
 }
 
@@ -40,6 +57,20 @@ pub enum Command {
     },
     /// Neighbours that belong to the fleet.
     Neighbours(oneshot::Sender<Vec<Connection>>),
+    /// Whether an operator's machine may use a shell here.
+    Authorize {
+        machine: KeyId,
+        pass: Vec<u8>,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// A stream from this machine to a service of another node.
+    Reach {
+        peer: KeyId,
+        addresses: Vec<String>,
+        target: Target,
+        local: Local,
+        reply: oneshot::Sender<Result<(), NotOpened>>,
+    },
     /// How many of these each neighbour has.
     Survey {
         repository: Sha256,

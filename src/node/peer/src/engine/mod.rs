@@ -7,8 +7,10 @@
 mod actor;
 mod connection;
 mod fetch;
+mod hand;
 mod message;
 mod net;
+mod report;
 mod repository;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,10 +32,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use actor::Actor;
+use hand::Hands;
 use message::{Command, Event, Shared};
 pub use net::{Network, NotBound};
+use report::Reporter;
 use repository::Repositories;
 
+use crate::facts::Sources;
+pub use crate::hand::{Local, NotOpened};
+use crate::hand::{Services, Target};
 use crate::machine::{Machine, Setup};
 use crate::state::Store;
 use crate::store::Pieces;
@@ -65,6 +72,10 @@ pub struct Options {
     pub network: Network,
     pub mdns: bool,
     pub site: String,
+    /// What a node reports of itself; an operator's machine reports nothing.
+    pub facts: Option<Sources>,
+    /// What operators reach through this node.
+    pub services: Services,
     /// Between two comparisons of records with a neighbour.
     pub compare: Duration,
     /// Nodes of which somebody knows the address, `HOST:PORT`.
@@ -172,6 +183,20 @@ impl Engine {
         self.question(|reply| Command::Survey { repository, names, reply })
     }
 
+    /// Carries a stream from this machine to a service of another node, which may be at these addresses.
+    ///
+    /// # Errors
+    /// The engine has ended; within: the node is not reached, or refuses.
+    pub fn reach(
+        &self,
+        peer: KeyId,
+        addresses: Vec<String>,
+        target: Target,
+        local: Local,
+    ) -> Result<Result<(), NotOpened>, Ended> {
+        self.question(|reply| Command::Reach { peer, addresses, target, local, reply })
+    }
+
     /// # Errors
     /// The engine has ended.
     pub fn status(&self) -> Result<Status, Ended> {
@@ -265,6 +290,8 @@ async fn run(options: Options, beside: Option<Beside>, started: Started) {
         repositories,
         store: options.store,
         site: options.site,
+        reporter: Reporter::new(options.facts),
+        hands: Hands::new(options.services),
         started: Instant::now(),
         lines: BTreeMap::new(),
         next: 0,

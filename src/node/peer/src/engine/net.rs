@@ -19,6 +19,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
+use crate::hand;
 use crate::wire::PROTOCOL;
 
 /// Streams that a neighbour may have open at once: records, and pieces under way.
@@ -158,7 +159,7 @@ pub async fn open(
     let memory = MemoryLookup::new();
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(key))
-        .alpns(vec![PROTOCOL.to_vec()])
+        .alpns(vec![PROTOCOL.to_vec(), hand::PROTOCOL.to_vec()])
         .relay_mode(RelayMode::Custom(map))
         .ca_tls_config(verifier)
         // Names are asked of the network's own servers, never of public ones.

@@ -10,13 +10,14 @@ pub mod index;
 pub mod link;
 mod pieces;
 mod records;
+mod shell;
 pub mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::{Signer, SigningKey};
 use fruit_base::Sha256;
-use fruit_record::body::{Beacon, Body};
+use fruit_record::body::{Beacon, Body, Report};
 use fruit_record::wire::Malformed;
 use fruit_record::{
     Class, Draft, FleetId, Invite, Key, KeyId, Labels, Name, Outcome, Refused, Replica, Request, Signature,
@@ -414,22 +415,35 @@ impl Machine {
         if self.announced.is_some_and(|at| at + ANNOUNCE > now) {
             return;
         }
-        let settled = self.links.values().any(|link| link.is_admitted() && link.since + SETTLED <= now);
+        let beacon = Beacon { site: site.into(), addresses: addresses.to_vec(), uplink: false };
+        if self.speak(Body::Beacon(beacon)) {
+            self.announced = Some(now);
+        }
+    }
+
+    /// Says in a report how this node is, once it is a member and knows what it has said before. Whether it was said.
+    pub fn report(&mut self, report: Report, now: Millis) -> bool {
+        self.now = now;
+        self.speak(Body::Report(report))
+    }
+
+    /// Signs what this node says of itself and passes it on, if it is something else than it said last.
+    fn speak(&mut self, body: Body) -> bool {
+        let settled = self.links.values().any(|link| link.is_admitted() && link.since + SETTLED <= self.now);
         let Some(replica) = self.replica.as_ref().filter(|replica| settled && replica.is_member(&self.me)) else {
-            return;
+            return false;
         };
         let name = Name::Id(self.me);
-        let key = Key { class: Class::Beacon, name: name.clone(), domain: Labels::default() };
-        let body = Body::Beacon(Beacon { site: site.into(), addresses: addresses.to_vec(), uplink: false });
+        let key = Key { class: body.class(), name: name.clone(), domain: Labels::default() };
         if replica.get(&key).is_some_and(|here| *here.body() == body) {
-            return;
+            return false;
         }
-        let Ok(draft) = Draft::new(replica.next(Class::Beacon, Labels::default(), name), body) else { return };
+        let Ok(draft) = Draft::new(replica.next(key.class, Labels::default(), name), body) else { return false };
         let signature = self.key.sign(&draft.message(&self.fleet)).to_bytes();
         let bytes = draft.signed([Signature { key: self.me, bytes: signature }]);
-        self.announced = Some(now);
-        // A beacon that is refused here would be refused elsewhere.
+        // One that is refused here would be refused elsewhere.
         let _ = self.take_record(None, &bytes);
+        true
     }
 
     /// Asks the neighbours for a piece. [`Action::Answer`] says what came of it.

@@ -101,6 +101,8 @@ impl Laptop {
             network: Network { bind: Some(LOOPBACK), port: 0, port_mapping: false, relays: Vec::new() },
             mdns: false,
             site: String::new(),
+            facts: None,
+            services: Default::default(),
             compare: Duration::from_secs(1),
             contacts: Vec::new(),
         };

@@ -1,10 +1,11 @@
 //! `/etc/fruit/peer.yaml`. A [`PeerConfig`] that exists is a valid one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::config::SOCKET_PATH;
 use crate::invite::INVITE_PATH;
 use crate::settings::{self, ConfigError};
 use crate::values::{AbsolutePath, Span};
@@ -19,10 +20,39 @@ pub const CHARTERS: &str = "charters";
 pub const SHARED_PATH: &str = "/var/lib/fruit/shared";
 /// The folder of the local sockets.
 pub const RUN_PATH: &str = "/run/fruit-peer";
+/// Public part of the ssh server's host key.
+pub const HOST_KEY_PATH: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
+/// Addresses that [`PeerConfig::forward`] has at most.
+pub const FORWARDS: usize = 16;
 /// In [`RUN_PATH`]: pieces for the updater.
 pub const PIECES_SOCKET: &str = "pieces.sock";
 /// In [`RUN_PATH`]: status, and what is asked with `fruit-peer status`.
 pub const STATUS_SOCKET: &str = "peer.sock";
+
+/// Addresses that operators reach through a node: at most [`FORWARDS`].
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
+#[serde(try_from = "Vec<SocketAddr>")]
+pub struct Forwards(Vec<SocketAddr>);
+
+impl Forwards {
+    /// Whether this address is one of them.
+    #[must_use]
+    pub fn allow(&self, address: &SocketAddr) -> bool {
+        self.0.contains(address)
+    }
+}
+
+impl TryFrom<Vec<SocketAddr>> for Forwards {
+    type Error = String;
+
+    fn try_from(addresses: Vec<SocketAddr>) -> Result<Forwards, String> {
+        match addresses.len() {
+            0..=FORWARDS => Ok(Forwards(addresses)),
+            many => Err(format!("{many} addresses, and {FORWARDS} is the most")),
+        }
+    }
+}
 
 /// The whole configuration. Every key has a default; an empty file is a valid one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -47,6 +77,17 @@ pub struct PeerConfig {
     pub serve: Vec<AbsolutePath>,
     /// Between two comparisons of records with each neighbour.
     pub compare: Span<1_000, 3_600_000>,
+    /// Longest time between two reports of the node about itself; what matters is told within a minute.
+    pub report: Span<1_000, 86_400_000>,
+    /// The node's own ssh server, which operators with the role `run` reach through the network; `null`: nobody does.
+    pub ssh: Option<SocketAddr>,
+    /// Public part of its host key, which the node's report tells.
+    pub host_key: AbsolutePath,
+    /// More that these operators reach, by `fruitctl forward`: at most 16 addresses, such as `127.0.0.1:8080`.
+    #[cfg_attr(feature = "schema", schemars(length(max = 16)))]
+    pub forward: Forwards,
+    /// Socket of the agent, whose figures the report has.
+    pub agent: AbsolutePath,
     /// File with the invite.
     pub invite: AbsolutePath,
     /// Folder of key, records and cache.
@@ -68,6 +109,11 @@ impl Default for PeerConfig {
             cache_mib: 256,
             serve: Vec::new(),
             compare: Span::from_millis(60_000),
+            report: Span::from_millis(600_000),
+            ssh: Some(SocketAddr::from(([127, 0, 0, 1], 22))),
+            host_key: AbsolutePath::known(HOST_KEY_PATH),
+            forward: Forwards::default(),
+            agent: AbsolutePath::known(SOCKET_PATH),
             invite: AbsolutePath::known(INVITE_PATH),
             state: AbsolutePath::known(STATE_PATH),
             shared: AbsolutePath::known(SHARED_PATH),
@@ -119,22 +165,33 @@ site: berlin
 cache_mib: 16
 serve: [/srv/releases]
 compare: 5s
+report: 1min
+ssh: null
+host_key: /tmp/host.pub
+forward: [127.0.0.1:8080, '[::1]:80']
+agent: /tmp/agent.sock
 invite: /tmp/invite
 state: /tmp/state
 shared: /tmp/shared
 run: /tmp/run
 ";
         let config = PeerConfig::from_yaml(text, "peer.yaml").unwrap();
-        assert_eq!((config.port, config.mdns, config.cache_mib), (4433, false, 16));
+        assert_eq!((config.port, config.mdns, config.cache_mib, config.ssh), (4433, false, 16, None));
+        let allowed =
+            ["127.0.0.1:8080", "[::1]:80", "127.0.0.1:80"].map(|at| config.forward.allow(&at.parse().unwrap()));
+        assert_eq!(allowed, [true, true, false]);
         assert_eq!(PeerConfig::from_yaml(&config.to_yaml(), "peer.yaml").unwrap(), config);
     }
 
     #[test]
     fn mistakes_are_named_with_their_place() {
+        let many = format!("forward: [{}]\n", ["127.0.0.1:80"; 17].join(", "));
         for (text, said) in [
             ("mdns: true\nports: 1\n", "peer.yaml:2:"),
             ("port: 70000\n", "peer.yaml:1:"),
             ("compare: 1ms\n", "out of range"),
+            ("ssh: localhost\n", "peer.yaml:1:"),
+            (many.as_str(), "17 addresses, and 16 is the most"),
             ("state: var/lib\n", "must start with /"),
         ] {
             let error = PeerConfig::from_yaml(text, "peer.yaml").unwrap_err().to_string();

@@ -19,7 +19,7 @@ const BUILD_TOOLS: [Tool; 3] =
     [("qemu-system-aarch64", "qemu-system-arm"), ("qemu-system-x86_64", "qemu-system-x86"), ("newuidmap", "uidmap")];
 
 /// Checkers and peers that the tests hold our output against.
-const TEST_TOOLS: [Tool; 31] = [
+const TEST_TOOLS: [Tool; 32] = [
     ("mmdebstrap", "mmdebstrap"),
     ("podman", "podman"),
     ("crun", "crun"),
@@ -37,6 +37,7 @@ const TEST_TOOLS: [Tool; 31] = [
     ("mkimage", "u-boot-tools"),
     ("bmaptool", "bmap-tools"),
     ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
     ("sfdisk", "fdisk"),
     ("xdelta3", "xdelta3"),
     ("depmod", "kmod"),
