@@ -149,9 +149,14 @@ pub struct Programs {
     cache: PathBuf,
 }
 
-/// The tree that this program was compiled in; a release has none.
+/// The tree that this program was compiled in; a release has none, for it runs where that is not, and must not name it.
 pub fn source_tree() -> Option<PathBuf> {
-    option_env!("FRUITBUILD_TREE").map(PathBuf::from)
+    const TREE: Option<&str> = match option_env!("FRUITBUILD_SOURCE") {
+        Some(_) => None,
+        // Cargo compiles this again when the tree has moved, together with what was compiled in it.
+        None => Some(concat!(env!("CARGO_MANIFEST_DIR"), "/../../..")),
+    };
+    TREE.map(PathBuf::from)
 }
 
 impl Programs {
