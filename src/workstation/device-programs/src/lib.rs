@@ -24,10 +24,8 @@ const SOURCES: [&str; 5] = ["Cargo.toml", "Cargo.lock", ".cargo", "src/shared", 
 /// Programs with C and assembler in them (the cryptography of TLS): these need a compiler for the target besides Rust's.
 const WITH_C: [&str; 2] = ["fruit-update", "fruit-peer"];
 
-/// Cargo's profile for a program, in the workspace's manifest.
-fn profile(program: &str) -> &'static str {
-    if program == "fruit-peer" { "device-peer" } else { "device" }
-}
+/// Cargo's profile for them, in the workspace's manifest.
+const PROFILE: &str = "device";
 
 /// Part of the key: what the names of folders in a program are replaced by, since programs that have them differ from
 /// machine to machine.
@@ -236,7 +234,7 @@ impl Programs {
         let mut command = Command::new(&cargo);
         command
             .current_dir(tree)
-            .args(["build", "--locked", "--profile", profile(name), "--package", name, "--target", target.triple])
+            .args(["build", "--locked", "--profile", PROFILE, "--package", name, "--target", target.triple])
             .arg("--target-dir")
             .arg(&build_dir)
             .env("PATH", path_with(&cargo))
@@ -258,7 +256,7 @@ impl Programs {
             true => DeviceError::DiskFull { program, target: triple, folder: build_dir.clone() },
             false => DeviceError::Build { program, target: triple, output },
         })?;
-        let made = build_dir.join(target.triple).join(profile(name)).join(name);
+        let made = build_dir.join(target.triple).join(PROFILE).join(name);
         let mut file = fs::File::open(&made).at(&made)?;
         keep(&mut file, kept)
     }

@@ -36,7 +36,8 @@ pub fn node_programs(
     Ok(files)
 }
 
-/// Files of the programs for a workstation, by name. They are static: any distribution's kernel runs them.
+/// Files of the programs for a workstation, by name. They are static: any distribution's kernel runs them. For a test fruitctl
+/// is the one that cargo made for this machine, as [`Profile::Dev`] says.
 ///
 /// # Errors
 /// A failed compilation, with what to install when a compiler is missing.
@@ -47,13 +48,14 @@ pub fn workstation_programs(
     progress: &Progress,
 ) -> Result<BTreeMap<String, PathBuf>, Failure> {
     let target = device::target(host.debian()).map_err(|error| Failure::general(error.to_string()))?;
-    let named = WORKSTATION_PROGRAMS.join(" and ");
+    let compiled = profile.compiles();
+    let named = compiled.join(" and ");
     target.check_tools(&named, true).map_err(|error| Failure::general(error.to_string()))?;
     progress.say(format!("compiling {named} for {}", target.triple));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&source.top).args(["build", "--locked", "--profile", profile.name()]);
     command.args(["--target", target.triple]);
-    for package in WORKSTATION_PROGRAMS {
+    for package in compiled {
         command.args(["--package", package]);
     }
     let folder = target_folder(source);
@@ -78,7 +80,13 @@ pub fn workstation_programs(
         )));
     }
     let made = folder.join(target.triple).join(profile.folder());
-    Ok(WORKSTATION_PROGRAMS.iter().map(|name| ((*name).to_owned(), made.join(name))).collect())
+    let others = folder.join(profile.folder());
+    let place = |name: &str| if compiled.contains(&name) { made.join(name) } else { others.join(name) };
+    let files: BTreeMap<_, _> = WORKSTATION_PROGRAMS.iter().map(|name| ((*name).to_owned(), place(name))).collect();
+    match files.values().find(|file| !file.is_file()) {
+        None => Ok(files),
+        Some(file) => Err(Failure::general(format!("{} is not there; run: cargo build --workspace", file.display()))),
+    }
 }
 
 /// Where cargo puts what it makes of this repository: a second run finds the dependencies there.

@@ -9,17 +9,20 @@ use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use iroh::{Endpoint, EndpointAddr};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional, join};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::message::{Command, Shared};
 use crate::hand::{Local, NotOpened, PASS, PROTOCOL, Services, TEXT, Target, answer, question};
 
-/// Streams that a node carries at once.
+/// Streams that a node carries at once, and callers that it hears out at once: who may do nothing takes no stream from others.
 const STREAMS: usize = 64;
-/// Time for a call, for a question, and for an answer.
+const CALLERS: usize = 64;
+/// Time for a caller to say who wants what. It is short, for anybody can call.
+const QUESTION: Duration = Duration::from_secs(4);
+/// Time for a call, and for an answer.
 const CALL: Duration = Duration::from_secs(7);
-const PROMPT: Duration = Duration::from_secs(10);
+const PROMPT: Duration = Duration::from_secs(12);
 /// Between two looks whether the operator may still do what is going on.
 const LOOK: Duration = Duration::from_secs(2);
 /// Time for the last bytes to arrive.
@@ -30,32 +33,44 @@ const PARTING: Duration = Duration::from_secs(2);
 pub struct Hands {
     services: Arc<Services>,
     streams: Arc<Semaphore>,
+    callers: Arc<Semaphore>,
+}
+
+/// What a caller asked.
+struct Call {
+    tx: SendStream,
+    rx: RecvStream,
+    pass: Vec<u8>,
+    target: String,
+    /// Whether it may, or why not.
+    allowed: Result<(), String>,
 }
 
 impl Hands {
     pub fn new(services: Services) -> Hands {
-        Hands { services: Arc::new(services), streams: Arc::new(Semaphore::new(STREAMS)) }
+        let [streams, callers] = [STREAMS, CALLERS].map(|most| Arc::new(Semaphore::new(most)));
+        Hands { services: Arc::new(services), streams, callers }
     }
 
     /// Carries the one stream of a connection, for as long as its operator may.
     pub async fn serve(self, shared: Shared, connection: Connection) {
-        let Ok(_permit) = self.streams.clone().try_acquire_owned() else {
+        let Ok(calling) = self.callers.clone().try_acquire_owned() else {
             return connection.close(VarInt::from_u32(1), b"too many");
         };
-        if let Ok(Ok((mut tx, mut rx))) = timeout(PROMPT, connection.accept_bi()).await {
-            let machine = KeyId(*connection.remote_id().as_bytes());
-            match timeout(PROMPT, self.open(&shared, machine, &mut rx)).await {
-                Ok(Some(Ok((service, pass)))) => {
-                    let told = tx.write_all(&answer(Ok(()))).await;
-                    if told.is_ok() {
-                        carry(&shared, machine, pass, service, join(rx, tx)).await;
+        let machine = KeyId(*connection.remote_id().as_bytes());
+        let heard = timeout(QUESTION, hear(&shared, machine, &connection)).await;
+        if let Ok(Some(mut call)) = heard {
+            match self.open(&call).await {
+                Ok((service, _stream)) => {
+                    drop(calling);
+                    if call.tx.write_all(&answer(Ok(()))).await.is_ok() {
+                        carry(&shared, machine, call.pass, service, join(call.rx, call.tx)).await;
                     }
                 }
-                Ok(Some(Err(why))) => {
-                    let _ = tx.write_all(&answer(Err(&why))).await;
-                    let _ = tx.finish();
+                Err(why) => {
+                    let _ = call.tx.write_all(&answer(Err(&why))).await;
+                    let _ = call.tx.finish();
                 }
-                _ => {}
             }
             // The other end closes when it has everything.
             let _ = timeout(PARTING, connection.closed()).await;
@@ -63,32 +78,30 @@ impl Hands {
         connection.close(VarInt::from_u32(0), b"");
     }
 
-    /// Hears who wants what, and opens it; nothing for who does not ask as the protocol says.
-    async fn open(
-        &self,
-        shared: &Shared,
-        machine: KeyId,
-        rx: &mut RecvStream,
-    ) -> Option<Result<(TcpStream, Vec<u8>), String>> {
-        let mut length = [0; 2];
-        rx.read_exact(&mut length).await.ok()?;
-        let length = usize::from(u16::from_be_bytes(length));
-        if length > PASS {
-            return None;
-        }
-        let mut pass = vec![0; length];
-        rx.read_exact(&mut pass).await.ok()?;
-        let target = text(rx).await?;
-        // Who may not is not told what there is.
-        if let Err(why) = may(shared, machine, pass.clone()).await? {
-            return Some(Err(why));
-        }
-        let opened = match target.parse::<Target>().and_then(|target| self.services.address(target)) {
-            Ok(address) => connect(address).await,
-            Err(why) => Err(why),
-        };
-        Some(opened.map(|service| (service, pass)))
+    /// Opens what a caller wants, and takes one of the streams for it. Who may not is not told what there is.
+    async fn open(&self, call: &Call) -> Result<(TcpStream, OwnedSemaphorePermit), String> {
+        call.allowed.clone()?;
+        let address = call.target.parse::<Target>().and_then(|target| self.services.address(target))?;
+        let stream = self.streams.clone().try_acquire_owned();
+        let stream = stream.map_err(|_| format!("it carries {STREAMS} streams already; end some"))?;
+        Ok((connect(address).await?, stream))
     }
+}
+
+/// Hears who wants what; nothing for who does not ask as the protocol says.
+async fn hear(shared: &Shared, machine: KeyId, connection: &Connection) -> Option<Call> {
+    let (tx, mut rx) = connection.accept_bi().await.ok()?;
+    let mut length = [0; 2];
+    rx.read_exact(&mut length).await.ok()?;
+    let length = usize::from(u16::from_be_bytes(length));
+    if length > PASS {
+        return None;
+    }
+    let mut pass = vec![0; length];
+    rx.read_exact(&mut pass).await.ok()?;
+    let target = text(&mut rx).await?;
+    let allowed = may(shared, machine, pass.clone()).await?;
+    Some(Call { tx, rx, pass, target, allowed })
 }
 
 /// A text with its length before it.
