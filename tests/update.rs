@@ -301,10 +301,10 @@ fn other_power_cuts_at_random_moments_of_an_update_never_make_a_dead_node() {
     power_cuts(21);
 }
 
-/// Two tests share the cuts, so that two emulators run side by side. Each makes six, or as many as FRUIT_POWER_CUTS says: a boot
+/// Two tests share the cuts, so that two emulators run side by side. Each makes four, or as many as FRUIT_POWER_CUTS says: a boot
 /// after each takes most of the time, and the replay of all writes (tests of fruit-update) cuts after every one of them.
 fn power_cuts(seed: u64) {
-    let cuts = std::env::var("FRUIT_POWER_CUTS").map_or(6, |number| number.parse().expect("FRUIT_POWER_CUTS"));
+    let cuts = std::env::var("FRUIT_POWER_CUTS").map_or(4, |number| number.parse().expect("FRUIT_POWER_CUTS"));
     let releases = releases_of_minimal();
     let bundle = releases.full(&TWO);
     let mut node = node_of(releases, &ONE, "virt");
