@@ -191,7 +191,7 @@ mod tests {
         bytes.extend([0; 1024]);
         let store = Store::open(dir.path(), true).unwrap();
         let (size, sha256) = store.import(&mut bytes.as_slice(), 1 << 20, "layer").unwrap();
-        let file = LockedDownload { name: "layer".into(), url: String::new(), size, sha256 };
+        let file = LockedDownload { name: "layer".into(), url: String::new(), size, sha256, sha512: None };
         tree(&store.open_layer(&file)?, lowest, "layer", 9)
     }
 

@@ -17,5 +17,5 @@ pub(crate) fn bytes_of(locked: &LockedContainer, blob: &LockedBlob, store: &Stor
 
 /// A file in the store by what it holds.
 pub(crate) fn file(size: u64, sha256: Sha256, label: &str) -> LockedDownload {
-    LockedDownload { name: label.to_owned(), url: String::new(), size, sha256 }
+    LockedDownload { name: label.to_owned(), url: String::new(), size, sha256, sha512: None }
 }

@@ -48,6 +48,7 @@ impl LockedContainer {
             url: String::new(),
             size: blob.size,
             sha256: blob.sha256,
+            sha512: None,
         }
     }
 }

@@ -14,7 +14,8 @@ pub use fruit_base::{NotSha256, Sha256};
 pub struct Sha512(pub [u8; 64]);
 
 impl Sha512 {
-    fn parse(text: &str) -> Option<Sha512> {
+    /// Of 128 hexadecimal digits of either case.
+    pub fn parse(text: &str) -> Option<Sha512> {
         decode_array(text).map(Sha512)
     }
 }
@@ -52,6 +53,14 @@ pub enum Digest {
 }
 
 impl Digest {
+    /// Of one value or two; `None` of none.
+    pub fn of(sha256: Option<Sha256>, sha512: Option<Sha512>) -> Option<Digest> {
+        match (sha256, sha512) {
+            (Some(sha256), sha512) => Some(Digest::Sha256(sha256).and_sha512(sha512)),
+            (None, sha512) => sha512.map(Digest::Sha512),
+        }
+    }
+
     /// A SHA-512 value of 128 hexadecimal digits of either case.
     pub fn parse_sha512(text: &str) -> Option<Digest> {
         Sha512::parse(text).map(Digest::Sha512)

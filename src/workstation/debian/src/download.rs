@@ -18,7 +18,7 @@ use ureq::http::header;
 
 use fruit_base::AtPath;
 
-use crate::digest::{Digest, HashingReader, Sha256};
+use crate::digest::{Digest, HashingReader, Sha256, Sha512, hash_all};
 use crate::error::{Error, Result};
 use crate::fetch::{Answer, Pinned, Validators};
 use crate::progress::{Progress, Step};
@@ -42,11 +42,14 @@ pub struct LockedDownload {
     /// Bytes.
     pub size: u64,
     pub sha256: Sha256,
+    /// Where the recipe has it: a file that is right has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha512: Option<Sha512>,
 }
 
 impl LockedDownload {
     pub(crate) fn vouched(&self) -> Vouched {
-        Vouched { size: self.size, digest: Digest::Sha256(self.sha256) }
+        Vouched { size: self.size, digest: Digest::Sha256(self.sha256).and_sha512(self.sha512) }
     }
 }
 
@@ -60,15 +63,17 @@ struct Remembered {
 
 impl Store {
     /// Finds out size and SHA-256 of the file at the first of `urls` that can give it, which is in the store afterwards. If
-    /// `known` is its SHA-256, another file is an error; without it the server is asked for the file as it is now.
+    /// `known` is what it hashes to, another file is an error; without it the server is asked for the file as it is now.
     ///
     /// # Errors
     /// A transfer that failed for good, a file that is not the one that is `known`; offline, one that is not in the store.
-    pub fn pin(&self, urls: &[&str], known: Option<Sha256>, progress: &dyn Progress) -> Result<(u64, Sha256)> {
-        if let Some(sha256) = known
+    pub fn pin(&self, urls: &[&str], known: Option<Digest>, progress: &dyn Progress) -> Result<(u64, Sha256)> {
+        if let Some(digest) = known
+            && let Some(sha256) = digest.sha256()
             && let Some(size) = self.size_of(sha256)
         {
-            return Ok((size, sha256));
+            let url = urls.first().copied().unwrap_or_default();
+            return self.is_known((size, sha256), digest, url).map(|()| (size, sha256));
         }
         if self.is_offline() {
             return Err(Error::Offline {
@@ -100,7 +105,15 @@ impl Store {
         self.open_blob(vouched, EXTENSION, "a download").ok().map(|_| size)
     }
 
-    fn pin_from(&self, url: &str, known: Option<Sha256>, progress: &dyn Progress) -> Result<(u64, Sha256)> {
+    /// Whether a file of the store is the one that `known` names, which may say more of it than its SHA-256.
+    fn is_known(&self, (size, sha256): (u64, Sha256), known: Digest, url: &str) -> Result<()> {
+        let vouched = Vouched { size, digest: Digest::Sha256(sha256) };
+        let path = self.blob(vouched, EXTENSION);
+        let file = File::open(&path).at(&path)?;
+        expect(known, &hash_all(file, &known).at(&path)?.digest, url)
+    }
+
+    fn pin_from(&self, url: &str, known: Option<Digest>, progress: &dyn Progress) -> Result<(u64, Sha256)> {
         let folder = self.root().join("urls");
         fs::create_dir_all(&folder).at(&folder)?;
         let name = Sha256::of(url.as_bytes());
@@ -134,22 +147,20 @@ impl Store {
             Pinned::Unchanged => {
                 let _ = fs::remove_file(&part_path);
                 // Asked for only where it is there.
-                return of_whole
-                    .map(|(_, size, sha256)| (size, sha256))
-                    .ok_or_else(|| Error::format(url, "the server says `not modified` of a file that we do not have"));
+                let (_, size, sha256) = of_whole.ok_or_else(|| {
+                    Error::format(url, "the server says `not modified` of a file that we do not have")
+                })?;
+                known.map_or(Ok(()), |known| self.is_known((size, sha256), known, url))?;
+                return Ok((size, sha256));
             }
-            Pinned::New { size, sha256, validators } => {
-                if known.is_some_and(|known| known != sha256) {
+            Pinned::New { validators } => {
+                let hashes = hash_all(&mut part, &known.unwrap_or(Digest::Sha256(Sha256([0; 32])))).at(&part_path)?;
+                if let Err(error) = known.map_or(Ok(()), |known| expect(known, &hashes.digest, url)) {
                     let _ = fs::remove_file(&part_path);
-                    return Err(Error::Mismatch {
-                        file: url.to_owned(),
-                        what: "SHA-256",
-                        expected: known.map(|known| known.to_string()).unwrap_or_default(),
-                        found: sha256.to_string(),
-                    });
+                    return Err(error);
                 }
-                remember(&validators, Some((size, sha256)))?;
-                (size, sha256)
+                remember(&validators, Some((hashes.size, hashes.sha256)))?;
+                (hashes.size, hashes.sha256)
             }
         };
         let path = self.blob(Vouched { size, digest: Digest::Sha256(sha256) }, EXTENSION);
@@ -294,4 +305,13 @@ impl Store {
     pub fn download_path(&self, file: &LockedDownload) -> PathBuf {
         self.blob(file.vouched(), EXTENSION)
     }
+}
+
+/// A file that hashes to `found` must be the one that `known` names.
+fn expect(known: Digest, found: &Digest, url: &str) -> Result<()> {
+    if known == *found {
+        return Ok(());
+    }
+    let (what, expected, found) = known.mismatch(found);
+    Err(Error::Mismatch { file: url.to_owned(), what, expected, found })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ureq::http::{Response, StatusCode, header};
 
-use crate::digest::{Digest, Sha256, hash_all};
+use crate::digest::hash_all;
 use crate::error::{Error, Result};
 use crate::network::{Network, Trouble, is_passing, page_instead_of_file, portal_status};
 use crate::progress::{Progress, Step};
@@ -54,11 +54,7 @@ pub struct Answer {
 pub(crate) enum Pinned {
     /// The server has the state that it was asked about.
     Unchanged,
-    New {
-        size: u64,
-        sha256: Sha256,
-        validators: Validators,
-    },
+    New { validators: Validators },
 }
 
 /// Keeps the state of a file before its first byte is written.
@@ -191,8 +187,8 @@ impl Fetcher {
         })
     }
 
-    /// Fills `part` with a file of at most `limit` bytes of which nothing is known, and tells what it is; `known` is the state of
-    /// one that is there whole. What `part` holds already is gone on with only if it is of `of_part`, the same state of the file:
+    /// Fills `part` with a file of at most `limit` bytes of which nothing is known, and rewinds it; `known` is the state of one
+    /// that is there whole. What `part` holds already is gone on with only if it is of `of_part`, the same state of the file:
     /// `noted` keeps that before the first byte is written, for an attempt of another process.
     pub(crate) fn unknown(
         &self,
@@ -274,8 +270,7 @@ impl Fetcher {
             let _ = restart(part);
             return Err(failure.into_error(url));
         }
-        let hashes = hash_all(&mut *part, &Digest::Sha256(Sha256([0; 32]))).map_err(|e| disk(e).into_error(url))?;
-        Ok(Pinned::New { size: hashes.size, sha256: hashes.sha256, validators: state.unwrap_or_default() })
+        Ok(Pinned::New { validators: state.unwrap_or_default() })
     }
 
     fn request_from(&self, url: &str, authorization: Option<&str>, have: u64) -> Result<Response<ureq::Body>, Failure> {

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use crate::control::{decode, shorten};
-use crate::digest::{Digest, Sha256};
+use crate::digest::{Digest, Sha256, Sha512};
 use crate::error::{Error, Result};
 pub use crate::priority::Priority;
 use crate::relation::is_package_name;
@@ -196,13 +196,9 @@ impl Draft {
         };
         let sha512 = match self.sha512.as_str() {
             "" => None,
-            text => Some(Digest::parse_sha512(text).ok_or_else(|| wrong("SHA512", text, "a SHA-512 value"))?),
+            text => Some(Sha512::parse(text).ok_or_else(|| wrong("SHA512", text, "a SHA-512 value"))?),
         };
-        let digest = match (sha256, sha512) {
-            (Some(sha256), other) => Digest::Sha256(sha256).and_sha512(other.and_then(|other| other.sha512())),
-            (None, Some(sha512)) => sha512,
-            (None, None) => return Err(wrong("SHA256", "", "a SHA-256 value")),
-        };
+        let digest = Digest::of(sha256, sha512).ok_or_else(|| wrong("SHA256", "", "a SHA-256 value"))?;
         Ok(Some(Offer {
             version: self.version.parse().map_err(|_| wrong("Version", &self.version, "a version"))?,
             multi_arch: match self.multi_arch.as_str() {

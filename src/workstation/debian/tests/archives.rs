@@ -29,7 +29,7 @@ fn open(path: &Path) -> Result<Vec<String>, String> {
     let store = Store::open(cache.path(), false).unwrap();
     let url = format!("file://{}", path.display());
     let (size, sha256) = store.pin(&[&url], None, &Silent).unwrap();
-    let file = LockedDownload { name: "it".into(), url, size, sha256 };
+    let file = LockedDownload { name: "it".into(), url, size, sha256, sha512: None };
     let first = shown(&store.open_archive(&file).map_err(|error| error.to_string())?);
     // What is in the store now gives the same.
     assert_eq!(first, shown(&store.open_archive(&file).unwrap()));

@@ -432,7 +432,7 @@ fn what_a_killed_build_left_of_a_download_is_gone_on_with() {
     let state =
         serde_json::json!({"validators": {"url": server.url, "etag": "\"a\"", "last_modified": null}, "whole": null});
     std::fs::write(name.with_extension("json"), state.to_string()).unwrap();
-    let pinned = store.pin(&[&server.url], Some(Sha256::of(&body)), &Silent).unwrap();
+    let pinned = store.pin(&[&server.url], Some(Digest::Sha256(Sha256::of(&body))), &Silent).unwrap();
     assert_eq!(pinned, (body.len() as u64, Sha256::of(&body)));
     assert_eq!(server.requests.lock().unwrap()[0].1, Some(5000));
 }
@@ -444,7 +444,7 @@ fn a_download_comes_from_the_first_mirror_that_has_it_and_must_be_the_one_that_w
     let wrong = serve(Box::new(|_, _| whole(b"another program")));
     let (_folder, store) = store();
     let sum = Sha256::of(b"a program");
-    let known = Some(sum);
+    let known = Some(Digest::Sha256(sum));
     let urls = [gone.url.as_str(), &wrong.url];
     let error = store.pin(&urls, known, &Silent).unwrap_err().to_string();
     assert!(error.contains(&gone.url) && blobs(store.root(), ".file").is_empty(), "{error}");
@@ -454,8 +454,42 @@ fn a_download_comes_from_the_first_mirror_that_has_it_and_must_be_the_one_that_w
     assert_eq!(offline.pin(&[&gone.url], known, &Silent).unwrap(), (9, sum));
     let error = offline.pin(&[&good.url], None, &Silent).unwrap_err().to_string();
     assert!(error.contains("offline") && error.contains(&good.url), "{error}");
-    let file =
-        fruit_debian::LockedDownload { name: "p".into(), url: good.url.clone(), size: 9, sha256: Sha256::of(b"none") };
+    let (url, sha256) = (good.url.clone(), Sha256::of(b"none"));
+    let file = fruit_debian::LockedDownload { name: "p".into(), url, size: 9, sha256, sha512: None };
     let error = store.ensure_download(&file, &[&good.url], &Silent).unwrap_err().to_string();
     assert!(error.contains("SHA-256"), "{error}");
+}
+
+#[test]
+fn a_download_of_which_the_sha_512_is_known_is_that_file_whatever_was_pinned_before() {
+    let server = serve(Box::new(|_, request| of_state("a", b"a program", request)));
+    let (_folder, store) = store();
+    let (sum, wrong) = (Sha256::of(b"a program"), Sha512([7; 64]));
+    let right = Sha512(<sha2::Sha512 as sha2::Digest>::digest(b"a program").into());
+    let pin = |digest| store.pin(&[&server.url], Some(digest), &Silent).map_err(|error| error.to_string());
+    let refused = |digest| {
+        let error = pin(digest).unwrap_err();
+        assert!(error.contains("SHA-512") && error.contains(&server.url), "{error}");
+    };
+    refused(Digest::Sha512(wrong));
+    assert!(blobs(store.root(), ".file").is_empty());
+    assert_eq!(pin(Digest::Sha512(right)), Ok((9, sum)));
+    // The server says `not modified`, and the file is there by its SHA-256: both are no reason to believe it.
+    refused(Digest::Sha512(wrong));
+    refused(Digest::Both(sum, wrong));
+    assert_eq!(pin(Digest::Both(sum, right)), Ok((9, sum)));
+    assert_eq!(blobs(store.root(), ".file").len(), 1);
+    // Fetched by the lock.
+    std::fs::remove_dir_all(store.root().join("blobs")).unwrap();
+    let mut file = fruit_debian::LockedDownload {
+        name: "p".into(),
+        url: server.url.clone(),
+        size: 9,
+        sha256: sum,
+        sha512: Some(wrong),
+    };
+    let error = store.ensure_download(&file, &[&server.url], &Silent).unwrap_err().to_string();
+    assert!(error.contains("SHA-512"), "{error}");
+    file.sha512 = Some(right);
+    store.ensure_download(&file, &[&server.url], &Silent).unwrap();
 }

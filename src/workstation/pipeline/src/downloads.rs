@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fruit_contract::image_manifest;
-use fruit_debian::{Archive, Lock, LockedDownload, Member, MemberKind, PackageContents, Sha256, Store};
+use fruit_debian::{Archive, Digest, Lock, LockedDownload, Member, MemberKind, PackageContents, Sha512, Store};
 use fruit_image::tree::Tree;
 use fruit_progress::Progress;
 use fruit_recipe::{At, Diagnostic, Download, DownloadName, Pick, Recipe};
@@ -22,7 +22,7 @@ struct Wanted<'r> {
     name: &'r At<DownloadName>,
     /// The address first, then its mirrors.
     urls: Vec<&'r str>,
-    sha256: Option<Sha256>,
+    digest: Option<Digest>,
 }
 
 fn wanted(recipe: &Recipe) -> Vec<Wanted<'_>> {
@@ -33,8 +33,9 @@ fn wanted(recipe: &Recipe) -> Vec<Wanted<'_>> {
         .filter_map(|(name, download)| {
             let url = download.url.of(architecture)?;
             let urls = [url].into_iter().chain(&download.mirrors).map(|url| url.as_str()).collect();
-            let sha256 = download.sha256.as_ref().and_then(|all| all.of(architecture));
-            Some(Wanted { name, urls, sha256: sha256.map(|sum| sum.value()) })
+            let sha256 = download.sha256.as_ref().and_then(|all| all.of(architecture)).map(|sum| sum.value());
+            let sha512 = download.sha512.as_ref().and_then(|all| all.of(architecture));
+            Some(Wanted { name, urls, digest: Digest::of(sha256, sha512.and_then(|sum| Sha512::parse(sum.as_str()))) })
         })
         .collect();
     all.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
@@ -51,7 +52,8 @@ pub fn answered(recipe: &Recipe, lock: &Lock) -> bool {
 fn answers(wanted: &Wanted, locked: &LockedDownload) -> bool {
     wanted.name.as_str() == locked.name
         && wanted.urls.first() == Some(&locked.url.as_str())
-        && wanted.sha256.is_none_or(|sha256| sha256 == locked.sha256)
+        && wanted.digest.and_then(|digest| digest.sha256()).is_none_or(|sha256| sha256 == locked.sha256)
+        && wanted.digest.and_then(|digest| digest.sha512()).is_none_or(|sha512| Some(sha512) == locked.sha512)
 }
 
 /// Pins the files that the recipe names. Those that `kept` answers stay as they are; the others are fetched.
@@ -69,12 +71,13 @@ pub fn pin(
         if let Some(old) = kept.iter().find(|old| answers(one, old)) {
             return Ok(old.clone());
         }
-        let (size, sha256) = store.pin(&one.urls, one.sha256, &bars)?;
-        if one.sha256.is_none() {
+        let (size, sha256) = store.pin(&one.urls, one.digest, &bars)?;
+        if one.digest.is_none() {
             progress.say(&format!("{}: pinned, {size} bytes, SHA-256 {sha256}", one.name));
         }
         let url = one.urls.first().copied().unwrap_or_default().to_owned();
-        Ok(LockedDownload { name: one.name.as_str().to_owned(), url, size, sha256 })
+        let sha512 = one.digest.and_then(|digest| digest.sha512());
+        Ok(LockedDownload { name: one.name.as_str().to_owned(), url, size, sha256, sha512 })
     };
     wanted(recipe).iter().map(pin).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fruit_contract::image_manifest;
-use fruit_debian::{Archive, Lock, LockedDownload, LockedPython, LockedWheel, Store};
+use fruit_debian::{Archive, Digest, Lock, LockedDownload, LockedPython, LockedWheel, Store};
 use fruit_image::tree::Tree;
 use fruit_progress::{Progress, Unit};
 use fruit_recipe::{Diagnostic, Recipe};
@@ -94,7 +94,7 @@ pub fn pin(
     };
     let bars = Bars::new(progress);
     let wheel = |one: &fruit_wheels::Chosen| {
-        let (size, sha256) = store.pin(&[&one.url], Some(one.sha256), &bars)?;
+        let (size, sha256) = store.pin(&[&one.url], Some(Digest::Sha256(one.sha256)), &bars)?;
         Ok(LockedWheel { name: one.name.clone(), version: one.version.clone(), url: one.url.clone(), size, sha256 })
     };
     let wheels: Result<_, Error> = chosen.iter().map(wheel).collect();
@@ -127,7 +127,7 @@ fn choose(
 /// A wheel as the store has it.
 fn file(wheel: &LockedWheel) -> LockedDownload {
     let name = format!("{} {}", wheel.name, wheel.version);
-    LockedDownload { name, url: wheel.url.clone(), size: wheel.size, sha256: wheel.sha256 }
+    LockedDownload { name, url: wheel.url.clone(), size: wheel.size, sha256: wheel.sha256, sha512: None }
 }
 
 /// Fetches what the store lacks.

@@ -1,6 +1,6 @@
 //! `downloads`: files that come by their address, and what of them goes where.
 
-use fruit_base::Sha256;
+use fruit_base::{Sha256, hex};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::board::Architecture;
@@ -35,6 +35,17 @@ impl Checksum {
         // Checked when it was read. Should it not have been, no file has this one.
         Sha256::parse(&self.0).unwrap_or(Sha256([0; 32]))
     }
+}
+
+text! {
+    /// A SHA-512 of 128 hexadecimal digits.
+    "a SHA-512 of 128 hexadecimal digits"
+    pub struct Checksum512 = |text| {
+        if hex::decode_array::<64>(text).is_some() {
+            return Ok(());
+        }
+        Err(Flaw::new(format!("`{}` is not a SHA-512", shorten(text))).help("write the 128 digits that `sha512sum FILE` prints"))
+    }, pattern r"^[0-9A-Fa-f]{128}$";
 }
 
 text! {
@@ -174,6 +185,9 @@ mapping! {
         /// SHA-256 of the file, or one for each architecture. Default: that of the file as it is when `fruitbuild lock`, or the first
         /// build, fetches it; the lock keeps it.
         sha256: Option<PerArchitecture<Checksum>>,
+        /// SHA-512 of the file, or one for each architecture: for files whose makers publish that. With `sha256`, both must be right.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sha512: Option<PerArchitecture<Checksum512>>,
         /// Other addresses of the same file, asked in turn when the first cannot give it.
         mirrors: Vec<At<Url>>,
         /// Where the file goes: its path in the image, or a folder with `/` at its end. A file compressed by gzip, xz, zstd or bzip2 is
@@ -223,21 +237,23 @@ pub(crate) fn check(
         );
         return;
     };
-    match &download.sha256 {
-        Some(sha256) if sha256.of(architecture).is_none() => found.push(
-            Diagnostic::error(format!("`{name}` has no SHA-256 for {architecture}"))
-                .maybe_place(sha256.place())
-                .help(format!("add `{architecture}: SHA256`")),
-        ),
-        Some(_) => {}
-        None => {
-            if let Some(plain) = [url].into_iter().chain(&download.mirrors).find(|url| url.starts_with("http://")) {
-                found.push(
-                    Diagnostic::error("nobody vouches for what comes over http")
-                        .maybe_place(plain.place.clone())
-                        .help("write the file's `sha256`, or an https address"),
-                );
-            }
-        }
+    let sha256 = download.sha256.as_ref().map(|sums| ("SHA-256", sums.of(architecture).is_some(), sums.place()));
+    let sha512 = download.sha512.as_ref().map(|sums| ("SHA-512", sums.of(architecture).is_some(), sums.place()));
+    for (kind, _, place) in [&sha256, &sha512].into_iter().flatten().filter(|(_, has, _)| !has) {
+        found.push(
+            Diagnostic::error(format!("`{name}` has no {kind} for {architecture}"))
+                .maybe_place(place.clone())
+                .help(format!("add `{architecture}: {}`", kind.replace('-', ""))),
+        );
+    }
+    if sha256.is_none()
+        && sha512.is_none()
+        && let Some(plain) = [url].into_iter().chain(&download.mirrors).find(|url| url.starts_with("http://"))
+    {
+        found.push(
+            Diagnostic::error("nobody vouches for what comes over http")
+                .maybe_place(plain.place.clone())
+                .help("write the file's `sha256` or `sha512`, or an https address"),
+        );
     }
 }

@@ -39,7 +39,7 @@ pub use containers::{
 };
 pub use decode::{Named, Whole};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, similar};
-pub use downloads::{ArchivePath, Checksum, Destination, Download, DownloadName, PerArchitecture, Pick};
+pub use downloads::{ArchivePath, Checksum, Checksum512, Destination, Download, DownloadName, PerArchitecture, Pick};
 pub use files::{File, FileMode, FileOwner, FilePath, FileSettings};
 pub use load::{OverlayFolder, Recipe, Search, check_board, check_recipe, load, load_board, load_set};
 pub use loader::{Address, BootCommand, Bootloader, Tryboot, UBoot, UBootDisk, UBootMachine, Variable};
