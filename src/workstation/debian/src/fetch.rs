@@ -54,7 +54,9 @@ pub struct Answer {
 pub(crate) enum Pinned {
     /// The server has the state that it was asked about.
     Unchanged,
-    New { validators: Validators },
+    New {
+        validators: Validators,
+    },
 }
 
 /// Keeps the state of a file before its first byte is written.

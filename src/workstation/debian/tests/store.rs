@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::craft::*;
-use fruit_debian::{LockedPackage, MirrorSources, Mirrors, Progress, Sha256, Silent, Step, Store};
+use fruit_debian::{Digest, LockedPackage, MirrorSources, Mirrors, Progress, Sha256, Sha512, Silent, Step, Store};
 
 /// How the server answers a request, given its number.
 type Answer = Box<dyn Fn(usize, &Request) -> Response + Send + Sync>;
