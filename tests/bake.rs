@@ -1,15 +1,17 @@
 //! What a recipe brings besides packages: the example's files, downloads, accounts, settings and variables in an image.
 
 mod harness;
+#[path = "harness/built.rs"]
+mod built;
 #[path = "harness/project.rs"]
 mod project;
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use built::Built;
 use fruit_image::sums::Sum;
 use harness::{succeed, tool, top};
 use project::Project;
@@ -47,18 +49,8 @@ fn build(project: &Project, more: &[&str]) -> project::Answer {
     project.run(&[&all[..], more].concat())
 }
 
-/// The root of the image as a folder, taken out with erofs-utils.
-fn root(project: &Project, name: &str, manifest: &Value, version: &str) -> PathBuf {
-    let partitions = manifest["partitions"].as_array().unwrap();
-    let root = partitions.iter().find(|p| p["name"] == "root-a").unwrap();
-    let image = project.path(&format!("out/{name}-{version}-raspberrypi3.img"));
-    let mut image = fs::File::open(image).unwrap();
-    image.seek(SeekFrom::Start(root["start"].as_u64().unwrap())).unwrap();
-    let (volume, to) = (project.path("root.erofs"), project.path("root"));
-    let mut file = fs::File::create(&volume).unwrap();
-    std::io::copy(&mut image.take(root["size"].as_u64().unwrap()), &mut file).unwrap();
-    succeed(tool("fsck.erofs", "erofs-utils").arg(format!("--extract={}", to.display())).arg(volume));
-    to
+fn built(project: &Project, name: &str, version: &str) -> Built {
+    Built::at(&project.path(&format!("out/{name}-{version}-raspberrypi3.img")))
 }
 
 fn owner_and_mode(path: &Path) -> (u32, u32, u32) {
@@ -89,7 +81,8 @@ fn the_example_is_built_from_the_cache_and_the_image_holds_what_it_says() {
     let sbom = fs::read_to_string(project.path("out/exporter-1.4.2-raspberrypi3.spdx.json")).unwrap();
     assert!(sbom.contains(&sum) && sbom.contains("SPDXRef-download-node-exporter"));
 
-    let root = root(&project, "exporter", &manifest, "1.4.2");
+    let built = built(&project, "exporter", "1.4.2");
+    let root = built.root();
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     assert_eq!(text("usr/bin/node_exporter"), "node exporter");
     assert_eq!(text("usr/share/doc/node-exporter/NOTICE"), "of people\n");
@@ -219,7 +212,8 @@ fn an_image_of_a_container_is_in_the_root_for_podman_and_follows_its_archive() {
     assert_eq!(container["id"], format!("sha256:{config}"));
     let sbom = fs::read_to_string(project.path("out/exporter-0.1.0-raspberrypi3.spdx.json")).unwrap();
     assert!(sbom.contains(container["digest"].as_str().unwrap()) && sbom.contains("SPDXRef-container-app"));
-    let root = root(&project, "exporter", &manifest, "0.1.0");
+    let built = built(&project, "exporter", "0.1.0");
+    let root = built.root();
     let settings = fs::read_to_string(root.join("etc/containers/storage.conf")).unwrap();
     assert!(settings.contains("\"/run/fruit/root/usr/lib/containers/storage\""), "{settings}");
     let store = root.join("usr/lib/containers/storage");
@@ -299,7 +293,8 @@ fn a_wheel_is_chosen_by_pip_and_python_finds_it_in_the_image() {
     let sbom = fs::read_to_string(project.path("out/wheels-0.1.0-raspberrypi3.spdx.json")).unwrap();
     assert!(sbom.contains("pkg:pypi/blinker@1.0"));
 
-    let root = root(&project, "wheels", &manifest, "0.1.0");
+    let built = built(&project, "wheels", "0.1.0");
+    let root = built.root();
     let site = fs::read_dir(root.join("usr/local/lib")).unwrap().next().unwrap().unwrap().path().join("dist-packages");
     let python = |code: &str| {
         let output = succeed(Command::new("python3").args(["-I", "-c", code]).arg(&site));

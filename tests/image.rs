@@ -2,6 +2,8 @@
 //! bytes from anybody anywhere, nothing half-written, nothing done twice.
 
 mod harness;
+#[path = "harness/built.rs"]
+mod built;
 #[path = "harness/project.rs"]
 mod project;
 
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use built::Built;
 use fruit_contract::bootctl::{Slot, Stored};
 use fruit_image::sums::Sum;
 use harness::{image_of, succeed, tool};
@@ -20,56 +23,6 @@ use project::Project;
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
-
-/// One image with what stands beside it.
-struct Built {
-    image: PathBuf,
-    manifest: Value,
-    /// Where partitions are taken apart.
-    folder: tempfile::TempDir,
-}
-
-impl Built {
-    fn of(recipe: &str) -> Built {
-        let image = image_of(recipe);
-        let manifest = serde_json::from_slice(&fs::read(beside(&image, "manifest.json")).unwrap()).unwrap();
-        Built { image, manifest, folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn partition(&self, name: &str) -> (u64, u64) {
-        let all = self.manifest["partitions"].as_array().unwrap();
-        let found = all.iter().find(|p| p["name"] == name).unwrap_or_else(|| panic!("no partition {name}"));
-        (found["start"].as_u64().unwrap(), found["size"].as_u64().unwrap())
-    }
-
-    /// A partition as a file of its own.
-    fn extract(&self, name: &str) -> PathBuf {
-        let (start, size) = self.partition(name);
-        let path = self.folder.path().join(name);
-        let mut image = File::open(&self.image).unwrap();
-        image.seek(SeekFrom::Start(start)).unwrap();
-        let mut file = File::create(&path).unwrap();
-        assert_eq!(std::io::copy(&mut image.take(size), &mut file).unwrap(), size);
-        path
-    }
-
-    /// A file of a FAT partition, taken out with mtools.
-    fn file(&self, partition: &str, name: &str) -> PathBuf {
-        let (start, _) = self.partition(partition);
-        let to = self.folder.path().join(name);
-        let drive = format!("{}@@{start}", self.image.display());
-        succeed(tool("mcopy", "mtools").arg("-i").arg(drive).arg("-n").arg(format!("::{name}")).arg(&to));
-        to
-    }
-
-    /// The root as a folder, taken out with erofs-utils.
-    fn root(&self) -> PathBuf {
-        let to = self.folder.path().join("root");
-        let root = self.extract("root-a");
-        succeed(tool("fsck.erofs", "erofs-utils").arg(format!("--extract={}", to.display())).arg(root));
-        to
-    }
-}
 
 fn beside(image: &Path, ending: &str) -> PathBuf {
     image.with_extension(ending)
@@ -249,9 +202,7 @@ fn the_fresh_state_block_says_slot_a_without_trial() {
 fn cpio_lists_the_initramfs_and_mkimage_knows_the_boot_script() {
     for recipe in ["minimal", "pistack"] {
         let built = Built::of(recipe);
-        let packed = built.file("boot-a", "initramfs");
-        let plain = built.folder.path().join("initramfs.cpio");
-        succeed(tool("zstd", "zstd").args(["-q", "-d"]).arg(&packed).arg("-o").arg(&plain));
+        let plain = built.initramfs();
         let list = said(tool("cpio", "cpio").args(["-t", "--quiet"]).stdin(File::open(&plain).unwrap()));
         let names: Vec<&str> = list.lines().collect();
         for name in ["init", "etc/fruit/init.json"] {

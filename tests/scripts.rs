@@ -2,28 +2,17 @@
 //! what every node needs for itself is not.
 
 mod harness;
+#[path = "harness/built.rs"]
+mod built;
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use built::Built;
 use fruit_debian::Lock;
-use harness::{image_of, recipe_path, succeed, tool};
+use harness::recipe_path;
 use serde_json::Value;
-
-/// The root of an image as a folder, taken out with erofs-utils.
-fn root(image: &Path, manifest: &Value, folder: &Path) -> PathBuf {
-    let all = manifest["partitions"].as_array().unwrap();
-    let root = all.iter().find(|p| p["name"] == "root-a").unwrap();
-    let mut file = File::open(image).unwrap();
-    file.seek(SeekFrom::Start(root["start"].as_u64().unwrap())).unwrap();
-    let volume = folder.join("volume");
-    std::io::copy(&mut file.take(root["size"].as_u64().unwrap()), &mut File::create(&volume).unwrap()).unwrap();
-    let to = folder.join("root");
-    succeed(tool("fsck.erofs", "erofs-utils").arg(format!("--extract={}", to.display())).arg(volume));
-    to
-}
 
 /// Where a path leads in the root, absolute links followed inside it.
 fn follow(root: &Path, path: &str) -> PathBuf {
@@ -57,10 +46,8 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn servers_are_installed_as_by_the_distribution_and_keys_are_made_on_the_node() {
-    let image = image_of("scripts");
-    let manifest: Value = serde_json::from_slice(&fs::read(image.with_extension("manifest.json")).unwrap()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let root = root(&image, &manifest, folder.path());
+    let built = Built::of("scripts");
+    let (root, manifest) = (built.root(), &built.manifest);
     let run = &manifest["scripts_run"];
     assert!(run["changes"].as_u64().unwrap() > 200, "{run}");
     assert!(
