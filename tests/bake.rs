@@ -1,8 +1,8 @@
 //! What a recipe brings besides packages: the example's files, downloads, accounts, settings and variables in an image.
 
-mod harness;
 #[path = "harness/built.rs"]
 mod built;
+mod harness;
 #[path = "harness/project.rs"]
 mod project;
 

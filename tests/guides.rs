@@ -156,6 +156,11 @@ fn founding_a_fleet() {
 }
 
 #[test]
+fn kubernetes() {
+    follow("kubernetes.md");
+}
+
+#[test]
 fn ci() {
     follow("ci.md");
 }
@@ -167,8 +172,16 @@ fn installing() {
 
 #[test]
 fn every_guide_is_followed_or_has_nothing_to_run() {
-    let followed =
-        ["first-card.md", "recipe.md", "publish-and-update.md", "pi-stack.md", "ci.md", "install.md", "fleet.md"];
+    let followed = [
+        "first-card.md",
+        "recipe.md",
+        "publish-and-update.md",
+        "pi-stack.md",
+        "ci.md",
+        "install.md",
+        "fleet.md",
+        "kubernetes.md",
+    ];
     for entry in std::fs::read_dir(top().join("docs/guides")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();

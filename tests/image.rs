@@ -1,9 +1,9 @@
 //! Images that were really built, before the eyes of those who wrote the formats; and what a build promises: the same
 //! bytes from anybody anywhere, nothing half-written, nothing done twice.
 
-mod harness;
 #[path = "harness/built.rs"]
 mod built;
+mod harness;
 #[path = "harness/project.rs"]
 mod project;
 

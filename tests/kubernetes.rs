@@ -1,9 +1,9 @@
 //! The recipes of Kubernetes, built from repositories as upstream's are: an archive, a program and Debian packages that the tests
 //! make, served from the loopback. In the image is what a node needs to join, and no program runs before it may.
 
-mod harness;
 #[path = "harness/built.rs"]
 mod built;
+mod harness;
 #[path = "harness/server.rs"]
 mod server;
 
@@ -96,8 +96,10 @@ fn node(built: &Built, state: &[&str]) -> PathBuf {
     let root = &built.root();
     let release = built.manifest["kernel"]["release"].as_str().unwrap();
     let modules = text(root, &format!("usr/lib/modules/{release}/modules.dep"));
-    for name in ["overlay", "br_netfilter", "veth", "vxlan", "nft_compat", "nft_masq", "xt_MASQUERADE", "xt_statistic"] {
-        let has = modules.lines().any(|line| line.split(':').next().is_some_and(|f| f.contains(&format!("/{name}.ko"))));
+    for name in ["overlay", "br_netfilter", "veth", "vxlan", "nft_compat", "nft_masq", "xt_MASQUERADE", "xt_statistic"]
+    {
+        let has =
+            modules.lines().any(|line| line.split(':').next().is_some_and(|f| f.contains(&format!("/{name}.ko"))));
         assert!(has, "{name} is not among the modules");
     }
     assert!(!modules.contains("/nfsd.ko"));
@@ -130,9 +132,8 @@ fn node(built: &Built, state: &[&str]) -> PathBuf {
 #[test]
 fn upstreams_archive_becomes_a_node_that_waits_for_its_cluster() {
     let kitchen = Kitchen::of("kubernetes");
-    let programs = ["kubelet", "kube-proxy", "kube-apiserver"].map(|name| {
-        kitchen.program(&format!("archive/kubernetes/server/bin/{name}"), "Kubernetes v9.8.7")
-    });
+    let programs = ["kubelet", "kube-proxy", "kube-apiserver"]
+        .map(|name| kitchen.program(&format!("archive/kubernetes/server/bin/{name}"), "Kubernetes v9.8.7"));
     let archive = kitchen.write("upstream/v9.8.7/kubernetes-server-linux-arm64.tar.gz", "");
     let mut tar = tool("tar", "tar");
     succeed(tar.arg("-czf").arg(&archive).arg("-C").arg(kitchen.path("archive")).arg("kubernetes"));
@@ -360,7 +361,10 @@ fn a_node_is_well_when_it_is_ready_or_in_no_cluster() {
     node.write("bin/systemctl", "#!/bin/sh\nexit 0\n");
     node.is_ill("has not joined yet");
     node.write("ca.crt", "authority");
-    node.write("kubelet/kubeconfig", &config(&format!("certificate-authority: {}/ca.crt", node.folder.path().display())));
+    node.write(
+        "kubelet/kubeconfig",
+        &config(&format!("certificate-authority: {}/ca.crt", node.folder.path().display())),
+    );
     answers("True");
     node.is_well();
     answers("False");

@@ -1,9 +1,9 @@
 //! Packages whose scripts must run, in an image: what an installation would have left is there, in the node's architecture, and
 //! what every node needs for itself is not.
 
-mod harness;
 #[path = "harness/built.rs"]
 mod built;
+mod harness;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
