@@ -122,7 +122,7 @@ const HELPERS: &[(&str, &str)] = &[
     ("service", "nothing runs"),
     ("shadowconfig", "finish/accounts writes shadowed files"),
     ("sysctl", "systemd-sysctl applies it at boot"),
-    ("systemctl", "nothing runs; `enable` is read by finish/units"),
+    ("systemctl", "nothing runs; `enable` and `preset` are read by finish/units"),
     ("systemd-hwdb", "the hardware database is optional; udev's rules carry what boards need"),
     ("systemd-machine-id-setup", "fruit-init writes the node's id"),
     ("systemd-notify", "nothing runs"),

@@ -173,13 +173,13 @@ fn packaged(packages: &[PackageScripts]) -> Vec<(String, String)> {
     units
 }
 
-/// `deb-systemd-helper enable` as far as a first installation reaches it, and `systemctl enable`. Units of users'
-/// managers are not for an image to enable.
+/// `deb-systemd-helper enable` as far as a first installation reaches it, and `systemctl enable` and `preset`, the latter as
+/// packages have it that are made from specifications of RPM. Units of users' managers are not for an image to enable.
 fn enabled_by(script: &Script<'_>) -> Vec<String> {
     let mut units = Vec::new();
     for command in script.known_commands() {
         let words: Vec<&str> = command.words.iter().map(String::as_str).filter(|w| !w.starts_with('-')).collect();
-        if let ["deb-systemd-helper" | "systemctl", "enable", list @ ..] = words.as_slice()
+        if let ["deb-systemd-helper" | "systemctl", "enable" | "preset", list @ ..] = words.as_slice()
             && !command.words.iter().any(|w| w == "--user")
         {
             units.extend(list.iter().filter(|u| known(u)).map(|u| (*u).to_owned()));
@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn what_packages_enable_starts_as_on_any_debian_and_their_names_are_told() {
         let install = "[Install]\nWantedBy=multi-user.target\n";
-        let mut tree = tree(&[("web.service", install), ("off.service", install), ("quiet.service", install)]);
+        let mut tree = tree(&[("web.service", install), ("off.service", install), ("quiet.service", install), ("rpm.service", install)]);
         let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/lib/systemd/system-preset/90-x.preset", "disable quiet.*\nenable *\n", 0o644).unwrap();
         let package = |name: &str| {
@@ -468,9 +468,13 @@ mod tests {
             PackageScripts { name: name.to_owned(), scripts, ..PackageScripts::default() }
         };
         let units = Units { disable: vec!["off".into()], ..Units::default() };
-        let enabled = configure(&mut tree, &["web", "off", "quiet"].map(package), &units, 0).unwrap();
-        assert_eq!(enabled, [Enabled { unit: "web.service".into(), by: "web".into() }]);
-        assert_eq!(links(&tree), ["multi-user.target.wants/web.service"]);
+        let mut packages = Vec::from(["web", "off", "quiet", "rpm"].map(package));
+        let preset = "#!/bin/sh\nif [ \"$1\" = \"configure\" ] ; then\n systemctl preset rpm.service >/dev/null 2>&1 || :\nfi\n";
+        packages[3].scripts = [("postinst".to_owned(), preset.to_owned())].into();
+        let enabled = configure(&mut tree, &packages, &units, 0).unwrap();
+        let names = ["rpm", "web"].map(|name| Enabled { unit: format!("{name}.service"), by: name.into() });
+        assert_eq!(enabled, names);
+        assert_eq!(links(&tree), names.map(|one| format!("multi-user.target.wants/{}", one.unit)));
     }
 
     #[test]
