@@ -207,7 +207,7 @@ fn package(kitchen: &Kitchen, name: &str, depends: &str, files: &[(&str, u32)], 
     for (file, mode) in files {
         let path = match file.contains("bin/") {
             true => kitchen.program(&format!("{below}/{file}"), name),
-            false => kitchen.write(&format!("{below}/{file}"), "[Service]\nExecStart=/usr/bin/kubelet\n"),
+            false => kitchen.write(&format!("{below}/{file}"), "[Service]\nExecStart=/usr/bin/kubelet\n[Install]\nWantedBy=multi-user.target\n"),
         };
         fs::set_permissions(path, fs::Permissions::from_mode(*mode)).unwrap();
     }
@@ -241,8 +241,9 @@ fn gpg(home: &Path, arguments: &[&str], input: &str) -> Vec<u8> {
 #[test]
 fn upstreams_packages_wait_for_kubeadm() {
     let kitchen = Kitchen::of("kubeadm-packages");
-    let enable = "#!/bin/sh\nset -e\nif [ \"$1\" = configure ]; then\n\tdeb-systemd-helper enable kubelet.service >/dev/null || true\nfi\n";
-    let unit = ("usr/lib/systemd/system/kubelet.service", 0o600);
+    // What the macro that upstream builds packages with makes of `%systemd_post kubelet.service`, and where it puts units.
+    let enable = "#!/bin/sh\nif [ \"$1\" = \"configure\" ] ; then\n        systemctl preset kubelet.service >/dev/null 2>&1 || :\nfi\n";
+    let unit = ("lib/systemd/system/kubelet.service", 0o600);
     let index = [
         package(
             &kitchen,
@@ -255,7 +256,7 @@ fn upstreams_packages_wait_for_kubeadm() {
             &kitchen,
             "kubeadm",
             "",
-            &[("usr/bin/kubeadm", 0o755), ("usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", 0o644)],
+            &[("usr/bin/kubeadm", 0o755), ("lib/systemd/system/kubelet.service.d/10-kubeadm.conf", 0o644)],
             None,
         ),
         package(&kitchen, "kubernetes-cni", "", &[("opt/cni/bin/bridge", 0o755)], None),
