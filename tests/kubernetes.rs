@@ -36,7 +36,7 @@ impl Kitchen {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(&folder.path().join("upstream"));
         let kitchen = Kitchen { folder, server };
-        kitchen.write("recipes/node.yaml", &format!("extends: {base}.yaml\nname: node\noutputs: {{zst: false}}\n"));
+        kitchen.write("recipes/node.yaml", format!("extends: {base}.yaml\nname: node\noutputs: {{zst: false}}\n"));
         kitchen
     }
 
