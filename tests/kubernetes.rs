@@ -106,7 +106,7 @@ fn node(built: &Built, state: &[&str]) -> PathBuf {
     let loaded: String = ["etc", "usr/lib"]
         .iter()
         .flat_map(|top| fs::read_dir(root.join(top).join("modules-load.d")).into_iter().flatten().flatten())
-        .map(|entry| fs::read_to_string(entry.path()).unwrap())
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
         .collect();
     assert!(loaded.contains("br_netfilter\n") && loaded.contains("overlay\n"), "{loaded}");
     let sysctl = text(root, "etc/sysctl.d/90-fruitbuild.conf");
@@ -207,7 +207,10 @@ fn package(kitchen: &Kitchen, name: &str, depends: &str, files: &[(&str, u32)], 
     for (file, mode) in files {
         let path = match file.contains("bin/") {
             true => kitchen.program(&format!("{below}/{file}"), name),
-            false => kitchen.write(&format!("{below}/{file}"), "[Service]\nExecStart=/usr/bin/kubelet\n[Install]\nWantedBy=multi-user.target\n"),
+            false => kitchen.write(
+                &format!("{below}/{file}"),
+                "[Service]\nExecStart=/usr/bin/kubelet\n[Install]\nWantedBy=multi-user.target\n",
+            ),
         };
         fs::set_permissions(path, fs::Permissions::from_mode(*mode)).unwrap();
     }

@@ -456,7 +456,12 @@ mod tests {
     #[test]
     fn what_packages_enable_starts_as_on_any_debian_and_their_names_are_told() {
         let install = "[Install]\nWantedBy=multi-user.target\n";
-        let mut tree = tree(&[("web.service", install), ("off.service", install), ("quiet.service", install), ("rpm.service", install)]);
+        let mut tree = tree(&[
+            ("web.service", install),
+            ("off.service", install),
+            ("quiet.service", install),
+            ("rpm.service", install),
+        ]);
         let mut root = TreeEditor::new(&mut tree, 0);
         root.write("usr/lib/systemd/system-preset/90-x.preset", "disable quiet.*\nenable *\n", 0o644).unwrap();
         let package = |name: &str| {
@@ -469,7 +474,8 @@ mod tests {
         };
         let units = Units { disable: vec!["off".into()], ..Units::default() };
         let mut packages = Vec::from(["web", "off", "quiet", "rpm"].map(package));
-        let preset = "#!/bin/sh\nif [ \"$1\" = \"configure\" ] ; then\n systemctl preset rpm.service >/dev/null 2>&1 || :\nfi\n";
+        let preset =
+            "#!/bin/sh\nif [ \"$1\" = \"configure\" ] ; then\n systemctl preset rpm.service >/dev/null 2>&1 || :\nfi\n";
         packages[3].scripts = [("postinst".to_owned(), preset.to_owned())].into();
         let enabled = configure(&mut tree, &packages, &units, 0).unwrap();
         let names = ["rpm", "web"].map(|name| Enabled { unit: format!("{name}.service"), by: name.into() });
