@@ -110,7 +110,7 @@ impl Store {
         let vouched = Vouched { size, digest: Digest::Sha256(sha256) };
         let path = self.blob(vouched, EXTENSION);
         let file = File::open(&path).at(&path)?;
-        expect(known, &hash_all(file, &known).at(&path)?.digest, url)
+        must_be(known, &hash_all(file, &known).at(&path)?.digest, url)
     }
 
     fn pin_from(&self, url: &str, known: Option<Digest>, progress: &dyn Progress) -> Result<(u64, Sha256)> {
@@ -155,7 +155,7 @@ impl Store {
             }
             Pinned::New { validators } => {
                 let hashes = hash_all(&mut part, &known.unwrap_or(Digest::Sha256(Sha256([0; 32])))).at(&part_path)?;
-                if let Err(error) = known.map_or(Ok(()), |known| expect(known, &hashes.digest, url)) {
+                if let Err(error) = known.map_or(Ok(()), |known| must_be(known, &hashes.digest, url)) {
                     let _ = fs::remove_file(&part_path);
                     return Err(error);
                 }
@@ -308,7 +308,7 @@ impl Store {
 }
 
 /// A file that hashes to `found` must be the one that `known` names.
-fn expect(known: Digest, found: &Digest, url: &str) -> Result<()> {
+fn must_be(known: Digest, found: &Digest, url: &str) -> Result<()> {
     if known == *found {
         return Ok(());
     }
