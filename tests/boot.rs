@@ -43,7 +43,7 @@ fn a_pi_3_boots_through_u_boot_to_a_login_prompt_and_takes_ssh() {
     }
 }
 
-/// Several promises in one node, as a boot of systemd in an emulator costs two minutes of a processor.
+/// Several promises in one node, as a boot of systemd in an emulator costs a minute of a processor.
 #[test]
 fn first_boots_may_be_cut_short_and_the_root_is_checked_and_the_overlay_forgets_while_state_persists() {
     let mut node = Node::new("pistack", "virt", "hostname: keeper\nlabels: {rack: \"3\"}\n");

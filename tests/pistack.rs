@@ -83,7 +83,7 @@ fn all_is_well(status: &Value) {
     assert!(status["conditions"].as_array().unwrap().iter().all(holds), "{status:#}");
 }
 
-/// One node for all of it, as each of its boots costs two minutes of a processor.
+/// One node for all of it, as each of its boots costs a minute of a processor.
 #[test]
 fn the_board_sees_the_beat_shuts_the_node_down_cleanly_and_power_cycles_it_when_it_crashes_or_withholds_its_beat() {
     let mut rig = Rig::new();

@@ -239,7 +239,7 @@ fn joins_the_fleet(node: &Node, laptop: &Laptop) -> String {
     asks.id
 }
 
-/// A boot of systemd in an emulator costs two minutes of a processor, so one node goes through it all.
+/// A boot of systemd in an emulator costs a minute of a processor, so one node goes through it all.
 #[test]
 fn a_node_with_systemd_commits_by_its_units_and_keeps_its_state_and_then_updates_by_itself_from_its_fleet() {
     const HEALTH: &str = "{soak: 5s, units: [ssh.service, fruit-agent.service], failed_units: none, reach: [gateway]}";

@@ -2,6 +2,7 @@
 
 mod carry;
 mod machine;
+mod nat;
 mod node;
 mod relays;
 #[path = "../../../shared/release/tests/harness/mod.rs"]

@@ -28,6 +28,7 @@ pub fn run() {
 
 pub struct Node {
     pub folder: tempfile::TempDir,
+    command: Command,
     process: Child,
 }
 
@@ -39,26 +40,47 @@ impl Node {
 
     /// With this address of its own.
     pub fn start_at(test: &str, invite: &str, listen: &str) -> Node {
-        Node::start_changed(test, invite, |config| {
-            config.replace("listen: 127.0.0.1\n", &format!("listen: '{listen}'\n"))
-        })
+        let change = |config: String| config.replace("listen: 127.0.0.1\n", &format!("listen: '{listen}'\n"));
+        Node::start_changed(test, invite, change, std::convert::identity)
     }
 
     /// With more lines of configuration.
     pub fn start_with(test: &str, invite: &str, more: &str) -> Node {
-        Node::start_changed(test, invite, |config| config + more)
+        Node::start_changed(test, invite, |config| config + more, std::convert::identity)
     }
 
-    fn start_changed(test: &str, invite: &str, change: impl FnOnce(String) -> String) -> Node {
+    /// On a network of its own, that `enter` leads to.
+    pub fn start_in(test: &str, invite: &str, enter: impl FnOnce(&Command) -> Command) -> Node {
+        Node::start_changed(test, invite, |config| config.replace("listen: 127.0.0.1\n", ""), |command| enter(&command))
+    }
+
+    fn start_changed(
+        test: &str,
+        invite: &str,
+        change: impl FnOnce(String) -> String,
+        enter: impl FnOnce(Command) -> Command,
+    ) -> Node {
         let folder = daemon::prepare(invite, CACHE_MIB);
         let config = folder.path().join("peer.yaml");
         std::fs::write(&config, change(std::fs::read_to_string(&config).unwrap())).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder.path()).env_remove("JOURNAL_STREAM");
+        let mut command = enter(command);
         let process = command.stdout(Stdio::null()).spawn().unwrap();
-        let node = Node { folder, process };
-        until("the node answers", || ask(node.folder.path()));
+        let node = Node { folder, command, process };
+        node.status();
         node
+    }
+
+    /// As a power cut does.
+    pub fn stop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    pub fn again(&mut self) {
+        self.process = self.command.spawn().unwrap();
+        self.status();
     }
 
     pub fn status(&self) -> Status {
@@ -84,8 +106,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::machine::{Machine, text};
 use crate::node::{Background, Node, until};
-use crate::{ONE_ROOT, published, with};
+use crate::{HERE, ONE_ROOT, published, with};
 use fruit_release::local::Answer;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const ELSEWHERE: &str = "::1";
 
 /// A relay of a fleet, in a process.
-struct Relay {
+pub struct Relay {
     process: Background,
     log: PathBuf,
     id: String,
@@ -29,12 +29,18 @@ impl Relay {
         machine.command(&[&args, more].concat())
     }
 
-    /// Starts one with an invite of `machine`'s fleet, and names it in the charter.
     fn start(machine: &Machine, more: &[&str]) -> Relay {
+        Relay::start_at(machine, "127.0.0.1", &HERE, more)
+    }
+
+    /// Starts one at `host` with an invite of `machine`'s fleet, and names it in the charter. `network`: how the laptop gets there.
+    pub fn start_at(machine: &Machine, host: &str, network: &[&str], more: &[&str]) -> Relay {
+        let with = |args: &[&'static str]| [args, network, &["--wait", "60s"]].concat();
         let invite = machine.ok(&["node", "invite", "--auto", "--labels", "role=relay"]);
         std::fs::write(machine.path("relay.invite"), invite).unwrap();
         let log = machine.path("relay.log");
-        let command = Relay::command(machine, "127.0.0.1:0", "0", &[more, &["--invite", "relay.invite"]].concat());
+        let command =
+            Relay::command(machine, &format!("{host}:0"), "0", &[more, &["--invite", "relay.invite"]].concat());
         let process = Background::start(command, &log);
         let told: serde_json::Value = until("the relay says where it is", || {
             let text = std::fs::read_to_string(&log).unwrap();
@@ -43,8 +49,8 @@ impl Relay {
         let word = |name: &str| told[name].as_str().unwrap().to_owned();
         let (id, address, pin) = (word("id"), word("relay"), word("certificate"));
         let seed = told["seed_port"].as_u64().unwrap();
-        let contact = format!("{id}@127.0.0.1:{seed}");
-        let synced = machine.json(&with(&["sync", "--peer", &contact]));
+        let contact = format!("{id}@{host}:{seed}");
+        let synced = machine.json(&[&with(&["sync"])[..], &["--peer", &contact]].concat());
         assert_eq!(synced["admitted"], 1, "{synced}");
         machine.ok(&["fleet", "relay", "add", &format!("{address}={pin}")]);
         machine.ok(&["fleet", "seed", &contact]);

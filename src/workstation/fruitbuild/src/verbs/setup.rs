@@ -19,7 +19,7 @@ const BUILD_TOOLS: [Tool; 3] =
     [("qemu-system-aarch64", "qemu-system-arm"), ("qemu-system-x86_64", "qemu-system-x86"), ("newuidmap", "uidmap")];
 
 /// Checkers and peers that the tests hold our output against.
-const TEST_TOOLS: [Tool; 32] = [
+const TEST_TOOLS: [Tool; 34] = [
     ("mmdebstrap", "mmdebstrap"),
     ("podman", "podman"),
     ("crun", "crun"),
@@ -52,6 +52,8 @@ const TEST_TOOLS: [Tool; 32] = [
     ("time", "time"),
     ("ar", "binutils"),
     ("busybox", "busybox-static"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
 ];
 
 /// Installs the Rust targets of the device programs and the tools that `run` and the sandbox need; with `tests` also the tools that
