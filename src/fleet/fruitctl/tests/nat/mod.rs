@@ -179,8 +179,7 @@ fn transfers_go_on(lab: &mut Lab) -> [Duration; 2] {
     assert_eq!(way(node, "before UDP is closed"), "direct");
     let closed = std::thread::scope(|threads| {
         let piece = threads.spawn(|| get(node));
-        let closed =
-            "table ip closed { chain through { type filter hook forward priority filter - 10; policy accept;\nmeta l4proto udp drop\n }\n}\n";
+        let closed = "table ip closed { chain through { type filter hook forward priority filter - 10; policy accept;\nmeta l4proto udp drop\n }\n}\n";
         let stood = stands(node, || rules(&NODES[1].router(), closed));
         piece.join().unwrap();
         stood
